@@ -1,0 +1,1 @@
+"""dtypes, devices, errors and settings: what every layer above may name; no arrays, no jax programs."""

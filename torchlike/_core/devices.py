@@ -1,0 +1,164 @@
+"""torch.device and the map from PyTorch's device names to JAX's; asks JAX only when a device is used."""
+
+from __future__ import annotations
+
+import threading
+
+KINDS = ("cpu", "cuda", "tpu", "meta", "mps", "xpu", "xla")
+_HAS_INDEX = {"cuda", "tpu", "xpu", "mps", "xla"}
+# JAX's platform for each of our kinds; meta has none.
+_PLATFORM = {"cpu": "cpu", "cuda": "gpu", "tpu": "tpu"}
+
+
+class device:
+    """A place for tensors: ``device("cuda:1")``, ``device("cpu")``; also a context for new tensors.
+
+    Raises ``RuntimeError`` for a string that names no device
+    (https://pytorch.org/docs/stable/tensor_attributes.html#torch-device).
+    """
+
+    __slots__ = ("_entered", "index", "type")
+    _interned: dict = {}
+
+    def __new__(cls, type="cpu", index=None):
+        if isinstance(type, device):
+            return type
+        if isinstance(type, int) and not isinstance(type, bool):
+            type, index = _accelerator(), type
+        if not isinstance(type, str):
+            raise TypeError(
+                f"device(): argument 'type' must be a string, device or int, got {type!r}"
+            )
+        kind = type
+        if ":" in type:
+            if index is not None:
+                raise RuntimeError(
+                    f"type (string) must not include an index because index was passed "
+                    f"explicitly: {type}"
+                )
+            kind, _, text = type.partition(":")
+            if not text.isdigit():
+                raise RuntimeError(f"Invalid device string: '{type}'")
+            index = int(text)
+        if kind not in KINDS:
+            raise RuntimeError(
+                f"Expected one of {', '.join(KINDS)} device type at start of device string: {type}"
+            )
+        self = cls._interned.get((kind, index))
+        if self is None:
+            self = object.__new__(cls)
+            self.type, self.index, self._entered = kind, index, []
+            self = cls._interned.setdefault((kind, index), self)
+        return self
+
+    def __init__(self, type="cpu", index=None):
+        pass
+
+    def __repr__(self) -> str:
+        if self.index is None:
+            return f"device(type='{self.type}')"
+        return f"device(type='{self.type}', index={self.index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __reduce__(self):
+        return device, (self.type, self.index)
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __enter__(self):
+        self._entered.append(getattr(_local, "device", None))
+        _local.device = self
+        return self
+
+    def __exit__(self, *exc):
+        _local.device = self._entered.pop()
+
+
+_local = threading.local()
+_global_default: device | None = None
+CPU = device("cpu")
+META = device("meta")
+
+
+def _accelerator() -> str:
+    for kind in ("cuda", "tpu"):
+        if device_count(kind):
+            return kind
+    return "cuda"
+
+
+def get_default_device() -> device:
+    """The device of new tensors that name none: innermost ``with device(...)``, then the global."""
+    return getattr(_local, "device", None) or _global_default or CPU
+
+
+def set_default_device(d) -> None:
+    """Set the device of new tensors; ``None`` resets it to the CPU."""
+    global _global_default
+    _global_default = None if d is None else device(d)
+
+
+def canonical(d) -> device:
+    """A device as tensors carry it: accelerators always with an index."""
+    d = device(d)
+    if d.index is None and d.type in _HAS_INDEX:
+        return device(d.type, 0)
+    if d.type == "cpu" and d.index is not None:
+        return CPU
+    return d
+
+
+def device_count(kind: str) -> int:
+    """How many devices of this kind JAX sees; 0 where the platform is absent."""
+    platform = _PLATFORM.get(kind)
+    if platform is None:
+        return 0
+    import jax
+
+    try:
+        return len(jax.devices(platform))
+    except RuntimeError:
+        return 0
+
+
+def jax_device(d: device):
+    """The JAX device behind ``d``; raises PyTorch's error type where the machine has none."""
+    import jax
+
+    found = _JAX_DEVICES.get(d)
+    if found is not None:
+        return found
+    platform = _PLATFORM.get(d.type)
+    if platform is None:
+        raise NotImplementedError(f"device '{d}': JAX has no such platform; use cpu, cuda or tpu")
+    try:
+        devices = jax.devices(platform)
+    except RuntimeError:
+        if d.type == "cuda":
+            raise AssertionError(
+                "Torch not compiled with CUDA enabled (JAX finds no GPU: install jax[cuda12], "
+                "or use device='cpu')"
+            ) from None
+        raise RuntimeError(f"device '{d}': JAX finds no {d.type} on this machine") from None
+    index = d.index or 0
+    if index >= len(devices):
+        raise RuntimeError(
+            f"CUDA error: invalid device ordinal: '{d}' asked for, {len(devices)} present"
+        )
+    return _JAX_DEVICES.setdefault(d, devices[index])
+
+
+_JAX_DEVICES: dict = {}
+
+
+def from_jax_device(d) -> device:
+    """Our device for a JAX device."""
+    if d.platform == "cpu":
+        return CPU
+    return device("tpu" if d.platform == "tpu" else "cuda", d.local_hardware_id or 0)

@@ -1,0 +1,42 @@
+"""The few settings of the library: read once from the environment, changed at run time by name."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+
+class Settings:
+    """Process-wide switches; each can be set from the environment as ``TORCHLIKE_<NAME>``.
+
+    immediate: run every op at once as a program of its own (debugging; the reference in tests).
+    max_ops: ops after which a segment is flushed.
+    max_bytes: bytes of results after which a segment is flushed.
+    max_prefixes: nodes of the prefix tree kept before the least recently used are dropped.
+    max_programs: compiled programs kept before the least recently used are dropped.
+    """
+
+    __slots__ = ("immediate", "max_bytes", "max_ops", "max_prefixes", "max_programs")
+
+    def __init__(self):
+        read = os.environ.get
+        self.immediate = read("TORCHLIKE_IMMEDIATE", "0") not in ("", "0", "false")
+        self.max_ops = int(read("TORCHLIKE_MAX_OPS", "1000"))
+        self.max_bytes = int(read("TORCHLIKE_MAX_BYTES", str(1 << 31)))
+        self.max_prefixes = int(read("TORCHLIKE_MAX_PREFIXES", "200000"))
+        self.max_programs = int(read("TORCHLIKE_MAX_PROGRAMS", "2000"))
+
+    @contextmanager
+    def override(self, **values):
+        """Set several settings for the length of a ``with`` block."""
+        before = {name: getattr(self, name) for name in values}
+        try:
+            for name, value in values.items():
+                setattr(self, name, value)
+            yield self
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+
+
+settings = Settings()

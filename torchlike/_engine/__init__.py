@@ -1,0 +1,1 @@
+"""The deferred engine: values, the prefix tree, programs and when they run; knows no tensors."""

@@ -1,0 +1,323 @@
+"""When and how a segment runs: compiled whole, or op by op while its key is unstable."""
+
+from __future__ import annotations
+
+import time
+
+import jax
+import numpy as np
+
+from torchlike._core import devices, errors
+from torchlike._core import dtypes as dt
+from torchlike._core.settings import settings
+from torchlike._engine import prefix
+from torchlike._engine.prefix import Prefix, Segment, local
+from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
+from torchlike._engine.stats import stats
+from torchlike._engine.values import Value
+
+
+class Place:
+    """A line of the user's code that forces flushes: does compiling pay there?"""
+
+    __slots__ = ("compiled", "reused")
+
+    def __init__(self):
+        self.compiled = False
+        self.reused = True
+
+
+_places: dict = {}
+_MAX_PLACES = 10_000
+
+
+def flush(segment: Segment | None = None, why: str = "explicit") -> None:
+    """Run what is recorded on this thread: dispatch its program, do not wait for it."""
+    if segment is None:
+        segment = local.segment
+    if segment.node.depth == 0:
+        if segment.arrays or segment.device is not devices.CPU:
+            local.segment = Segment(prefix.tree)
+        return
+    with segment.lock:
+        if not segment.done:
+            run(segment, why)
+    if local.segment is segment:
+        local.segment = Segment(prefix.tree)
+
+
+def run(segment: Segment, why: str) -> None:
+    """Compute every live value of a segment; on failure all stay pending and usable."""
+    if segment.results is not None:  # an interrupt fell between the program and its commit
+        commit(segment)
+        return
+    node = segment.node
+    if segment.device is devices.META:
+        segment.done = True
+        return
+    live = tuple(i for i, ref in enumerate(segment.refs[: node.slots]) if ref() is not None)
+    prefix.tree.clock += 1
+    node.first.used = prefix.tree.clock
+    programs = node.programs
+    program = None if programs is None else programs.get(live)
+    frame = errors.user_frame()
+    stats.flushes[why, f"{frame.f_code.co_filename}:{frame.f_lineno}"] += 1
+    key = (frame.f_code, frame.f_lasti)
+    place = _places.get(key)
+    if place is None:
+        if len(_places) > _MAX_PLACES:
+            _places.clear()
+        place = _places[key] = Place()
+    if settings.immediate:
+        run_op_by_op(segment, live)
+        commit(segment)
+        return
+    if program is not None:
+        place.reused = True
+        stats.hits += 1
+    elif not any_needed(node, live):
+        segment.done = True
+        release(segment)
+        return
+    else:
+        seen = node.seen
+        if place.reused or (seen is not None and live in seen):
+            program = Program(node, live)
+            if node.programs is None:
+                node.programs = {}
+            place.reused = False
+        else:
+            if seen is None:
+                seen = node.seen = set()
+            seen.add(live)
+            run_op_by_op(segment, live)
+            commit(segment)
+            return
+    execute(segment, program)
+    commit(segment)
+
+
+def any_needed(node: Prefix, live) -> bool:
+    """Whether running would have any effect: a live value, or a range check."""
+    return bool(live) or any(call.op.checks for call in node.path())
+
+
+def execute(segment: Segment, program: Program) -> None:
+    """Call the program; the first call compiles it."""
+    arrays = segment.arrays[: program.owner.externals]
+    results: list = []
+    for d in program.donated:
+        if segment.owners[d]() is not None or _shared(d, arrays):
+            with jax.core.eval_context(), jax.enable_x64(True):
+                arrays[d] = jax.numpy.array(arrays[d])  # somebody still sees it: donate a copy
+    new = program.owner.programs.get(program.live) is not program
+    start = time.perf_counter() if new else 0.0
+    with jax.core.eval_context(), jax.enable_x64(True):
+        device = segment.device
+        if device is not devices.CPU:
+            with jax.default_device(devices.jax_device(device)):
+                call_into(results, program.function, program.arguments(segment, arrays))
+        else:
+            call_into(results, program.function, program.arguments(segment, arrays))
+    segment.results = (program.live, results, program)
+    stats.programs += 1
+    if new:
+        program.owner.programs[program.live] = program
+        stats.compiles += 1
+        stats.compile_seconds += time.perf_counter() - start
+    cache.touch(program)
+
+
+def _shared(d: int, arrays) -> bool:
+    array = arrays[d]
+    return array.__class__ is np.ndarray or any(
+        array is other for i, other in enumerate(arrays) if i != d
+    )
+
+
+def commit(segment: Segment) -> None:
+    """Hand the results to their Values; safe to repeat after an interrupt."""
+    live, results, program = segment.results
+    arrays = results[0]
+    refs = segment.refs
+    for slot, array in zip(live, arrays, strict=False):
+        value = refs[slot]()
+        if value is not None:
+            value.array = array
+            value.segment = None
+    if program is not None:
+        for n, external in program.forwarded:
+            for ref in (refs[live[n]], segment.owners[external]):
+                value = ref()
+                if value is not None:
+                    value.exposed = True
+        if program.checks:
+            pending_checks.append((arrays[-1], list(program.checks)))
+            if len(pending_checks) > _MAX_PENDING_CHECKS:
+                check_bad_indices()
+    segment.done = True
+    release(segment)
+
+
+def release(segment: Segment) -> None:
+    """Let go of the inputs of a segment that has run."""
+    segment.arrays = segment.owners = segment.refs = segment.floats = segment.ints = ()
+
+
+def run_op_by_op(segment: Segment, live) -> None:
+    """Run each needed call as a program of its own, dropping intermediates as they die."""
+    node = segment.node
+    calls = needed_calls(node, live)
+    last_use = {}
+    for n, call in enumerate(calls):
+        for ref in call.refs:
+            last_use[ref] = n
+    wanted = set(live)
+    values: dict = {}
+    with jax.core.eval_context(), jax.enable_x64(True):
+        for n, call in enumerate(calls):
+            float_at, int_at = call.parent.floats, call.parent.ints
+            arrays = []
+            for ref in call.refs:
+                if ref.__class__ is int:
+                    arrays.append(segment.arrays[~ref] if ref < 0 else values[ref])
+                elif ref is float:
+                    arrays.append(np.float64(segment.floats[float_at]))
+                    float_at += 1
+                elif ref is int:
+                    arrays.append(np.int64(segment.ints[int_at]))
+                    int_at += 1
+                else:
+                    arrays.append(None)
+            results, checks = run_single(call, arrays)
+            if checks is not None:
+                pending_checks.append(checks)
+            slot = call.slots - call.outs
+            for result in results:
+                values[slot] = result
+                slot += 1
+            for ref in call.refs:
+                if ref.__class__ is int and ref >= 0 and last_use[ref] == n and ref not in wanted:
+                    values.pop(ref, None)
+    segment.results = (live, [tuple(values[s] for s in live)], None)
+
+
+# ---- needing a value ---------------------------------------------------------------------------
+
+
+def resolve(value: Value):
+    """The array of a pending value, whichever segment and thread it is pending in."""
+    segment = value.segment
+    if value.array is not None:
+        return value.array
+    if value.aval.device is devices.META:
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+    if segment is None:
+        raise RuntimeError("a value was lost: the program that should have computed it failed")
+    if segment is local.segment:
+        flush(segment, "value")
+    else:
+        with segment.lock:
+            if segment.results is not None and not segment.done:
+                commit(segment)
+            if value.array is None:
+                if segment.done:
+                    raise RuntimeError(
+                        "a value was lost: the program that should have computed it failed"
+                    )
+                resolve_elsewhere(value, segment)
+    if value.array is None:
+        raise RuntimeError("a value was lost: the program that should have computed it failed")
+    return value.array
+
+
+def resolve_elsewhere(value: Value, segment: Segment) -> None:
+    """Compute one value of another thread's segment without disturbing what it goes on to record."""
+    other = Segment(prefix.tree)
+    node = segment.node
+    while node.slots - node.outs > value.slot:
+        node = node.parent
+    other.node, other.device = node, segment.device
+    other.arrays = list(segment.arrays[: node.externals])
+    other.owners = [lambda v=v: v for v in other.arrays]  # never donated: they are seen
+    other.floats, other.ints = list(segment.floats), list(segment.ints)
+    slot = value.slot
+    other.refs = [_dead] * node.slots
+    other.refs[slot] = lambda: value
+    run_op_by_op(other, (slot,))
+    live, results, _ = other.results
+    value.array = results[0][0]
+
+
+def _dead():
+    return None
+
+
+def array_of(value: Value):
+    """The value's array (jax or the host's numpy copy), flushing if it is pending."""
+    array = value.array
+    return resolve(value) if array is None else array
+
+
+def jax_array(value: Value) -> jax.Array:
+    """The value's jax.Array, put on its device if only the host has it."""
+    array = array_of(value)
+    if array.__class__ is np.ndarray:
+        with jax.core.eval_context(), jax.enable_x64(True):
+            array = value.array = jax.device_put(array, devices.jax_device(value.aval.device))
+    return array
+
+
+def host_array(value: Value) -> np.ndarray:
+    """The value as a numpy array, waiting for it; range checks that failed raise here."""
+    array = array_of(value)
+    stats.syncs += 1
+    if array.__class__ is not np.ndarray:
+        array = np.asarray(array)
+    if pending_checks:
+        check_bad_indices()
+    return array
+
+
+# ---- indices out of range ----------------------------------------------------------------------
+
+pending_checks: list = []
+_MAX_PENDING_CHECKS = 1_000
+
+
+def check_bad_indices() -> None:
+    """Raise ``IndexError`` for the first range check that failed since the last sync."""
+    checks = pending_checks[:]
+    del pending_checks[: len(checks)]
+    for flags, meta in checks:
+        rows = np.asarray(flags)
+        for (bad, first), (size, ndim, call) in zip(rows, meta, strict=True):
+            if bad:
+                raise IndexError(bad_index_text(call.op.name, int(first), size, call.line))
+
+
+def bad_index_text(name: str, index: int, size: int, line: str | None) -> str:
+    """PyTorch's text for an index that is out of range, with the op and the user's line."""
+    at = f" (recorded at {line})" if line else ""
+    if name in ("cross_entropy", "nll_loss"):
+        return f"Target {index} is out of bounds.: {name} over {size} classes{at}"
+    return f"index {index} is out of bounds for dimension with size {size}: {name}{at}"
+
+
+def clear_caches() -> None:
+    """Forget every program, prefix and inferred shape; live values stay."""
+    from torchlike._ops.table import TABLE
+
+    flush(why="clear")
+    cache.clear()
+    prefix.tree.clear()
+    _places.clear()
+    for op in TABLE.values():
+        op.inferred.clear()
+        op.singles.clear()
+        op.vjp_ops.clear()
+
+
+prefix.flush_hook[0] = flush
+prefix.flush_hook[1] = array_of
+_ = dt

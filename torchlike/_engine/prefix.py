@@ -1,0 +1,375 @@
+"""The prefix tree of recorded calls, and the segment that walks it; above it are programs."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+
+import jax
+import numpy as np
+
+from torchlike._core import devices, errors
+from torchlike._core import dtypes as dt
+from torchlike._core.settings import settings
+from torchlike._engine.stats import stats
+from torchlike._engine.values import Value, aval, from_array
+from torchlike._ops.table import Op, Scalar, evaluate
+
+
+class Prefix:
+    """One recorded call after a sequence of others: the state of a segment so far.
+
+    refs says where each operand comes from: an int >= 0 is a slot of this segment, an int < 0
+    the external input ~ref, a number's class the next run-time number, None nothing, and a
+    (class, number) pair a number that is part of the key.
+    """
+
+    __slots__ = (
+        "avals", "children", "depth", "externals", "first", "floats", "in_avals", "ints", "line", "nbytes",
+        "numbers", "op", "outs", "parent", "programs", "refs", "seen", "slots", "statics", "used",
+    )  # fmt: skip
+
+    def __init__(self, parent=None, op=None, statics=(), refs=(), avals=(), in_avals=()):
+        self.children: dict = {}
+        self.parent, self.op, self.statics, self.refs = parent, op, statics, refs
+        self.avals = avals  # of the results
+        self.in_avals = in_avals  # of the operands; a class for a number
+        self.outs = len(avals)
+        self.numbers = any(a.__class__ is type or a.__class__ is tuple for a in in_avals)
+        self.programs = None  # live slots -> Program, made at the first flush here
+        self.seen = None  # live slots flushed here without a program
+        self.line = None
+        self.used = 0
+        self.first = self if parent is None or parent.parent is None else parent.first
+        if parent is None:
+            self.depth = self.slots = self.externals = self.floats = self.ints = self.nbytes = 0
+        else:
+            self.depth = parent.depth + 1
+            self.slots = parent.slots + self.outs
+            self.nbytes = parent.nbytes + sum(a.nbytes for a in avals)
+            self.externals, self.floats, self.ints = parent.externals, parent.floats, parent.ints
+
+    def path(self) -> list[Prefix]:
+        """The calls from the first to this one."""
+        nodes, node = [], self
+        while node.parent is not None:
+            nodes.append(node)
+            node = node.parent
+        nodes.reverse()
+        return nodes
+
+
+class Segment:
+    """The ops recorded since the last flush, on one thread and one device."""
+
+    __slots__ = ("arrays", "device", "done", "floats", "ints", "lock", "node", "owners", "refs",
+                 "results", "tree")  # fmt: skip
+
+    def __init__(self, tree: Tree, device=devices.CPU):
+        self.tree = tree
+        self.node = tree.root
+        self.device = device
+        self.arrays: list = []  # external inputs, in order of first use
+        self.owners: list = []  # weak references to the Values they belong to
+        self.floats: list = []
+        self.ints: list = []
+        self.refs: list = []  # weak references to the Values of the slots
+        self.results = None  # (live slots, arrays) once the program has run
+        self.done = False
+        self.lock = threading.RLock()
+
+    def rollback(self) -> None:
+        """Forget what a failed or interrupted call has left beyond the last whole one."""
+        node = self.node
+        if self.done:
+            return
+        for ref in self.owners[node.externals :]:
+            value = ref()
+            if value is not None and value.segment is self:
+                value.segment = None
+        del self.arrays[node.externals :], self.owners[node.externals :]
+        del self.floats[node.floats :], self.ints[node.ints :], self.refs[node.slots :]
+
+
+class Tree:
+    """The roots of all prefixes, bounded: the least recently used half goes when it is full."""
+
+    def __init__(self):
+        self.root = Prefix()
+        self.size = 0
+        self.clock = 0
+
+    def grow(self) -> None:
+        """Count a new prefix, and evict when there are too many."""
+        self.size += 1
+        if self.size > settings.max_prefixes:
+            self.evict()
+
+    def evict(self) -> None:
+        """Drop the half of the first calls that were used longest ago, with all below them."""
+        first = sorted(self.root.children.items(), key=lambda item: item[1].used)
+        for key, _ in first[: (len(first) + 1) // 2]:
+            self.root.children.pop(key, None)
+        self.size = sum(1 for _ in walk(self.root))
+
+    def clear(self) -> None:
+        """Forget every prefix and program."""
+        self.root.children.clear()
+        self.root.programs = self.root.seen = None
+        self.size = 0
+
+
+def walk(node: Prefix):
+    """Every prefix below ``node``."""
+    stack = list(node.children.values())
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(node.children.values())
+
+
+tree = Tree()
+
+
+class _Local(threading.local):
+    """Per thread: its segments by device, and the one in use."""
+
+    def __init__(self):
+        self.segment = Segment(tree)
+        self.after_backward = None  # the segment in which the last backward ended
+
+
+local = _Local()
+
+# Filled in by flush.py, which stands above: called when a segment must run.
+flush_hook: list = [None, None]
+
+
+# ---- recording ---------------------------------------------------------------------------------
+
+
+def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
+    """Record one call; returns its results and its prefix.
+
+    ``operands`` are Values, Python numbers and None. On a hit no shape inference, no validation
+    and nothing of JAX runs. Errors of the call are raised here, and leave no trace in the segment.
+    """
+    segment = local.segment
+    key = [op, statics]
+    put = key.append
+    try:
+        for x in operands:
+            kind = x.__class__
+            if kind is Value:
+                if x.segment is segment:
+                    put(x.slot)
+                else:
+                    array = x.array
+                    if array is None:
+                        array = flush_hook[1](x)
+                    elif isinstance(array, _Tracer):
+                        segment.rollback()
+                        return apply_traced(op, statics, operands)
+                    if x.aval.device is not segment.device:
+                        if len(key) == 2 and segment.node.depth:
+                            flush_hook[0](segment, "device")
+                            return record(op, statics, operands)
+                        elif segment.node.depth or segment.arrays:
+                            _check_devices(op, operands)
+                            segment.rollback()
+                            flush_hook[0](segment, "device")
+                            return record(op, statics, operands)
+                        else:
+                            segment.device = x.aval.device
+                    x.slot = ~len(segment.arrays)
+                    x.segment = segment
+                    segment.arrays.append(array)
+                    segment.owners.append(_ref(x))
+                    put(x.aval)
+            elif kind is float:
+                segment.floats.append(x)
+                put(float)
+            elif kind is int:
+                segment.ints.append(x)
+                put(int)
+            elif x is None:
+                put(None)
+            else:
+                put((kind, x))
+        key = tuple(key)
+        parent = segment.node
+        try:
+            node = parent.children.get(key)
+        except TypeError as error:
+            raise TypeError(f"{op.name}(): {error} among its arguments") from None
+        if node is None:
+            node = _extend(segment, parent, op, statics, operands, key)
+        slot = parent.slots
+        refs = segment.refs
+        values = []
+        for a in node.avals:
+            value = Value(a, None, segment, slot)
+            refs.append(_ref(value))
+            values.append(value)
+            slot += 1
+        segment.node = node
+    except BaseException:
+        if segment.done:  # an interrupt had fallen between a flush and its new segment
+            local.segment = Segment(tree)
+            return record(op, statics, operands)
+        segment.rollback()
+        raise
+    stats.ops += 1
+    if node.depth >= settings.max_ops or node.nbytes > settings.max_bytes or settings.immediate:
+        flush_hook[0](segment, "bound")
+    return values, node
+
+
+_ref = weakref.ref
+_Tracer = jax.core.Tracer
+
+
+def _check_devices(op: Op, operands) -> None:
+    found = {x.aval.device for x in operands if x.__class__ is Value}
+    if len(found) > 1:
+        first, second = sorted(map(str, found))[:2]
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found at least two devices, "
+            f"{first} and {second}! (when checking arguments of {op.name})"
+        )
+
+
+def _check_static(x) -> None:
+    """Refuse tensors hidden in static arguments: they hash by identity, not by value."""
+    if isinstance(x, tuple):
+        for y in x:
+            _check_static(y)
+    elif hasattr(x, "_requires_grad"):
+        raise TypeError("unhashable: a tensor among static arguments")
+
+
+def _extend(segment, parent, op, statics, operands, key) -> Prefix:
+    """A call not seen after this prefix: infer its results, and hang it into the tree."""
+    _check_devices(op, operands)
+    _check_static(statics)
+    stats.misses += 1
+    in_avals = tuple(
+        x.aval if x.__class__ is Value else None if x is None else _kind(x) for x in operands
+    )
+    avals = infer(op, statics, in_avals, segment.device)
+    external, refs = parent.externals, []
+    for x, k in zip(operands, key[2:], strict=True):
+        if x.__class__ is Value:
+            refs.append(x.slot)
+            external = max(external, -x.slot)
+        else:
+            refs.append(k)
+    node = Prefix(parent, op, statics, tuple(refs), avals, in_avals)
+    node.externals = external
+    node.floats += sum(k is float for k in key[2:])
+    node.ints += sum(k is int for k in key[2:])
+    node.line = errors.user_line()
+    segment.tree.grow()
+    return parent.children.setdefault(key, node)
+
+
+def _kind(x):
+    return x.__class__ if x.__class__ in (float, int) else (x.__class__, x)
+
+
+# ---- shapes without arrays ---------------------------------------------------------------------
+
+_NUMBER = {float: np.float64, int: np.int64}
+_MAX_INFERRED = 20_000
+
+
+def infer(op: Op, statics: tuple, in_avals: tuple, device) -> tuple:
+    """Avals of the results, by abstract evaluation, once per distinct call of an op."""
+    key = (statics, in_avals, dt.get_default_dtype(), device)
+    found = op.inferred.get(key)
+    if found is not None:
+        return found
+    if op.shapes is not None:
+        return tuple(aval(s, d, device) for s, d in op.shapes(statics, in_avals))
+    shapes = [_abstract(a) for a in in_avals]
+    given = [s for s in shapes if s is not None]
+
+    def body(*given):
+        given = iter(given)
+        full = [None if s is None else next(given) for s in shapes]
+        return evaluate(op, wrap(op, full, in_avals), statics)
+
+    try:
+        with jax.core.eval_context(), jax.enable_x64(True):
+            results = jax.eval_shape(body, *given)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        if raised_here(error):
+            raise
+        text = str(error).split("\n")[0]
+        raise RuntimeError(f"{op.name}(): {text} (operands {_describe(in_avals)})") from None
+    out = tuple(aval(tuple(r.shape), dt.BY_NUMPY[np.dtype(r.dtype)], device) for r in results)
+    if len(op.inferred) > _MAX_INFERRED:
+        op.inferred.clear()
+    op.inferred[key] = out
+    return out
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether our own code raised this, rather than jax or numpy below it."""
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_filename.startswith(errors.PACKAGE)
+
+
+def _describe(in_avals) -> str:
+    return ", ".join(
+        "None" if a is None else a.__name__ if a.__class__ is type else repr(a) for a in in_avals
+    )
+
+
+def _abstract(a):
+    if a is None:
+        return None
+    if a.__class__ is type:
+        return jax.ShapeDtypeStruct((), _NUMBER[a])
+    if a.__class__ is tuple:
+        return jax.ShapeDtypeStruct((), dt.scalar_dtype(a[0]).numpy)
+    return jax.ShapeDtypeStruct(a.shape, a.dtype.numpy)
+
+
+def wrap(op: Op, arrays, in_avals):
+    """Operands as an op takes them: arrays of numbers become Scalars of their class."""
+    out = []
+    for x, a in zip(arrays, in_avals, strict=True):
+        if x is None or a.__class__ is not type and a.__class__ is not tuple:
+            out.append(x)
+        else:
+            out.append(Scalar(x, a if a.__class__ is type else a[0]))
+    return out
+
+
+# ---- inside JAX transformations ----------------------------------------------------------------
+
+
+def apply_traced(op: Op, statics: tuple, operands):
+    """Apply an op at once because an operand is a tracer of ``jax.jit``, ``vmap`` or ``grad``."""
+    arrays, in_avals = [], []
+    device = devices.CPU
+    with jax.enable_x64(True):
+        for x in operands:
+            if x.__class__ is Value:
+                array = x.array
+                if array is None:
+                    array = flush_hook[1](x)
+                arrays.append(array)
+                in_avals.append(x.aval)
+                device = x.aval.device
+            else:
+                in_avals.append(None if x is None else _kind(x))
+                arrays.append(None if x is None else np.asarray(x, dt.scalar_dtype(type(x)).numpy))
+        arrays = [jax.numpy.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays]
+        results = evaluate(op, wrap(op, arrays, in_avals), statics)
+    node = Prefix(None, op, statics, (), (), tuple(in_avals))
+    node.line = errors.user_line()
+    return [from_array(r, device) for r in results], node

@@ -1,0 +1,216 @@
+"""Programs: a segment and its live outputs as one XLA executable; and single ops as small ones."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import OrderedDict
+
+import jax
+import numpy as np
+
+from torchlike._core import dtypes as dt
+from torchlike._core.settings import settings
+from torchlike._engine.prefix import Prefix, wrap
+from torchlike._engine.stats import stats
+from torchlike._ops.table import collecting_bad_indices, evaluate
+
+
+class Program:
+    """One compiled function from a segment's inputs to its live values.
+
+    donated    external inputs that it overwrites
+    forwarded  (output, external input) pairs that are the same array
+    checks     (size, ndim, prefix) of each range check, in the order of the flags' rows
+    """
+
+    __slots__ = ("checks", "donated", "forwarded", "function", "live", "needed", "owner", "packed")
+
+    def __init__(self, node: Prefix, live: tuple[int, ...]):
+        self.live = live
+        self.owner = node
+        self.packed = None
+        self.checks: list = []
+        self.forwarded: list = []
+        path = needed_calls(node, live)
+        self.needed = path
+        donated = set()
+        for call in path:
+            for position in call.op.donates:
+                if position < len(call.refs):
+                    ref = call.refs[position]
+                    if ref.__class__ is int and ref < 0:
+                        donated.add(~ref)
+        self.donated = tuple(sorted(donated))
+        self.function = jax.jit(
+            _body(self, path, live), donate_argnums=tuple(1 + d for d in self.donated)
+        )
+
+    def arguments(self, segment, arrays) -> tuple:
+        """The call's arguments: packed run-time numbers, then the external arrays."""
+        node = self.owner
+        floats, ints = segment.floats[: node.floats], segment.ints[: node.ints]
+        last = self.packed
+        if last is not None and floats == last[0] and ints == last[1] and 0.0 not in floats:
+            numbers = last[2]
+            if numbers.__class__ is np.ndarray:  # seen twice: worth a place on the device
+                self.packed = (floats, ints, jax.device_put(numbers))
+        else:
+            # One transfer for all numbers: each host argument costs several microseconds.
+            numbers = np.array(floats + [0.0] * len(ints), np.float64)
+            numbers[len(floats) :].view(np.int64)[:] = ints
+            self.packed = (floats, ints, numbers)
+        return (numbers, *arrays)
+
+    def drop(self) -> None:
+        """Leave the prefix that this program hangs on."""
+        if self.owner.programs is not None:
+            self.owner.programs.pop(self.live, None)
+
+
+def needed_calls(node: Prefix, live) -> list[Prefix]:
+    """The calls that live slots depend on, and those that report bad indices."""
+    path = node.path()
+    wanted = set(live)
+    keep = []
+    for call in reversed(path):
+        first = call.slots - call.outs
+        if call.op.checks or any(first <= s < call.slots for s in wanted):
+            keep.append(call)
+            wanted.update(r for r in call.refs if r.__class__ is int and r >= 0)
+    keep.reverse()
+    return keep
+
+
+def _body(program: Program, path: list[Prefix], live):
+    """The Python function that XLA compiles: the calls in order, on tracers."""
+
+    split = program.owner.floats
+
+    def torchlike_segment(numbers, *externals):
+        floats = numbers[:split]
+        ints = jax.lax.bitcast_convert_type(numbers[split:], np.int64)
+        values = {}
+        del program.checks[:], program.forwarded[:]
+        flags = []
+        for call in path:
+            float_at, int_at = call.parent.floats, call.parent.ints
+            arrays = []
+            for ref in call.refs:
+                if ref.__class__ is int:
+                    arrays.append(externals[~ref] if ref < 0 else values[ref])
+                elif ref is float:
+                    arrays.append(floats[float_at])
+                    float_at += 1
+                elif ref is int:
+                    arrays.append(ints[int_at])
+                    int_at += 1
+                elif ref is None:
+                    arrays.append(None)
+                else:
+                    arrays.append(jax.numpy.asarray(ref[1], dt.scalar_dtype(ref[0]).numpy))
+            with collecting_bad_indices() as reports:
+                results = evaluate(call.op, wrap(call.op, arrays, call.in_avals), call.statics)
+            for flag, size, ndim in reports:
+                flags.append(flag)
+                program.checks.append((size, ndim, call))
+            slot = call.slots - call.outs
+            for result in results:
+                values[slot] = result
+                slot += 1
+        positions = {id(x): i for i, x in enumerate(externals)}
+        out = []
+        for n, slot in enumerate(live):
+            if id(values[slot]) in positions:
+                program.forwarded.append((n, positions[id(values[slot])]))
+            out.append(values[slot])
+        if flags:
+            out.append(jax.numpy.stack(flags))
+        return tuple(out)
+
+    return torchlike_segment
+
+
+class ProgramCache:
+    """All programs in order of use, bounded; the oldest leave their prefix when it is full."""
+
+    def __init__(self):
+        self.order: OrderedDict[int, Program] = OrderedDict()
+
+    def touch(self, program: Program) -> None:
+        """Note a use."""
+        key = id(program)
+        if key in self.order:
+            self.order.move_to_end(key)
+            return
+        self.order[key] = program
+        while len(self.order) > settings.max_programs:
+            _, old = self.order.popitem(last=False)
+            old.drop()
+
+    def clear(self) -> None:
+        """Forget all programs."""
+        for program in list(self.order.values()):
+            program.drop()
+        self.order.clear()
+
+
+cache = ProgramCache()
+
+
+def call_into(results: list, function, arguments: tuple) -> None:
+    """Append ``function(*arguments)`` to ``results``.
+
+    list.extend over starmap runs without a bytecode between the call and the store, so Ctrl-C
+    cannot fall between a program that has consumed its donated inputs and its results.
+    """
+    results.extend(itertools.starmap(function, (arguments,)))
+
+
+# ---- one op at a time --------------------------------------------------------------------------
+
+_MAX_SINGLES = 2_000
+
+
+def run_single(call: Prefix, arrays):
+    """Run one op as a small program of its own, cached by its statics and operand kinds."""
+    op = call.op
+    key = (call.statics, call.in_avals, dt.get_default_dtype())
+    function = op.singles.get(key)
+    stats.single_ops += 1
+    if function is None:
+        in_avals = call.in_avals
+        present = [a is not None and a.__class__ is not tuple for a in in_avals]
+
+        def single(*given):
+            given = iter(given)
+            full = []
+            for a, p in zip(in_avals, present, strict=True):
+                if p:
+                    full.append(next(given))
+                else:
+                    full.append(
+                        None if a is None else jax.numpy.asarray(a[1], dt.scalar_dtype(a[0]).numpy)
+                    )
+            with collecting_bad_indices() as reports:
+                results = evaluate(op, wrap(op, full, in_avals), call.statics)
+            sizes[:] = [(size, ndim) for _, size, ndim in reports]
+            if reports:
+                results = (*results, jax.numpy.stack([flag for flag, _, _ in reports]))
+            return results
+
+        sizes: list = []
+        function = (jax.jit(single), sizes)
+        if len(op.singles) > _MAX_SINGLES:
+            op.singles.clear()
+        op.singles[key] = function
+        stats.single_compiles += 1
+        start = time.perf_counter()
+        results = function[0](*[a for a in arrays if a is not None])
+        stats.compile_seconds += time.perf_counter() - start
+    else:
+        results = function[0](*[a for a in arrays if a is not None])
+    sizes = function[1]
+    if sizes:
+        return results[:-1], (results[-1], [(size, ndim, call) for size, ndim in sizes])
+    return results, None

@@ -1,0 +1,43 @@
+"""What the engine did: one record of counters, and the lines that forced a flush."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+
+class Stats:
+    """Counters since the last clear; see ``torchlike.compiler.stats``."""
+
+    def __init__(self):
+        self.clear()
+
+    def clear(self) -> None:
+        """Set every counter to zero."""
+        self.ops = 0
+        self.programs = 0
+        self.hits = 0
+        self.compiles = 0
+        self.compile_seconds = 0.0
+        self.single_ops = 0
+        self.single_compiles = 0
+        self.syncs = 0
+        self.misses = 0
+        self.flushes: Counter = Counter()
+
+    def as_dict(self) -> dict:
+        """The counters as a plain dict."""
+        return {
+            "ops": self.ops,
+            "programs": self.programs,
+            "hits": self.hits,
+            "compiles": self.compiles,
+            "compile_seconds": self.compile_seconds,
+            "single_ops": self.single_ops,
+            "single_compiles": self.single_compiles,
+            "syncs": self.syncs,
+            "misses": self.misses,
+            "flushes": {f"{why} at {line}": n for (why, line), n in self.flushes.most_common()},
+        }
+
+
+stats = Stats()

@@ -1,0 +1,105 @@
+"""Avals and Values: what is known of a result before, while and after a program computes it."""
+
+from __future__ import annotations
+
+from math import prod
+
+import jax
+import numpy as np
+
+from torchlike._core import devices
+from torchlike._core import dtypes as dt
+
+
+class Aval:
+    """Shape, dtype and device of a value; interned, so that identity is equality."""
+
+    __slots__ = ("device", "dtype", "nbytes", "ndim", "numel", "shape")
+
+    def __init__(self, shape, dtype, device):
+        self.shape, self.dtype, self.device = shape, dtype, device
+        self.ndim = len(shape)
+        self.numel = prod(shape)
+        self.nbytes = self.numel * dtype.itemsize
+
+    def __repr__(self):
+        return f"{self.dtype.name}{list(self.shape)}@{self.device}"
+
+
+_avals: dict = {}
+_MAX_AVALS = 200_000
+
+
+def aval(shape: tuple, dtype: dt.dtype, device) -> Aval:
+    """The one Aval of this shape, dtype and device."""
+    key = (shape, dtype, device)
+    found = _avals.get(key)
+    if found is None:
+        if len(_avals) > _MAX_AVALS:  # an old one only costs a second look-up of its calls
+            _avals.clear()
+        found = _avals.setdefault(key, Aval(shape, dtype, device))
+    return found
+
+
+class Value:
+    """An immutable result: an aval and either an array or "slot k of a pending segment".
+
+    array is a jax.Array, or a numpy array that is the host's own copy and not yet on the device.
+    segment and slot name its place in the segment that it was last used in. exposed: something
+    outside the engine may see the array, so no program may overwrite it. epoch is shared by the
+    values read from one storage at one version, and tells whether an in-place op has ended it.
+    """
+
+    __slots__ = ("array", "aval", "epoch", "exposed", "segment", "slot", "__weakref__")
+
+    def __init__(self, aval: Aval, array=None, segment=None, slot=0):
+        self.aval = aval
+        self.array = array
+        self.segment = segment
+        self.slot = slot
+        self.exposed = False
+        self.epoch = None
+
+    def is_traced(self) -> bool:
+        """Whether this stands for an abstract array inside a JAX transformation."""
+        return isinstance(self.array, jax.core.Tracer)
+
+
+def from_array(array, device=None) -> Value:
+    """A Value over a jax or numpy array, without a copy."""
+    if device is None:
+        if isinstance(array, np.ndarray) or isinstance(array, jax.core.Tracer):
+            device = devices.CPU
+        else:
+            device = devices.from_jax_device(next(iter(array.devices())))
+    return Value(aval(tuple(array.shape), dt.BY_NUMPY[np.dtype(array.dtype)], device), array)
+
+
+def alias(value: Value) -> Value:
+    """A second Value for the same, already computed array: in-place history is told apart."""
+    value.exposed = True
+    copy = Value(value.aval, value.array)
+    copy.exposed = True
+    return copy
+
+
+class Epoch:
+    """The life of a storage between two in-place ops; line is set where it ended."""
+
+    __slots__ = ("line",)
+
+    def __init__(self):
+        self.line = None
+
+
+def epoch_of(value: Value) -> Epoch:
+    """The value's epoch, made when first asked for."""
+    if value.epoch is None:
+        value.epoch = Epoch()
+    return value.epoch
+
+
+def overwritten_at(value: Value):
+    """The user's line that overwrote the storage this value was read from, or None."""
+    epoch = value.epoch
+    return None if epoch is None else epoch.line

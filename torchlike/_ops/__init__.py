@@ -1,0 +1,1 @@
+"""The op table and the pure functions on jax arrays behind it, by family."""

@@ -1,0 +1,135 @@
+"""The op that differentiates another op: jax.vjp, or the op's own rule, as an op of its own."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from torchlike._core import dtypes as dt
+from torchlike._ops.table import Arrays, Op, Scalar, evaluate, ignoring_bad_indices
+
+
+class Spec(NamedTuple):
+    """What a derivative must know of the forward call; part of the program's key.
+
+    statics   the forward call's static arguments
+    avals     of its operands: an aval, a number's class, a (class, number) pair, or None
+    need      which operands want a gradient
+    outs      how many results it had
+    has_result   whether its results were saved
+    """
+
+    statics: tuple
+    avals: tuple
+    need: tuple
+    outs: int
+    has_result: bool
+
+
+class Call:
+    """A forward call as a derivative rule sees it; ``operands`` not saved are None."""
+
+    __slots__ = ("need", "op", "operands", "results", "shapes", "statics")
+
+    def __init__(self, op, operands, results, shapes, statics, need):
+        self.op, self.operands, self.results = op, operands, results
+        self.shapes, self.need = shapes, need
+        self.statics = {p.name: s for p, s in zip(op.statics, statics, strict=True)}
+
+    @property
+    def result(self):
+        """The only result."""
+        return self.results[0]
+
+
+def derivative(op: Op) -> Op:
+    """The derivative of ``op`` as an op: operands are saved operands, saved results, gradients."""
+    found = op.vjp_ops.get("vjp")
+    if found is None:
+
+        def backward(operands: Arrays, spec: Spec):
+            return _pull(op, operands, spec)
+
+        found = Op(f"{op.name}_backward", backward, promotes="raw", shapes=_shapes)
+        op.vjp_ops["vjp"] = found
+    return found
+
+
+def _shapes(statics, in_avals):
+    spec = statics[0]
+    return [(a.shape, a.dtype) for a, n in zip(spec.avals, spec.need, strict=True) if n]
+
+
+def _pull(op: Op, operands, spec: Spec):
+    n = len(spec.avals)
+    given = operands[:n]
+    results = operands[n : n + spec.outs] if spec.has_result else None
+    grads = operands[len(operands) - spec.outs :]
+    if op.vjp is not None:
+        out = op.vjp(Call(op, given, results, spec.avals, spec.statics, spec.need), *grads)
+        out = out if isinstance(out, tuple) else (out,)
+        return tuple(
+            shape_like(g, a)
+            for g, a, wanted in zip(out, spec.avals, spec.need, strict=True)
+            if wanted
+        )
+    full = [
+        jnp.zeros(a.shape, a.dtype.numpy) if x is None and hasattr(a, "shape") else x
+        for x, a in zip(given, spec.avals, strict=True)
+    ]
+    at = [i for i, wanted in enumerate(spec.need) if wanted]
+
+    def forward(*wanted):
+        call = list(full)
+        for i, x in zip(at, wanted, strict=True):
+            call[i] = x
+        outs = evaluate(op, call, spec.statics)
+        return [o for o in outs if jnp.issubdtype(o.dtype, jnp.inexact)]
+
+    with ignoring_bad_indices():
+        outs, pull = jax.vjp(forward, *[full[i] for i in at])
+    grads = [g for g, keep in zip(grads, _inexact(op, full, spec), strict=True) if keep]
+    cotangents = [
+        jnp.zeros(o.shape, o.dtype) if g is None else _conj(g).astype(o.dtype)
+        for g, o in zip(grads, outs, strict=True)
+    ]
+    return tuple(
+        _conj(g).astype(full[i].dtype) for g, i in zip(pull(cotangents), at, strict=True)
+    )
+
+
+def _inexact(op, full, spec):
+    if spec.outs == 1:
+        return [True]
+    with ignoring_bad_indices():
+        shapes = jax.eval_shape(
+            lambda *xs: evaluate(op, _merge(full, xs), spec.statics),
+            *[x for x in full if x is not None and x.__class__ is not Scalar],
+        )
+    return [jnp.issubdtype(s.dtype, jnp.inexact) for s in shapes]
+
+
+def _merge(full, given):
+    given = iter(given)
+    return [x if x is None or x.__class__ is Scalar else next(given) for x in full]
+
+
+def _conj(g):
+    """PyTorch's gradient of a complex value is the conjugate of JAX's cotangent."""
+    return g.conj() if jnp.iscomplexobj(g) else g
+
+
+def shape_like(g, a):
+    """Undo broadcasting and promotion: the gradient as the operand's aval wants it."""
+    if g is None:
+        return jnp.zeros(a.shape, a.dtype.numpy)
+    if g.shape != a.shape:
+        extra = g.ndim - len(a.shape)
+        g = g.sum(tuple(range(extra)))
+        axes = tuple(i for i, n in enumerate(a.shape) if n == 1 and g.shape[i] != 1)
+        g = g.sum(axes, keepdims=True)
+    if a.dtype.category < dt.COMPLEX and jnp.iscomplexobj(g):
+        g = g.real
+    return g.astype(a.dtype.numpy)

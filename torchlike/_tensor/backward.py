@@ -1,0 +1,141 @@
+"""backward and grad: the public entries to the tape walk, with PyTorch's argument rules."""
+
+from __future__ import annotations
+
+from torchlike._core import dtypes as dt
+from torchlike._engine.prefix import local, record
+from torchlike._engine.values import Value
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch, tape
+from torchlike._tensor.modes import enable_grad, no_grad
+
+
+def edge_of(t):
+    """Where a gradient for ``t`` enters the tape: (node, index), or the leaf itself."""
+    t._refresh()
+    return t if t._node is None else (t._node, t._index)
+
+
+def _roots(tensors, gradients, create_graph):
+    roots = []
+    for i, (t, g) in enumerate(zip(tensors, gradients, strict=True)):
+        if not t.requires_grad:
+            raise RuntimeError(
+                f"element {i} of tensors does not require grad and does not have a grad_fn"
+            )
+        a = t._value.aval
+        if g is None:
+            if a.numel != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if a.dtype.category == dt.COMPLEX:
+                raise RuntimeError(
+                    f"grad can be implicitly created only for real scalar outputs but got "
+                    f"{a.dtype}"
+                )
+            g = dispatch.wrap(record(TABLE["ones_like"], (None,), (dispatch.value_of(t),))[0][0])
+        elif not isinstance(g, dispatch._Tensor):
+            raise TypeError(
+                f"gradients can be either Tensors or None, but got {type(g).__name__}"
+            )
+        else:
+            b = g._value.aval
+            if a.shape != b.shape:
+                raise RuntimeError(
+                    f"Mismatch in shape: grad_output[{i}] has a shape of torch.Size({list(b.shape)}) "
+                    f"and output[{i}] has a shape of torch.Size({list(a.shape)})."
+                )
+            if (a.dtype.category == dt.COMPLEX) != (b.dtype.category == dt.COMPLEX):
+                raise RuntimeError(
+                    "For complex Tensors, both grad_output and output are required to have the "
+                    f"same dtype. Mismatch in dtype: grad_output[{i}] has a dtype of {b.dtype} and "
+                    f"output[{i}] has a dtype of {a.dtype}."
+                )
+        roots.append((edge_of(t), g if create_graph else dispatch.to_value(g)))
+    return roots
+
+
+def _sequence(x):
+    return list(x) if isinstance(x, (tuple, list)) else [x]
+
+
+def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
+    """Accumulate into ``.grad`` of the leaves the gradients of ``tensors``
+    (https://pytorch.org/docs/stable/generated/torch.autograd.backward.html)."""
+    tensors = _sequence(tensors)
+    gradients = [None] * len(tensors) if grad_tensors is None else _sequence(grad_tensors)
+    if retain_graph is None:
+        retain_graph = create_graph
+    roots = _roots(tensors, gradients, create_graph)
+    wanted = None
+    if inputs is not None:
+        inputs = _sequence(inputs)
+        if not inputs:
+            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+        wanted = [edge_of(t) for t in inputs]
+    with enable_grad() if create_graph else no_grad():
+        leaves, interior = tape.run(
+            roots, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
+        )
+        for leaf, grad in leaves.values():
+            if wanted is None or any(w is leaf for w in wanted):
+                leaf.accumulate_grad(grad, create_graph)
+                if leaf._after_hooks:
+                    for hook in list(leaf._after_hooks.values()):
+                        hook(leaf)
+        if wanted is not None:
+            for t, edge in zip(inputs, wanted, strict=True):
+                if edge.__class__ is tuple and interior.get(edge) is not None:
+                    t.accumulate_grad(interior[edge], create_graph)
+    # Not flushed here: an optimizer step that follows joins this program. The next forward
+    # pass starts a new one (see Module.__call__), so that accumulated micro-batches do not pile up.
+    local.after_backward = local.segment
+
+
+def grad(
+    outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False,
+    only_inputs=True, allow_unused=None, is_grads_batched=False, materialize_grads=False,
+):  # fmt: skip
+    """Gradients of ``outputs`` with respect to ``inputs``, as a tuple
+    (https://pytorch.org/docs/stable/generated/torch.autograd.grad.html)."""
+    outputs, inputs = _sequence(outputs), _sequence(inputs)
+    if is_grads_batched:
+        from torchlike._core.errors import NotSupported
+
+        raise NotSupported("autograd.grad(is_grads_batched=True)", "use func.vmap over func.vjp")
+    if allow_unused is None:
+        allow_unused = materialize_grads
+    elif allow_unused is False and materialize_grads:
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+            "allow_unused=False."
+        )
+    gradients = [None] * len(outputs) if grad_outputs is None else _sequence(grad_outputs)
+    if retain_graph is None:
+        retain_graph = create_graph
+    for t in inputs:
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    roots = _roots(outputs, gradients, create_graph)
+    wanted = [edge_of(t) for t in inputs]
+    with enable_grad() if create_graph else no_grad():
+        leaves, interior = tape.run(
+            roots, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
+        )
+        out = []
+        for t, edge in zip(inputs, wanted, strict=True):
+            if edge.__class__ is tuple:
+                g = interior.get(edge)
+            else:
+                g = leaves.get(id(edge), (None, None))[1]
+            if g is None:
+                if materialize_grads:
+                    g = dispatch.apply(TABLE["zeros_like"], (t.detach(),), (None,))
+                elif not allow_unused:
+                    raise RuntimeError(
+                        "One of the differentiated Tensors appears to not have been used in the "
+                        "graph. Set allow_unused=True if this is the desired behavior."
+                    )
+            elif g.__class__ is Value:
+                g = dispatch.wrap(g)
+            out.append(g)
+    return tuple(out)

@@ -1,0 +1,282 @@
+"""Dispatch: from a call on tensors to a recorded op, its results and its place on the tape."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from torchlike._core import dtypes as dt
+from torchlike._core.errors import user_line
+from torchlike._engine import prefix
+from torchlike._engine.prefix import record
+from torchlike._engine.values import Value, epoch_of
+from torchlike._ops.table import TABLE, Op
+from torchlike._tensor.modes import modes
+from torchlike._tensor.tape import Node
+
+# Classes whose instances are tensors; tensor.py and every subclass add themselves.
+TENSORS: set = set()
+_Tensor = None  # set by tensor.py
+_new = object.__new__
+FLOATING = dt.FLOATING
+_NUMBERS = {float, int, bool, complex, type(None)}
+
+
+def apply(op: Op, operands, statics=()):
+    """Call an op on tensors and numbers; a Tensor, or a tuple of them for several results."""
+    values = []
+    edges = None
+    for x in operands:
+        kind = x.__class__
+        if kind in TENSORS:
+            storage = x._storage
+            if storage is not None and x._seen != storage.version:
+                x._sync()
+            values.append(x._value)
+            node = x._node
+            if node is not None:
+                if edges is None:
+                    edges = [None] * len(operands)
+                edges[len(values) - 1] = (node, x._index)
+            elif x._requires_grad:
+                if edges is None:
+                    edges = [None] * len(operands)
+                edges[len(values) - 1] = x
+        elif kind in _NUMBERS:
+            values.append(x)
+        else:
+            values.append(number(op, x))
+    try:
+        results, call = record(op, statics, values)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        results, call = record(op, freeze(op, statics), values)
+    if edges is None or not modes.grad or not op.differentiable:
+        if len(results) == 1:
+            out = _new(_Tensor)
+            out._value = results[0]
+            return out
+        return tuple([wrap(v) for v in results])
+    if op.linear:
+        saved = [_number_only(v) for v in values] if call.numbers else None
+    elif op.multilinear:
+        saved = _other_operands(values, edges)
+    elif op.saves == "result" and op.vjp is not None:
+        saved = [_number_only(v) for v in values]
+    else:
+        saved = values
+    node = Node(op, call.statics, saved, edges, call, len(results))
+    if op.vjp is not None and (op.saves == "result" or op.saves == "both"):
+        node.results = results
+    if len(results) == 1:
+        out = _new(_Tensor)
+        out._value = results[0]
+        if results[0].aval.dtype.category >= FLOATING:
+            out._node = node
+        return out
+    out = []
+    for i, v in enumerate(results):
+        t = wrap(v)
+        if v.aval.dtype.category >= FLOATING:
+            t._node, t._index = node, i
+        out.append(t)
+    return tuple(out)
+
+
+def _number_only(v):
+    return None if v.__class__ is Value else v
+
+
+def _other_operands(values, edges):
+    """What a multilinear op must save: with one operand on the tape, all the others."""
+    wanted = [i for i, e in enumerate(edges) if e is not None]
+    if len(wanted) != 1:
+        return values
+    saved = list(values)
+    if saved[wanted[0]].__class__ is Value:
+        saved[wanted[0]] = None
+    return saved
+
+
+def wrap(value: Value):
+    """A fresh tensor, off the tape, that shows a value."""
+    out = _new(_Tensor)
+    out._value = value
+    return out
+
+
+def history(value: Value, edge):
+    """A tensor for a saved value that sits on the tape where ``edge`` says."""
+    if edge is None:
+        return wrap(value)
+    if edge.__class__ is tuple:
+        out = wrap(value)
+        out._node, out._index = edge
+        return out
+    if edge._value is value:
+        return edge
+    return edge
+
+
+def to_tensor(grad):
+    """A gradient as a Tensor."""
+    return wrap(grad) if grad.__class__ is Value else grad
+
+
+def to_value(grad):
+    """A gradient as a Value."""
+    if grad is None or grad.__class__ is Value:
+        return grad
+    return value_of(grad)
+
+
+def add_tensors(a, b):
+    """a + b on the tape."""
+    return apply(TABLE["add"], (a, b, None))
+
+
+def value_of(t) -> Value:
+    """The current value of a tensor."""
+    storage = t._storage
+    if storage is not None and t._seen != storage.version:
+        t._sync()
+    return t._value
+
+
+def number(op: Op, x):
+    """An operand that is no tensor and no plain Python number: convert it or refuse it."""
+    if isinstance(x, _Tensor):
+        TENSORS.add(type(x))
+        return value_of(x)
+    if isinstance(x, np.generic):
+        return x.item()
+    if isinstance(x, (bool, int, float, complex)):
+        return next(kind(x) for kind in (bool, int, float, complex) if isinstance(x, kind))
+    if hasattr(x, "__torchlike_number__"):
+        return x.__torchlike_number__()
+    raise TypeError(
+        f"{op.name}(): argument must be Tensor or Number, not {type(x).__name__}"
+    )
+
+
+def freeze(op: Op, x):
+    """Static arguments as the key wants them: lists as tuples, 0-d tensors as numbers."""
+    if isinstance(x, (tuple, list)):
+        return tuple(freeze(op, y) for y in x)
+    if isinstance(x, np.ndarray):
+        return tuple(x.tolist())
+    if isinstance(x, _Tensor):
+        return x.item()
+    try:
+        hash(x)
+    except TypeError:
+        raise TypeError(f"{op.name}(): cannot use {type(x).__name__} as an argument") from None
+    return x
+
+
+# ---- in-place ----------------------------------------------------------------------------------
+
+
+def apply_inplace(op: Op, operands, statics=()):
+    """The in-place form of any op: compute, check that it fits, rebind the first operand."""
+    target = operands[0]
+    check_inplace(target)
+    before = target._value
+    result = apply(op, operands, statics)
+    if isinstance(result, tuple):
+        result = result[0]
+    if result._node is not None:
+        result._node.own = before
+    return rebind(target, fit(target, result))
+
+
+def check_inplace(target) -> None:
+    """Raise PyTorch's errors for in-place ops that autograd cannot follow."""
+    if not isinstance(target, _Tensor):
+        raise TypeError(f"in-place operation on {type(target).__name__}, which is no Tensor")
+    if not modes.grad:
+        return
+    if target._node is None and target._requires_grad:
+        raise RuntimeError(
+            "a leaf Variable that requires grad is being used in an in-place operation."
+        )
+    base = target._base
+    if base is not None and base._requires_grad and base._node is None and not target._detached:
+        raise RuntimeError(
+            "a view of a leaf Variable that requires grad is being used in an in-place operation."
+        )
+
+
+def fit(target, result):
+    """The result with the target's dtype; raises if its shape or dtype cannot go there."""
+    a, b = target._value.aval, result._value.aval
+    if a.shape != b.shape:
+        raise RuntimeError(
+            f"output with shape {list(a.shape)} doesn't match the broadcast shape {list(b.shape)}"
+        )
+    if a.dtype is not b.dtype:
+        if not dt.can_cast(b.dtype, a.dtype):
+            raise RuntimeError(
+                f"result type {dt.SCALAR_NAMES[b.dtype]} can't be cast to the desired output type "
+                f"{dt.SCALAR_NAMES[a.dtype]}"
+            )
+        result = apply(TABLE["to_dtype"], (result,), (a.dtype,))
+    return result
+
+
+def rebind(target, result):
+    """Let ``target`` and all its views show ``result``; the one place where a tensor mutates."""
+    line = user_line()
+    storage = target._storage
+    if storage is None:
+        epoch_of(target._value).line = line
+        target._value = result._value
+        target._version_count += 1
+        if result._node is not None and modes.grad:
+            target._node, target._index = result._node, result._index
+            target._requires_grad = False
+        return target
+    if not target._chain:
+        epoch_of(storage.value).line = line
+        storage.value = result._value
+        storage.version += 1
+        target._value, target._seen = result._value, storage.version
+        if result._node is not None and modes.grad:
+            target._node, target._index = result._node, result._index
+            target._requires_grad = False
+            if not target._detached:
+                storage.node, storage.index = result._node, result._index
+        return target
+    from torchlike._tensor.views import write_through
+
+    write_through(target, result, line)
+    return target
+
+
+def copy_out(out, result):
+    """Write the result of a call with ``out=`` into ``out`` and return it."""
+    if isinstance(result, tuple):
+        if not isinstance(out, (tuple, list)) or len(out) != len(result):
+            raise TypeError(f"out= must be a tuple of {len(result)} Tensors")
+        for o, r in zip(out, result, strict=True):
+            copy_out(o, r)
+        return out if not isinstance(out, list) else tuple(out)
+    if not isinstance(out, _Tensor):
+        raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
+    if modes.grad and (out.requires_grad or result.requires_grad):
+        raise RuntimeError(
+            "out=... arguments don't support automatic differentiation, but one of the arguments "
+            "requires grad."
+        )
+    a, b = out._value.aval, result._value.aval
+    if a.dtype is not b.dtype:
+        if not dt.can_cast(b.dtype, a.dtype):
+            raise RuntimeError(
+                f"result type {dt.SCALAR_NAMES[b.dtype]} can't be cast to the desired output type "
+                f"{dt.SCALAR_NAMES[a.dtype]}"
+            )
+        result = apply(TABLE["to_dtype"], (result,), (a.dtype,))
+    return rebind(out, result)
+
+
+_ = prefix

@@ -1,0 +1,171 @@
+"""From one op record to its public forms: function, method, in-place method and ``out=``."""
+
+from __future__ import annotations
+
+import inspect
+from collections import namedtuple
+
+from torchlike._core.errors import PACKAGE
+from torchlike._core.sizes import Size
+from torchlike._ops.table import TABLE, Arrays, Dim, Dims, Number, Op, Shape, is_input
+from torchlike._tensor import dispatch
+
+FUNCTIONS: dict = {}  # public functions of the top-level namespace, by name
+METHODS: dict = {}  # methods of Tensor, by name
+_UNSET = type("_Unset", (), {"__repr__": lambda self: "<unset>"})()
+_SEQUENCES = (tuple, list, Size)
+
+
+def structseq(name: str, fields):
+    """A result type like ``torch.return_types.max``: a named tuple that prints as PyTorch's."""
+    base = namedtuple(name, fields)
+
+    def show(self):
+        body = ",\n".join(f"{f}={v!r}" for f, v in zip(fields, self, strict=True))
+        return f"torch.return_types.{name}(\n{body})"
+
+    return type(name, (base,), {"__slots__": (), "__repr__": show, "__module__": "torchlike"})
+
+
+def build(op: Op, form: str, name: str | None = None, fields=None):
+    """The Python function of one form of an op, with PyTorch's signature."""
+    scope = {
+        "OP": op,
+        "apply": dispatch.apply_inplace if form == "inplace" else dispatch.apply,
+        "copy_out": dispatch.copy_out,
+        "UNSET": _UNSET,
+        "SEQ": _SEQUENCES,
+        "FIELDS": fields,
+    }
+    name = name or op.name + ("_" if form == "inplace" else "")
+    signature, prologue, starred = [], [], False
+    first_shape = next((p.name for p in op.statics if p.annotation is Shape), None)
+    variadic = form in ("method", "inplace") and "variadic" in op.forms
+    for p in op.params:
+        if p.kind is p.KEYWORD_ONLY and not starred:
+            signature.append("*")
+            starred = True
+        if p.name == first_shape and variadic:
+            signature.append(f"*{p.name}")
+            starred = True
+            prologue.append(f"if len({p.name}) == 1 and {p.name}[0].__class__ in SEQ:")
+            prologue.append(f"    {p.name} = {p.name}[0]")
+            continue
+        text = p.name
+        if p.default is not inspect.Parameter.empty:
+            scope[f"D_{p.name}"] = p.default
+            text += f"=D_{p.name}"
+        signature.append(text)
+    extra = []
+    if any(p.annotation in (Dim, Dims) and p.name == "dim" for p in op.params):
+        extra.append("axis=UNSET")
+        prologue += ["if axis is not UNSET:", "    dim = axis"]
+    if any(p.name == "keepdim" for p in op.params):
+        extra.append("keepdims=UNSET")
+        prologue += ["if keepdims is not UNSET:", "    keepdim = keepdims"]
+    if form == "function" and "out" in op.forms:
+        extra.append("out=None")
+    if extra and not starred:
+        signature.append("*")
+    signature += extra
+    for p in op.params:
+        # An integer where the mathematics is floating is the float of the same value.
+        if p.annotation in (Shape, Dims):
+            prologue.append(f"if {p.name}.__class__ is list: {p.name} = tuple({p.name})")
+    operands = []
+    for p in op.inputs:
+        operands.append(f"*{p.name}" if p.annotation is Arrays else p.name)
+    statics = [p.name for p in op.statics]
+    call = f"apply(OP, ({', '.join(operands)}{',' if operands else ''}), "
+    call += f"({', '.join(statics)}{',' if statics else ''}))"
+    if fields is not None:
+        call = f"FIELDS(*{call})"
+    body = [*prologue]
+    if "out=None" in extra:
+        body += [f"result = {call}", "return result if out is None else copy_out(out, result)"]
+    else:
+        body.append(f"return {call}")
+    source = f"def {name}({', '.join(signature)}):\n" + "\n".join("    " + line for line in body)
+    exec(compile(source, f"{PACKAGE}forms/{op.name}.{form}", "exec"), scope)
+    function = scope[name]
+    function.__doc__ = op.fn.__doc__ or f"{op.name}, elementwise."
+    function.__module__ = "torchlike"
+    function.__qualname__ = f"Tensor.{name}" if form != "function" else name
+    return function
+
+
+def alias(new: str, old: str) -> None:
+    """Give an op's forms a second name, as PyTorch has ``absolute`` for ``abs``."""
+    for table in (FUNCTIONS, METHODS):
+        for suffix in ("", "_"):
+            if old + suffix in table:
+                if new + suffix in table:
+                    raise ValueError(f"form {new + suffix!r} is registered twice")
+                table[new + suffix] = table[old + suffix]
+
+
+def install() -> None:
+    """Build the forms of every op in the table that asks for any; hand-written ones take part too."""
+    for op in TABLE.values():
+        fields = None
+        for form in op.forms:
+            if isinstance(form, tuple):
+                fields = structseq(op.name, form)
+        if "function" in op.forms:
+            _put(FUNCTIONS, op.name, build(op, "function", fields=fields))
+        if "method" in op.forms:
+            _put(METHODS, op.name, build(op, "method", fields=fields))
+        if "inplace" in op.forms:
+            _put(METHODS, op.name + "_", build(op, "inplace"))
+
+
+def _put(table, name, function):
+    if name in table:
+        raise ValueError(f"form {name!r} is registered twice")
+    table[name] = function
+
+
+def function(name: str | None = None, *, method=False, inplace=False):
+    """Decorator: a hand-written public function over ops, and optionally its method forms."""
+
+    def wrap(fn):
+        fn.__module__ = "torchlike"
+        _put(FUNCTIONS, name or fn.__name__, fn)
+        if method:
+            _put(METHODS, name or fn.__name__, fn)
+        if inplace:
+            _put(METHODS, (name or fn.__name__) + "_", inplace_of(fn))
+        return fn
+
+    return wrap
+
+
+def method(name: str | None = None, *, inplace=False):
+    """Decorator: a hand-written method of Tensor."""
+
+    def wrap(fn):
+        _put(METHODS, name or fn.__name__, fn)
+        if inplace:
+            _put(METHODS, (name or fn.__name__) + "_", inplace_of(fn))
+        return fn
+
+    return wrap
+
+
+def inplace_of(fn):
+    """The in-place form of a function of a tensor: compute, check, rebind."""
+
+    def inplace(input, *args, **kwargs):
+        dispatch.check_inplace(input)
+        before = input._value
+        result = fn(input, *args, **kwargs)
+        if result._node is not None and before is not None:
+            result._node.own = before
+        return dispatch.rebind(input, dispatch.fit(input, result))
+
+    inplace.__name__ = fn.__name__ + "_"
+    inplace.__doc__ = f"In-place form of ``{fn.__name__}``."
+    return inplace
+
+
+_ = Number, is_input

@@ -1,0 +1,269 @@
+"""autograd.Function: a user's own forward and backward on the tape."""
+
+from __future__ import annotations
+
+import functools
+
+from torchlike._core import dtypes as dt
+from torchlike._core.errors import user_line
+from torchlike._engine.values import overwritten_at
+from torchlike._tensor import dispatch, tape, views
+from torchlike._tensor.modes import modes, no_grad
+
+
+class FunctionNode(tape.Node):
+    """A tape node whose derivative is a user's ``backward``; it is also the ``ctx``."""
+
+    __slots__ = ("__dict__",)
+
+    def __init__(self, kind, edges, outs):
+        self.op = None
+        self.statics, self.saved, self.edges = (), None, edges
+        self.call, self.outs = None, outs
+        self.results = None
+        self.hooks = self.pre_hooks = self.retained = self.metadata = self.own = None
+        self.used = False
+        self.number = tape._next_number()
+        self.function = kind
+        self._saved_tensors = ()
+        self._dirty = ()
+        self._non_differentiable = ()
+        self._materialize = True
+        self._line = None
+        self.needs_input_grad = tuple(e is not None for e in edges)
+
+    def name(self) -> str:
+        return f"{self.function.__name__}Backward"
+
+    # ---- what forward and backward use as ctx ----
+
+    def save_for_backward(self, *tensors):
+        """Keep tensors for backward; in-place changes to them are noticed."""
+        for t in tensors:
+            if t is not None and not isinstance(t, dispatch._Tensor):
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument is of type "
+                    f"{type(t).__name__}"
+                )
+        self._saved_tensors = tuple(
+            None if t is None else (t, dispatch.value_of(t)) for t in tensors
+        )
+        self._line = user_line()
+
+    def save_for_forward(self, *tensors):
+        """Accepted: forward-mode derivatives use the saved tensors too."""
+
+    @property
+    def saved_tensors(self):
+        """The tensors given to ``save_for_backward``."""
+        if self.used:
+            raise RuntimeError(tape.BACKWARD_TWICE)
+        out = []
+        for item in self._saved_tensors:
+            if item is None:
+                out.append(None)
+                continue
+            t, value = item
+            line = overwritten_at(value)
+            if line is not None:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an "
+                    f"inplace operation: [torch.{value.aval.dtype.name} "
+                    f"{list(value.aval.shape)}], saved for {self.name()} at {self._line}, "
+                    f"overwritten at {line}."
+                )
+            out.append(t)
+        return tuple(out)
+
+    def mark_dirty(self, *tensors):
+        """Declare inputs that forward changed in place and returns."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors):
+        """Declare outputs that need no gradient."""
+        self._non_differentiable = tensors
+
+    def set_materialize_grads(self, value: bool):
+        """Whether missing gradients reach backward as zeros (default) or None."""
+        self._materialize = value
+
+    def release(self):
+        self.used = True
+        self._saved_tensors = ()
+
+    def derive(self, grads, create_graph):
+        if self.used:
+            raise RuntimeError(tape.BACKWARD_TWICE)
+        given = []
+        for g, shape in zip(grads, self.shapes, strict=True):
+            if g is None and self._materialize and shape is not None:
+                from torchlike._tensor.creation import zeros
+
+                given.append(zeros(shape.shape, dtype=shape.dtype, device=shape.device))
+            else:
+                given.append(None if g is None else dispatch.to_tensor(g))
+        out = self.function.backward(self, *given)
+        out = out if isinstance(out, tuple) else (out,)
+        if len(out) > len(self.edges) and all(g is None for g in out[len(self.edges) :]):
+            out = out[: len(self.edges)]
+        if len(out) != len(self.edges):
+            raise RuntimeError(
+                f"function {self.name()} returned an incorrect number of gradients (expected "
+                f"{len(self.edges)}, got {len(out)})"
+            )
+        checked = []
+        for g, edge, a in zip(out, self.edges, self.in_avals, strict=True):
+            if edge is None or g is None:
+                checked.append(None)
+                continue
+            if not isinstance(g, dispatch._Tensor):
+                raise RuntimeError(
+                    f"function {self.name()} returned a gradient of type {type(g).__name__}, "
+                    "expected Variable or None"
+                )
+            if g._value.aval.shape != a.shape:
+                try:
+                    g = _sum_to(g, a.shape)
+                except RuntimeError:
+                    raise RuntimeError(
+                        f"Function {self.name()} returned an invalid gradient at index "
+                        f"{len(checked)} - got {list(g.shape)} but expected shape compatible with "
+                        f"{list(a.shape)}"
+                    ) from None
+            if g.dtype is not a.dtype:
+                g = g.to(a.dtype)
+            checked.append(g if create_graph else dispatch.to_value(g))
+        return checked
+
+
+def _sum_to(g, shape):
+    extra = g.ndim - len(shape)
+    if extra < 0:
+        raise RuntimeError("gradient has too few dimensions")
+    dims = tuple(range(extra)) + tuple(
+        extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1
+    )
+    out = g.sum(dims, keepdim=True) if dims else g
+    out = out.reshape(tuple(out.shape)[extra:])
+    if tuple(out.shape) != tuple(shape):
+        raise RuntimeError("gradient does not broadcast")
+    return out
+
+
+class Function:
+    """Subclass with static ``forward(ctx, ...)`` and ``backward(ctx, *grads)``, call ``apply``
+    (https://pytorch.org/docs/stable/autograd.html#function)."""
+
+    generate_vmap_rule = False
+
+    def __init__(self, *args, **kwargs):
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Please use "
+            "new-style autograd function with static forward method."
+        )
+
+    @staticmethod
+    def forward(*args, **kwargs):
+        """Compute the results; ``ctx`` comes first unless ``setup_context`` is defined."""
+        raise NotImplementedError(
+            "You must implement the forward function for custom autograd.Function."
+        )
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Fill ``ctx`` after a forward that takes none."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx, *grad_outputs):
+        """Gradients of the inputs, one for each."""
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom "
+            "autograd.Function to use it with backward mode AD."
+        )
+
+    @classmethod
+    def apply(cls, *args):
+        """Run forward and put the call on the tape."""
+        edges, in_avals = [], []
+        for x in args:
+            edge = None
+            a = None
+            if isinstance(x, dispatch._Tensor):
+                x._refresh()
+                a = x._value.aval
+                if x._node is not None:
+                    edge = (x._node, x._index)
+                elif x._requires_grad:
+                    edge = x
+            edges.append(edge)
+            in_avals.append(a)
+        ctx = FunctionNode(cls, edges, 1)
+        ctx.in_avals = in_avals
+        tracked = modes.grad and any(e is not None for e in edges)
+        with no_grad():
+            if cls.setup_context is not Function.setup_context:
+                result = cls.forward(*args)
+                cls.setup_context(ctx, args, result)
+            else:
+                result = cls.forward(ctx, *args)
+        results = result if isinstance(result, tuple) else (result,)
+        ctx.outs = len(results)
+        ctx.shapes = [
+            r._value.aval if isinstance(r, dispatch._Tensor) else None for r in results
+        ]
+        if not tracked:
+            return result
+        out = []
+        for i, r in enumerate(results):
+            if (
+                not isinstance(r, dispatch._Tensor)
+                or r.dtype.category < dt.FLOATING
+                or any(r is n for n in ctx._non_differentiable)
+            ):
+                out.append(r)
+                continue
+            if any(r is x for x in args) and not any(r is d for d in ctx._dirty):
+                r = views.apply_view(dispatch.TABLE["alias"], r.detach())
+            elif any(r is d for d in ctx._dirty):
+                if r._storage is not None:
+                    r._storage.node, r._storage.index = ctx, i
+                r._requires_grad = False
+            r._node, r._index = ctx, i
+            out.append(r)
+        return tuple(out) if isinstance(result, tuple) else out[0]
+
+
+def once_differentiable(backward):
+    """Decorator for ``backward``: differentiating it again raises
+    (https://pytorch.org/docs/stable/generated/torch.autograd.function.once_differentiable.html)."""
+
+    @functools.wraps(backward)
+    def wrapped(ctx, *grads):
+        with no_grad():
+            out = backward(ctx, *grads)
+        if not modes.grad or not any(g is not None and g.requires_grad for g in grads):
+            return out
+        outs = out if isinstance(out, tuple) else (out,)
+        results = [
+            _NoSecond.apply(o.detach(), *[g for g in grads if g is not None])
+            if isinstance(o, dispatch._Tensor) else o
+            for o in outs
+        ]  # fmt: skip
+        return tuple(results) if isinstance(out, tuple) else results[0]
+
+    return wrapped
+
+
+class _NoSecond(Function):
+    """Stands between a once-differentiable result and a second derivative."""
+
+    @staticmethod
+    def forward(ctx, out, *grads):
+        return out.clone()
+
+    @staticmethod
+    def backward(ctx, *grads):
+        raise RuntimeError(
+            "trying to differentiate twice a function that was marked with @once_differentiable"
+        )

@@ -1,0 +1,23 @@
+"""Puts the forms of every op on Tensor: the last step of building the facade."""
+
+from __future__ import annotations
+
+from torchlike._ops import creation as _c  # noqa: F401
+from torchlike._ops import indexing as _i  # noqa: F401
+from torchlike._ops import pointwise as _p  # noqa: F401
+from torchlike._ops import reduce as _r  # noqa: F401
+from torchlike._ops import views as _v  # noqa: F401
+from torchlike._tensor import forms
+
+forms.install()
+
+from torchlike._tensor import creation, masks, methods, shapes  # noqa: E402
+from torchlike._tensor.tensor import Tensor  # noqa: E402
+
+for _name, _fn in forms.METHODS.items():
+    if _name not in Tensor.__dict__:
+        setattr(Tensor, _name, _fn)
+for _name, _fn in shapes.PROPERTIES.items():
+    setattr(Tensor, _name, property(_fn))
+methods.install_operators()
+_ = creation, masks

@@ -1,0 +1,335 @@
+"""Methods of Tensor that are no plain ops: conversion, copying, operators."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from torchlike._core import devices
+from torchlike._core import dtypes as dt
+from torchlike._engine.flush import jax_array
+from torchlike._engine.values import Value, aval
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch, indexing
+from torchlike._tensor.dispatch import apply, value_of, wrap
+from torchlike._tensor.forms import FUNCTIONS, METHODS, method
+from torchlike._tensor.tensor import Tensor
+
+# ---- conversion --------------------------------------------------------------------------------
+
+
+def _parse_to(args, device, dtype):
+    for arg in args:
+        if isinstance(arg, dt.dtype):
+            dtype = arg
+        elif isinstance(arg, Tensor):
+            dtype, device = arg.dtype, arg.device
+        elif isinstance(arg, (str, devices.device)) or (
+            isinstance(arg, int) and not isinstance(arg, bool)
+        ):
+            device = devices.device(arg)
+        elif arg is None or isinstance(arg, bool):
+            continue
+        elif isinstance(arg, jax.Device):
+            device = devices.from_jax_device(arg)
+        else:
+            raise TypeError(
+                f"to() received an invalid combination of arguments - got ({type(arg).__name__})"
+            )
+    if dtype is not None and not isinstance(dtype, dt.dtype):
+        raise TypeError(f"to(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+    return device, dtype
+
+
+@method("to")
+def to(self, *args, device=None, dtype=None, non_blocking=False, copy=False, memory_format=None, other=None):
+    """Another dtype or device; itself if it has both already (https://pytorch.org/docs/stable/generated/torch.Tensor.to.html)."""
+    if other is not None:
+        args = (other, *args)
+    device, dtype = _parse_to(args, device, dtype)
+    out = self
+    if dtype is not None and dtype is not self.dtype:
+        out = apply(TABLE["to_dtype"], (out,), (dtype,))
+    if device is not None:
+        device = devices.canonical(device)
+        if device is not out.device:
+            out = move(out, device)
+    return out.clone() if copy and out is self else out
+
+
+def move(t, device: devices.device):
+    """A copy on another device; its gradient goes back to this one."""
+    from torchlike._tensor.function import Function
+
+    class ToCopy(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.source = x.device
+            return wrap(_moved(value_of(x), device))
+
+        @staticmethod
+        def backward(ctx, g):
+            return wrap(_moved(value_of(g), ctx.source))
+
+    return ToCopy.apply(t)
+
+
+def _moved(value: Value, device: devices.device) -> Value:
+    a = aval(value.aval.shape, value.aval.dtype, device)
+    if device is devices.META:
+        return Value(a)
+    array = jax_array(value)
+    with jax.enable_x64(True):
+        return Value(a, jax.device_put(array, devices.jax_device(device)))
+
+
+@method("type")
+def type_(self, dtype=None, non_blocking=False):
+    """The legacy type name, or the tensor as another dtype."""
+    if dtype is None:
+        name = dt.SCALAR_NAMES[self.dtype] if self.dtype not in _LEGACY else _LEGACY[self.dtype]
+        place = "torch.cuda." if self.device.type == "cuda" else "torch."
+        return f"{place}{name}Tensor"
+    if isinstance(dtype, str):
+        names = {f"torch.{dt.SCALAR_NAMES[d]}Tensor": d for d in dt.ALL}
+        if dtype not in names:
+            raise ValueError(f"invalid type: '{dtype}'")
+        dtype = names[dtype]
+    return to(self, dtype)
+
+
+_LEGACY = {dt.complex64: "ComplexFloat", dt.complex128: "ComplexDouble"}
+
+
+def _caster(d: dt.dtype):
+    def cast(self, memory_format=None):
+        return to(self, d)
+
+    cast.__doc__ = f"As {d!r}."
+    return cast
+
+
+for _name, _d in {
+    **{d.name: d for d in (dt.bfloat16,)}, **dt.ALIASES, "bool": dt.bool_, "byte": dt.uint8,
+    "char": dt.int8,
+}.items():  # fmt: skip
+    method(_name)(_caster(_d))
+
+
+@method("type_as")
+def type_as(self, other):
+    """With the dtype of ``other``."""
+    return to(self, other.dtype)
+
+
+@method("cpu")
+def cpu(self, memory_format=None):
+    """On the CPU."""
+    return to(self, devices.CPU)
+
+
+@method("cuda")
+def cuda(self, device=None, non_blocking=False, memory_format=None):
+    """On a GPU; raises PyTorch's error where there is none."""
+    if device is None:
+        device = devices.device("cuda", 0)
+    elif isinstance(device, int):
+        device = devices.device("cuda", device)
+    devices.jax_device(devices.canonical(device))
+    return to(self, device)
+
+
+@method("is_floating_point")
+def is_floating_point(self) -> bool:
+    """Whether the dtype is floating."""
+    return self.dtype.is_floating_point
+
+
+FUNCTIONS["is_floating_point"] = is_floating_point
+
+
+@method("is_complex")
+def is_complex(self) -> bool:
+    """Whether the dtype is complex."""
+    return self.dtype.is_complex
+
+
+FUNCTIONS["is_complex"] = is_complex
+
+
+@method("is_signed")
+def is_signed(self) -> bool:
+    """Whether the dtype has negative numbers."""
+    return self.dtype.is_signed
+
+
+@method("get_device")
+def get_device(self) -> int:
+    """The device index, -1 for the CPU."""
+    return -1 if self.device.index is None else self.device.index
+
+
+@method("pin_memory")
+def pin_memory(self, device=None):
+    """Itself: JAX pins what it transfers."""
+    return self
+
+
+@method("is_pinned")
+def is_pinned(self, device=None) -> bool:
+    """Always False."""
+    return False
+
+
+@method("is_shared")
+def is_shared(self) -> bool:
+    """Always False: arrays are immutable and not in shared memory."""
+    return False
+
+
+@method("share_memory_")
+def share_memory_(self):
+    """Itself: immutable arrays need no shared memory between threads."""
+    return self
+
+
+# ---- copying -----------------------------------------------------------------------------------
+
+
+@method("copy_")
+def copy_(self, src, non_blocking=False):
+    """Overwrite with ``src``, cast and broadcast."""
+    dispatch.check_inplace(self)
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
+    a, b = self._value.aval, src._value.aval
+    if b.dtype is not a.dtype:
+        src = apply(TABLE["to_dtype"], (src,), (a.dtype,))
+    if b.device is not a.device:
+        src = move(src, a.device)
+    if b.shape != a.shape:
+        if len(b.shape) > len(a.shape):
+            raise RuntimeError(
+                f"expand(torch.{b.dtype.name}Tensor{{{list(b.shape)}}}, size={list(a.shape)}): the "
+                f"number of sizes provided ({len(a.shape)}) must be greater or equal to the number "
+                f"of dimensions in the tensor ({len(b.shape)})"
+            )
+        try:
+            src = METHODS["expand"](src, *a.shape)
+        except RuntimeError as error:
+            raise RuntimeError(str(error)) from None
+    if src._node is None and not src._requires_grad:
+        from torchlike._tensor.tensor import copy_value
+
+        result = wrap(copy_value(value_of(src)))
+    else:
+        result = apply(TABLE["clone"], (src,))
+    return dispatch.rebind(self, result)
+
+
+@method("fill_")
+def fill_(self, value):
+    """Overwrite with one number."""
+    dispatch.check_inplace(self)
+    if isinstance(value, Tensor):
+        if value._value.aval.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with "
+                f"{value._value.aval.ndim} dimensions."
+            )
+        return copy_(self, value)
+    a = self._value.aval
+    if isinstance(value, complex) and a.dtype.category < dt.COMPLEX:
+        raise RuntimeError("value cannot be converted to type float without overflow")
+    result = apply(TABLE["full_like"], (self.detach(), value), (None,))
+    return dispatch.rebind(self, result)
+
+
+@method("zero_")
+def zero_(self):
+    """Overwrite with zeros."""
+    dispatch.check_inplace(self)
+    return dispatch.rebind(self, apply(TABLE["zeros_like"], (self.detach(),), (None,)))
+
+
+@method("set_")
+def set_(self, source=None):
+    """Let this tensor show the storage of another."""
+    if source is not None:
+        self.data = source
+    return self
+
+
+# ---- operators ---------------------------------------------------------------------------------
+
+_OPERANDS = (Tensor, int, float, bool, complex, np.generic)
+
+
+def _operator(name):
+    fn = FUNCTIONS[name]
+
+    def forward(self, other):
+        if other.__class__ is Tensor or isinstance(other, _OPERANDS):
+            return fn(self, other)
+        return _foreign(fn, self, other)
+
+    return forward
+
+
+def _reflected(name):
+    fn = FUNCTIONS[name]
+
+    def reflected(self, other):
+        if isinstance(other, _OPERANDS):
+            return fn(other, self)
+        return _foreign(fn, other, self)
+
+    return reflected
+
+
+def _foreign(fn, a, b):
+    """Arrays of other libraries take part as tensors do in PyTorch's operators with numpy."""
+    other = b if isinstance(a, Tensor) else a
+    if isinstance(other, (np.ndarray, jax.Array)):
+        other = FUNCTIONS["as_tensor"](other)
+        return fn(a, other) if isinstance(a, Tensor) else fn(other, b)
+    return NotImplemented
+
+
+def _inplace_operator(name):
+    fn = METHODS[name + "_"]
+
+    def inplace(self, other):
+        if not isinstance(other, _OPERANDS):
+            return NotImplemented
+        return fn(self, other)
+
+    return inplace
+
+
+OPERATORS = {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide",
+    "mod": "remainder", "pow": "pow", "matmul": "matmul", "and": "bitwise_and",
+    "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "bitwise_left_shift",
+    "rshift": "bitwise_right_shift",
+}  # fmt: skip
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+
+
+def install_operators() -> None:
+    """Python's operators on Tensor, from the functions of the op table."""
+    for symbol, name in OPERATORS.items():
+        if name not in FUNCTIONS:
+            continue
+        setattr(Tensor, f"__{symbol}__", _operator(name))
+        setattr(Tensor, f"__r{symbol}__", _reflected(name))
+        if name + "_" in METHODS:
+            setattr(Tensor, f"__i{symbol}__", _inplace_operator(name))
+    for name in COMPARISONS:
+        setattr(Tensor, f"__{name}__", _operator(name))
+    for symbol, name in {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}.items():
+        if name in FUNCTIONS:
+            setattr(Tensor, f"__{symbol}__", METHODS[name])
+    Tensor.__pos__ = lambda self: self
+    Tensor.__getitem__ = indexing.getitem
+    Tensor.__setitem__ = indexing.setitem

@@ -1,0 +1,152 @@
+"""Grad mode: the per-thread switches that decide whether calls go on the tape."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+
+
+class _Modes(threading.local):
+    def __init__(self):
+        self.grad = True
+        self.inference = False
+        self.host = False  # basic indexing of host data stays on the host (see data fetchers)
+
+
+modes = _Modes()
+
+
+class _GradMode:
+    """Context manager and decorator that sets grad mode; also wraps generator functions."""
+
+    mode = False
+
+    def __init__(self, function=None):
+        self._before = []
+        self._function = function
+        if function is not None:
+            functools.update_wrapper(self, function)
+
+    def __new__(cls, function=None):
+        if callable(function) and not isinstance(function, bool):  # used bare: @no_grad
+            return cls().__call__(function)
+        return super().__new__(cls)
+
+    def __enter__(self):
+        self._before.append(modes.grad)
+        modes.grad = self.mode
+
+    def __exit__(self, *exc):
+        modes.grad = self._before.pop()
+
+    def clone(self):
+        """A fresh context of the same mode, so that a decorated function may recurse."""
+        return type(self)()
+
+    def __call__(self, function):
+        if inspect.isclass(function):
+            function.__init__ = self(function.__init__)
+            return function
+        make = self.clone
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def generator(*args, **kwargs):
+                inner = function(*args, **kwargs)
+                try:
+                    with make():
+                        item = next(inner)
+                    while True:
+                        try:
+                            sent = yield item
+                        except GeneratorExit:
+                            inner.close()
+                            raise
+                        except BaseException as error:
+                            with make():
+                                item = inner.throw(error)
+                        else:
+                            with make():
+                                item = inner.send(sent)
+                except StopIteration as stop:
+                    return stop.value
+
+            return generator
+
+        @functools.wraps(function)
+        def wrapped(*args, **kwargs):
+            with make():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+class no_grad(_GradMode):
+    """Nothing inside is recorded for backward (https://pytorch.org/docs/stable/generated/torch.no_grad.html)."""
+
+    mode = False
+
+
+class enable_grad(_GradMode):
+    """Calls inside are recorded for backward, even within ``no_grad``."""
+
+    mode = True
+
+
+class set_grad_enabled(_GradMode):
+    """Set grad mode at once, and for the length of a ``with`` block or a decorated function."""
+
+    def __new__(cls, mode):
+        return object.__new__(cls)
+
+    def __init__(self, mode: bool):
+        self._before = [modes.grad]
+        self.mode = bool(mode)
+        modes.grad = self.mode
+
+    def __enter__(self):
+        modes.grad = self.mode
+
+    def __exit__(self, *exc):
+        modes.grad = self._before[0]
+
+    def __call__(self, function):
+        modes.grad = self._before[0]
+        return super().__call__(function)
+
+    def clone(self):
+        return type(self)(self.mode)
+
+
+class inference_mode(_GradMode):
+    """``no_grad`` whose results may not enter autograd later; ``inference_mode(False)`` undoes it."""
+
+    def __new__(cls, mode=True):
+        if callable(mode) and not isinstance(mode, bool):
+            return cls()(mode)
+        return object.__new__(cls)
+
+    def __init__(self, mode: bool = True):
+        self._before = []
+        self.mode = mode
+
+    def __enter__(self):
+        self._before.append((modes.grad, modes.inference))
+        modes.grad, modes.inference = not self.mode, self.mode
+
+    def __exit__(self, *exc):
+        modes.grad, modes.inference = self._before.pop()
+
+    def clone(self):
+        return type(self)(self.mode)
+
+
+def is_grad_enabled() -> bool:
+    """Whether calls are recorded for backward on this thread."""
+    return modes.grad
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether inference mode is on for this thread."""
+    return modes.inference

@@ -1,0 +1,684 @@
+"""Shape functions and methods of PyTorch, over the few view ops."""
+
+from __future__ import annotations
+
+from math import prod
+
+from torchlike._core.sizes import Size
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch, views
+from torchlike._tensor.dispatch import apply
+from torchlike._tensor.forms import function, method
+from torchlike._tensor.views import apply_view
+
+_VIEW, _PERMUTE = TABLE["view"], TABLE["permute"]
+_SQUEEZE, _UNSQUEEZE = TABLE["squeeze_dims"], TABLE["unsqueeze"]
+_EXPAND, _INDEX, _SPLIT = TABLE["expand"], TABLE["index_basic"], TABLE["split_sizes"]
+_UNBIND, _DIAGONAL, _UNFOLD = TABLE["unbind"], TABLE["diagonal"], TABLE["unfold"]
+
+
+def named(out, label: str):
+    """Give the node of a composed view the name that PyTorch's own op has."""
+    if out._node is not None:
+        out._node.metadata = label
+    return out
+
+
+def wrap_dim(dim: int, ndim: int) -> int:
+    """A dimension counted from the front; raises PyTorch's ``IndexError`` if out of range."""
+    if dim.__class__ is not int:
+        if isinstance(dim, float) or not hasattr(dim, "__index__"):
+            raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}")
+        dim = dim.__index__()
+    n = ndim or 1
+    if not -n <= dim < n:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
+        )
+    return dim + n if dim < 0 else dim
+
+
+def shape_of(t) -> tuple:
+    """The shape as a plain tuple."""
+    return t._value.aval.shape
+
+
+def sizes_argument(sizes) -> tuple:
+    """``f(2, 3)`` and ``f((2, 3))`` alike, as plain ints."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = sizes[0]
+    out = []
+    for n in sizes:
+        if n.__class__ is not int:
+            if isinstance(n, float) or not hasattr(n, "__index__"):
+                raise TypeError(
+                    f"argument 'size' must be tuple of ints, but found element of type "
+                    f"{type(n).__name__}"
+                )
+            n = n.__index__()
+        out.append(n)
+    return tuple(out)
+
+
+def infer_size(shape, numel: int) -> tuple:
+    """Fill in a -1; raises PyTorch's errors if the sizes do not fit."""
+    unknown = [i for i, n in enumerate(shape) if n == -1]
+    known = prod(n for n in shape if n != -1)
+    bad = next((n for n in shape if n < -1), None)
+    if bad is not None:
+        raise RuntimeError(f"invalid shape dimension {bad}")
+    if len(unknown) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    if unknown:
+        if known == 0:
+            raise RuntimeError(
+                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the "
+                "unspecified dimension size -1 can be any value and is ambiguous"
+            )
+        if numel % known == 0:
+            i = unknown[0]
+            return (*shape[:i], numel // known, *shape[i + 1 :])
+    elif known == numel:
+        return shape
+    raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+
+
+# ---- view and reshape --------------------------------------------------------------------------
+
+
+@method("view")
+def view(self, *shape, dtype=None):
+    """A view under another shape or dtype (https://pytorch.org/docs/stable/generated/torch.Tensor.view.html)."""
+    from torchlike._core.dtypes import dtype as torch_dtype
+
+    if dtype is not None or (len(shape) == 1 and isinstance(shape[0], torch_dtype)):
+        return _view_dtype(self, dtype if dtype is not None else shape[0])
+    if not shape:
+        raise TypeError("view() received an invalid combination of arguments - got ()")
+    a = self._value.aval
+    shape = infer_size(sizes_argument(shape), a.numel)
+    if self._chain:
+        strides, _ = views.geometry(self)
+        if views.view_strides(a.shape, strides, shape) is None:
+            raise RuntimeError(
+                "view size is not compatible with input tensor's size and stride (at least one "
+                "dimension spans across two contiguous subspaces). Use .reshape(...) instead."
+            )
+    return apply_view(_VIEW, self, (), (shape,))
+
+
+def _view_dtype(self, dtype):
+    a = self._value.aval
+    if a.dtype.itemsize != dtype.itemsize:
+        if not a.shape:
+            raise RuntimeError(
+                "self.dim() cannot be 0 to view Float as Double (different element sizes)"
+            )
+        if a.shape[-1] * a.dtype.itemsize % dtype.itemsize:
+            raise RuntimeError(
+                f"self.size(-1) must be divisible by {dtype.itemsize // a.dtype.itemsize} to view "
+                f"{a.dtype} as {dtype} (different element sizes), but got {a.shape[-1]}"
+            )
+    return apply_view(TABLE["view_dtype"], self, (), (a.dtype, dtype))
+
+
+@method("view_as")
+def view_as(self, other):
+    """A view of the shape of ``other``."""
+    return view(self, *shape_of(other))
+
+
+@function(method=True)
+def reshape(input, *shape, **named_shape):
+    """A view of another shape where strides allow it, else a copy."""
+    if "shape" in named_shape:
+        shape = (named_shape.pop("shape"),)
+    a = input._value.aval
+    shape = infer_size(sizes_argument(shape), a.numel)
+    if input._chain:
+        strides, _ = views.geometry(input)
+        if views.view_strides(a.shape, strides, shape) is None:
+            return apply(_VIEW, (input,), (shape,))
+    return apply_view(_VIEW, input, (), (shape,))
+
+
+@method("reshape_as")
+def reshape_as(self, other):
+    """Reshape to the shape of ``other``."""
+    return reshape(self, shape_of(other))
+
+
+@function(method=True)
+def flatten(input, start_dim: int = 0, end_dim: int = -1):
+    """Dimensions from ``start_dim`` to ``end_dim`` as one."""
+    shape = shape_of(input)
+    if not shape:
+        return reshape(input, 1)
+    start, end = wrap_dim(start_dim, len(shape)), wrap_dim(end_dim, len(shape))
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if start == end:
+        return input
+    return reshape(input, (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :]))
+
+
+@function(method=True)
+def ravel(input):
+    """All elements in one dimension."""
+    return contiguous(input).reshape(-1)
+
+
+@function(method=True)
+def unflatten(input, dim: int, sizes):
+    """One dimension as several."""
+    shape = shape_of(input)
+    dim = wrap_dim(dim, len(shape))
+    sizes = sizes_argument((sizes,) if isinstance(sizes, (tuple, list)) else (sizes,))
+    known = prod(n for n in sizes if n != -1)
+    if (-1 not in sizes and known != shape[dim]) or (known and shape[dim] % known):
+        raise RuntimeError(
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} "
+            f"({shape[dim]}) in the input tensor"
+        )
+    return view(input, *shape[:dim], *infer_size(sizes, shape[dim]), *shape[dim + 1 :])
+
+
+# ---- order of dimensions -----------------------------------------------------------------------
+
+
+def _permuted(input, dims, label="PermuteBackward0"):
+    return named(apply_view(_PERMUTE, input, (), (dims,)), label)
+
+
+@function(method=True)
+def permute(input, *dims, **named_dims):
+    """Dimensions in another order, as a view."""
+    dims = sizes_argument((named_dims["dims"],) if named_dims else dims)
+    n = input._value.aval.ndim
+    if len(dims) != n:
+        raise RuntimeError(
+            f"permute(sparse_coo): number of dimensions in the tensor input does not match the "
+            f"length of the desired ordering of dimensions i.e. input.dim() = {n} is not equal to "
+            f"len(dims) = {len(dims)}"
+        )
+    dims = tuple(wrap_dim(d, n) for d in dims)
+    if len(set(dims)) != n:
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return _permuted(input, dims)
+
+
+@function(method=True, inplace=False)
+def transpose(input, dim0: int, dim1: int):
+    """Two dimensions exchanged, as a view."""
+    n = input._value.aval.ndim
+    dim0, dim1 = wrap_dim(dim0, n), wrap_dim(dim1, n)
+    dims = list(range(n))
+    if n:
+        dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+    return _permuted(input, tuple(dims), "TransposeBackward0")
+
+
+@function(method=True)
+def swapaxes(input, axis0: int, axis1: int):
+    """``transpose`` under numpy's name."""
+    return transpose(input, axis0, axis1)
+
+
+@function(method=True)
+def swapdims(input, dim0: int, dim1: int):
+    """``transpose`` under another name."""
+    return transpose(input, dim0, dim1)
+
+
+@function(method=True)
+def t(input):
+    """A matrix transposed; vectors and scalars as they are."""
+    n = input._value.aval.ndim
+    if n > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {n}D")
+    return _permuted(input, (1, 0) if n == 2 else tuple(range(n)), "TBackward0")
+
+
+@function(method=True)
+def movedim(input, source, destination):
+    """Dimensions moved to other places, the rest in order."""
+    n = input._value.aval.ndim
+    source = (source,) if isinstance(source, int) else tuple(source)
+    destination = (destination,) if isinstance(destination, int) else tuple(destination)
+    if len(source) != len(destination):
+        raise RuntimeError(
+            f"movedim: Invalid source or destination dims: source ({list(source)} dims) should "
+            f"contain the same number of dims as destination ({list(destination)} dims)"
+        )
+    source = [wrap_dim(d, n) for d in source]
+    destination = [wrap_dim(d, n) for d in destination]
+    if len(set(source)) != len(source):
+        raise RuntimeError(f"movedim: repeated dim in `source` ({source})")
+    if len(set(destination)) != len(destination):
+        raise RuntimeError(f"movedim: repeated dim in `destination` ({destination})")
+    dims = [-1] * n
+    for s, d in zip(source, destination, strict=True):
+        dims[d] = s
+    rest = iter(d for d in range(n) if d not in source)
+    return _permuted(input, tuple(next(rest) if d < 0 else d for d in dims))
+
+
+@function(method=True)
+def moveaxis(input, source, destination):
+    """``movedim`` under numpy's name."""
+    return movedim(input, source, destination)
+
+
+def _transposed(self):
+    return _permuted(self, tuple(reversed(range(self._value.aval.ndim))))
+
+
+def _matrix_transposed(self):
+    n = self._value.aval.ndim
+    if n < 2:
+        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {n}-D tensor.")
+    return transpose(self, -2, -1)
+
+
+@function(method=True)
+def adjoint(input):
+    """The conjugate transpose of the last two dimensions."""
+    out = transpose(input, -2, -1)
+    return out.conj() if input.is_complex() else out
+
+
+# ---- dimensions of size one --------------------------------------------------------------------
+
+
+@function(method=True)
+def squeeze(input, dim=None):
+    """Without dimensions of size one, or without the given ones that are."""
+    shape = shape_of(input)
+    if dim is None:
+        dims = tuple(d for d, n in enumerate(shape) if n == 1)
+        label = "SqueezeBackward0"
+    else:
+        given = dim if isinstance(dim, (tuple, list)) else (dim,)
+        given = [wrap_dim(d, len(shape)) for d in given]
+        dims = tuple(sorted(d for d in given if shape and shape[d] == 1))
+        label = "SqueezeBackward1" if isinstance(dim, int) else "SqueezeBackward2"
+    return named(apply_view(_SQUEEZE, input, (), (dims,)), label)
+
+
+@function(method=True)
+def unsqueeze(input, dim: int):
+    """With a dimension of size one put in at ``dim``."""
+    return apply_view(_UNSQUEEZE, input, (), (wrap_dim(dim, input._value.aval.ndim + 1),))
+
+
+@method("expand")
+def expand(self, *sizes, implicit=False):
+    """Broadcast to a shape, -1 for a dimension as it is; a view."""
+    sizes, shape = sizes_argument(sizes), shape_of(self)
+    lead = len(sizes) - len(shape)
+    if lead < 0:
+        raise RuntimeError(
+            f"expand({self.dtype}{list(shape)}, size={list(sizes)}): the number of sizes provided "
+            f"({len(sizes)}) must be greater or equal to the number of dimensions in the tensor "
+            f"({len(shape)})"
+        )
+    out = []
+    for i, n in enumerate(sizes):
+        old = shape[i - lead] if i >= lead else 1
+        if n == -1:
+            if i < lead:
+                raise RuntimeError(
+                    f"expand({self.dtype}{list(shape)}, size={list(sizes)}): The expanded size of "
+                    f"the tensor ({n}) isn't allowed in a leading, non-existing dimension {i}"
+                )
+            n = old
+        if n != old and old != 1:
+            raise RuntimeError(
+                f"The expanded size of the tensor ({n}) must match the existing size ({old}) at "
+                f"non-singleton dimension {i}.  Target sizes: {list(sizes)}.  Tensor sizes: "
+                f"{list(shape)}"
+            )
+        out.append(n)
+    return apply_view(_EXPAND, self, (), (tuple(out),))
+
+
+@method("expand_as")
+def expand_as(self, other):
+    """Expand to the shape of ``other``."""
+    return expand(self, shape_of(other))
+
+
+@function("broadcast_to", method=True)
+def broadcast_to(input, size):
+    """Expand to a shape."""
+    return expand(input, *size)
+
+
+@function()
+def broadcast_tensors(*tensors):
+    """All tensors expanded to their common shape."""
+    if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
+        tensors = tensors[0]
+    shape = broadcast_shapes(*(shape_of(t) for t in tensors))
+    return tuple(expand(t, *shape) for t in tensors)
+
+
+@function()
+def broadcast_shapes(*shapes):
+    """The common shape of several, by broadcasting; raises ``RuntimeError`` if there is none."""
+    shapes = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
+    out = [1] * max((len(s) for s in shapes), default=0)
+    for s in shapes:
+        for i, n in enumerate(reversed(s), 1):
+            if n != 1 and out[-i] not in (1, n):
+                raise RuntimeError(
+                    "Shape mismatch: objects cannot be broadcast to a single shape"
+                )
+            if n != 1:
+                out[-i] = n
+    return Size(out)
+
+
+# ---- parts -------------------------------------------------------------------------------------
+
+
+@function(method=True)
+def narrow(input, dim: int, start, length: int):
+    """``length`` elements from ``start`` along ``dim``, as a view."""
+    shape = shape_of(input)
+    if not shape:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    dim, start = wrap_dim(dim, len(shape)), int(start)
+    n = shape[dim]
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if not -n <= start <= n:
+        raise IndexError(f"start out of range (expected to be in range of [-{n}, {n}], but got {start})")
+    start = start + n if start < 0 else start
+    if start + length > n:
+        raise RuntimeError(
+            f"start ({start}) + length ({length}) exceeds dimension size ({n})."
+        )
+    spec = tuple(("slice", length, 1) if d == dim else ("all",) for d in range(len(shape)))
+    return named(apply_view(_INDEX, input, (start,), (spec,)), "SliceBackward0")
+
+
+@function(method=True)
+def select(input, dim: int, index: int):
+    """One slice along ``dim``, without it, as a view."""
+    shape = shape_of(input)
+    if not shape:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    dim, index = wrap_dim(dim, len(shape)), int(index)
+    n = shape[dim]
+    if not -n <= index < n:
+        raise IndexError(
+            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension "
+            f"{dim}"
+        )
+    spec = tuple(("int",) if d == dim else ("all",) for d in range(len(shape)))
+    number = index + n if index < 0 else index
+    return named(apply_view(_INDEX, input, (number,), (spec,)), "SelectBackward0")
+
+
+@function(method=True)
+def split(tensor, split_size_or_sections=None, dim: int = 0, *, split_size=None):
+    """Pieces of a given size, or of given sizes, along ``dim``; views."""
+    sections = split_size if split_size_or_sections is None else split_size_or_sections
+    shape = shape_of(tensor)
+    dim = wrap_dim(dim, len(shape))
+    if not shape:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    n = shape[dim]
+    if isinstance(sections, int):
+        if sections < 0:
+            raise RuntimeError(
+                f"split expects split_size be non-negative, but got split_size={sections}"
+            )
+        if sections == 0 and n:
+            raise RuntimeError(
+                f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}"
+            )
+        sizes = [sections] * (n // sections if sections else 1)
+        if sections and (n % sections or not n):
+            sizes.append(n % sections)
+    else:
+        sizes = list(sections)
+        if sum(sizes) != n or any(s < 0 for s in sizes):
+            raise RuntimeError(
+                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size "
+                f"at dimension {dim}), but got split_sizes={sizes}"
+            )
+    if not sizes:
+        return ()
+    out = apply_view(_SPLIT, tensor, (), (tuple(sizes), dim))
+    return out if isinstance(out, tuple) else (out,)
+
+
+@method("split_with_sizes")
+def split_with_sizes(self, split_sizes, dim: int = 0):
+    """Pieces of given sizes along ``dim``."""
+    return split(self, tuple(split_sizes), dim)
+
+
+@function(method=True)
+def chunk(input, chunks: int, dim: int = 0):
+    """At most ``chunks`` pieces of equal size along ``dim``, the last one smaller."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    shape = shape_of(input)
+    if not shape:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    n = shape[wrap_dim(dim, len(shape))]
+    size = -(-n // chunks)
+    return split(input, size, dim) if size else split(input, [0] * chunks, dim)
+
+
+@function(method=True)
+def tensor_split(input, indices_or_sections, dim: int = 0):
+    """Pieces as numpy's ``array_split`` cuts them."""
+    shape = shape_of(input)
+    dim = wrap_dim(dim, len(shape))
+    n = shape[dim]
+    cut = indices_or_sections
+    if isinstance(cut, dispatch._Tensor):
+        cut = cut.tolist()
+    if isinstance(cut, int):
+        if cut <= 0:
+            raise RuntimeError(
+                f"number of sections must be larger than 0, got {cut}"
+            )
+        return split(input, [n // cut + (i < n % cut) for i in range(cut)], dim)
+    edges = [0] + [min(max(i + n if i < 0 else i, 0), n) for i in cut] + [n]
+    return tuple(
+        narrow(input, dim, a, max(b - a, 0)) for a, b in zip(edges, edges[1:], strict=False)
+    )
+
+
+@function(method=True)
+def unbind(input, dim: int = 0):
+    """The slices along ``dim``, without it; views."""
+    shape = shape_of(input)
+    if not shape:
+        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+    dim = wrap_dim(dim, len(shape))
+    if shape[dim] == 0:
+        return ()
+    out = apply_view(_UNBIND, input, (), (dim,))
+    return out if isinstance(out, tuple) else (out,)
+
+
+@function(method=True)
+def diagonal(input, offset: int = 0, dim1: int = 0, dim2: int = 1):
+    """The diagonal of the plane of two dimensions, as a view."""
+    n = input._value.aval.ndim
+    dim1, dim2 = wrap_dim(dim1, n), wrap_dim(dim2, n)
+    if dim1 == dim2:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    return apply_view(_DIAGONAL, input, (), (int(offset), dim1, dim2))
+
+
+@method("unfold")
+def unfold(self, dimension: int, size: int, step: int):
+    """Windows of ``size`` every ``step`` along a dimension, as a new last one; a view."""
+    shape = shape_of(self)
+    dim = wrap_dim(dimension, len(shape))
+    n = shape[dim] if shape else 1
+    if size < 0:
+        raise RuntimeError(f"size is {size} but must be >= 0")
+    if size > n:
+        raise RuntimeError(
+            f"maximum size for tensor at dimension {dim} is {n} but size is {size}"
+        )
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    return apply_view(_UNFOLD, self, (), (dim, size, step))
+
+
+@function(method=True)
+def as_strided(input, size, stride, storage_offset=None):
+    """Any strided reading of the storage, as a view."""
+    base = input if input._base is None else input._base
+    if input._storage is not None:
+        input._refresh()
+    if storage_offset is None:
+        storage_offset = views.geometry(input)[1]
+    size, stride = tuple(size), tuple(stride)
+    reach = storage_offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n)
+    if prod(size) and reach >= base._value.aval.numel:
+        raise RuntimeError(
+            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset "
+            f"{storage_offset} are out of bounds for storage of size {base._value.aval.numel}"
+        )
+    return apply_view(TABLE["as_strided"], base, (), (size, stride, storage_offset))
+
+
+# ---- complex -----------------------------------------------------------------------------------
+
+
+@function()
+def view_as_real(input):
+    """Real and imaginary parts as a last dimension of size two; a view."""
+    if not input.is_complex():
+        raise RuntimeError("view_as_real is only supported for complex tensors")
+    return apply_view(TABLE["view_as_real"], input)
+
+
+@function()
+def view_as_complex(input):
+    """A last dimension of size two as complex numbers; a view."""
+    a = input._value.aval
+    if not a.dtype.is_floating_point:
+        raise RuntimeError(
+            f"view_as_complex is only supported for half, float and double tensors, but got a "
+            f"tensor of scalar type: {a.dtype}"
+        )
+    if not a.shape or a.shape[-1] != 2:
+        raise RuntimeError("Tensor must have a last dimension of size 2")
+    return apply_view(TABLE["view_as_complex"], input)
+
+
+@function("real")
+def real(input):
+    """The real parts; a view."""
+    return apply_view(TABLE["real"], input) if input.is_complex() else input
+
+
+@function("imag")
+def imag(input):
+    """The imaginary parts of a complex tensor; a view."""
+    if not input.is_complex():
+        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+    return apply_view(TABLE["imag"], input)
+
+
+# ---- asking ------------------------------------------------------------------------------------
+
+
+@method("size")
+def size(self, dim=None):
+    """The shape, or the size of one dimension."""
+    if dim is None:
+        return self.shape
+    return self._value.aval.shape[wrap_dim(dim, self._value.aval.ndim)] if self.ndim else _no_dim(dim)
+
+
+def _no_dim(dim):
+    raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+
+
+@method("dim")
+def dim(self) -> int:
+    """The number of dimensions."""
+    return self._value.aval.ndim
+
+
+@method("ndimension")
+def ndimension(self) -> int:
+    """The number of dimensions."""
+    return self._value.aval.ndim
+
+
+@function(method=True)
+def numel(input) -> int:
+    """The number of elements."""
+    return input._value.aval.numel
+
+
+@method("nelement")
+def nelement(self) -> int:
+    """The number of elements."""
+    return self._value.aval.numel
+
+
+@method("element_size")
+def element_size(self) -> int:
+    """Bytes of one element."""
+    return self._value.aval.dtype.itemsize
+
+
+@method("stride")
+def stride(self, dim=None):
+    """Strides in elements, as PyTorch would report them."""
+    strides, _ = views.geometry(self)
+    return strides if dim is None else strides[wrap_dim(dim, len(strides))]
+
+
+@method("storage_offset")
+def storage_offset(self) -> int:
+    """Offset in elements of the first element within the storage."""
+    return views.geometry(self)[1]
+
+
+@method("is_contiguous")
+def is_contiguous(self, memory_format=None) -> bool:
+    """Whether the strides are row-major."""
+    return views.is_contiguous(shape_of(self), views.geometry(self)[0])
+
+
+@method("contiguous")
+def contiguous(self, memory_format=None):
+    """Itself if row-major, else a copy."""
+    if not self._chain or is_contiguous(self):
+        return self
+    return apply(TABLE["clone"], (self,))
+
+
+@method("data_ptr")
+def data_ptr(self) -> int:
+    """A number that is the same for tensors that share a storage, plus the byte offset."""
+    storage = views.storage_of(self)
+    if storage.identity is None:
+        storage.identity = next(_identities) << 40
+    return storage.identity + views.geometry(self)[1] * self.element_size()
+
+
+def _counter():
+    n = 1
+    while True:
+        yield n
+        n += 1
+
+
+_identities = _counter()
+PROPERTIES = {"T": _transposed, "mT": _matrix_transposed, "H": adjoint, "mH": adjoint}

@@ -1,0 +1,32 @@
+"""repr of a Tensor: gathers what printing.py writes."""
+
+from __future__ import annotations
+
+from torchlike._core import dtypes as dt
+from torchlike._tensor import printing
+
+
+def node_label(node) -> str:
+    """PyTorch's name of a tape node."""
+    return node.metadata or node.name()
+
+
+def tensor_repr(t) -> str:
+    """The text PyTorch prints for this tensor."""
+    t._refresh()
+    node = t._node
+    grad_fn = None if node is None else node_label(node)
+    device = None if t.device.type == "cpu" else str(t.device)
+    if t.device.type == "meta":
+        return printing.format_meta_tensor(
+            t._value.aval.shape, dtype_name=t.dtype.name,
+            default_dtype_name=dt.get_default_dtype().name, requires_grad=t.requires_grad,
+            grad_fn_name=grad_fn, is_parameter=t._is_parameter,
+        )  # fmt: skip
+    if t._value.is_traced():
+        return f"tensor({t._value.array})"
+    return printing.format_tensor(
+        t._host(), dtype_name=t.dtype.name, default_dtype_name=dt.get_default_dtype().name,
+        device=device, requires_grad=t.requires_grad, grad_fn_name=grad_fn,
+        is_parameter=t._is_parameter,
+    )  # fmt: skip

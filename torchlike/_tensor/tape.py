@@ -1,0 +1,333 @@
+"""The autograd tape: nodes, and the walk that records their derivatives in reverse."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import weakref
+
+from torchlike._core.errors import user_line
+from torchlike._engine.flush import resolve
+from torchlike._engine.prefix import record
+from torchlike._engine.values import Value, overwritten_at
+from torchlike._ops.derivatives import Spec, derivative
+from torchlike._ops.table import TABLE
+from torchlike._tensor.modes import modes
+
+_next_number = itertools.count().__next__
+
+
+class Node:
+    """A recorded call on the tape.
+
+    edges[i] says where the gradient of operand i goes: None, a leaf Tensor, or (Node, result
+    index). saved holds the operands' values that the derivative needs, results the results';
+    own is the value that the call itself overwrote, if it was in place.
+    """
+
+    __slots__ = ("call", "edges", "hooks", "metadata", "number", "op", "outs", "own",
+                 "pre_hooks", "results", "retained", "saved", "statics", "used", "__weakref__")  # fmt: skip
+
+    def __init__(self, op, statics, saved, edges, call, outs):
+        self.op, self.statics, self.saved, self.edges = op, statics, saved, edges
+        self.call, self.outs = call, outs
+        self.results = None
+        self.hooks = self.pre_hooks = self.retained = self.metadata = self.own = None
+        self.used = False
+        self.number = _next_number()
+
+    def name(self) -> str:
+        """PyTorch's name of this node, e.g. ``AddBackward0``."""
+        return self.op.grad_name
+
+    def __repr__(self):
+        return f"<{self.name()} object at {id(self):#x}>"
+
+    @property
+    def next_functions(self):
+        """Pairs (node, index) that the gradients go to, as PyTorch lists them."""
+        out = []
+        for edge in self.edges:
+            if edge is None:
+                out.append((None, 0))
+            elif edge.__class__ is tuple:
+                out.append(edge)
+            else:
+                out.append((AccumulateGrad(edge), 0))
+        return tuple(out)
+
+    def register_hook(self, hook):
+        """Call ``hook(grad_inputs, grad_outputs)`` when this node's gradients are computed."""
+        if self.hooks is None:
+            self.hooks = {}
+        return Handle(self.hooks, hook)
+
+    def register_prehook(self, hook):
+        """Call ``hook(grad_outputs)`` before this node's gradients are computed."""
+        return self.add_result_hook(None, hook)
+
+    def add_result_hook(self, index, hook):
+        """Call ``hook(grad)`` with the gradient of one result (None: with all)."""
+        if self.pre_hooks is None:
+            self.pre_hooks = {}
+        return Handle(self.pre_hooks, (index, hook))
+
+    def release(self):
+        """Free what was saved; a second backward through here is an error."""
+        self.saved = self.results = None
+        self.used = True
+
+    def derive(self, grads, create_graph):
+        """Gradients of the operands: a list with None where none is wanted."""
+        if self.used:
+            raise RuntimeError(BACKWARD_TWICE)
+        op, call = self.op, self.call
+        need = tuple([e is not None for e in self.edges])
+        saved = self.saved
+        check_versions(self)
+        in_avals = call.in_avals
+        if saved is None:
+            operands = [None] * len(in_avals)
+        else:
+            operands = list(saved)
+        results = self.results
+        spec = Spec(self.statics, in_avals, need, self.outs, results is not None)
+        vjp = derivative(op)
+        if create_graph:
+            return self._derive_graph(vjp, spec, operands, results, grads)
+        if results is not None:
+            operands.extend(results)
+        operands.extend(grads)
+        out, _ = record(vjp, (spec,), operands)
+        out = iter(out)
+        return [next(out) if n else None for n in need]
+
+    def _derive_graph(self, vjp, spec, operands, results, grads):
+        from torchlike._tensor.dispatch import apply, history
+
+        tensors = []
+        for x, edge in zip(operands, self.edges, strict=True):
+            tensors.append(history(x, edge) if x.__class__ is Value else x)
+        if results is not None:
+            tensors.extend(history(r, (self, i)) for i, r in enumerate(results))
+        tensors.extend(grads)
+        out = apply(vjp, tensors, (spec,))
+        out = iter(out if isinstance(out, tuple) else (out,))
+        return [next(out) if n else None for n in spec.need]
+
+
+BACKWARD_TWICE = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after "
+    "they have already been freed). Saved intermediate values of the graph are freed when you call "
+    ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
+    "graph a second time or if you need to access saved tensors after calling backward."
+)
+
+
+def check_versions(node: Node) -> None:
+    """Raise if what PyTorch would have saved has been overwritten by an in-place op since."""
+    saves = node.op.saves
+    if saves == "nothing":
+        return
+    held = () if saves == "result" or node.saved is None else node.saved
+    if saves != "inputs" and node.results is not None:
+        held = (*held, *node.results)
+    for value in held:
+        if value.__class__ is Value and value.epoch is not None and value is not node.own:
+            line = overwritten_at(value)
+            if line is not None:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an "
+                    f"inplace operation: [torch.{value.aval.dtype.name} "
+                    f"{list(value.aval.shape)}], saved for {node.name()} at {node.call.line}, "
+                    f"overwritten at {line}. Use an out-of-place operation there, or clone() the "
+                    "tensor before it."
+                )
+
+
+class AccumulateGrad:
+    """The end of the tape at a leaf, as ``next_functions`` shows it."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable):
+        self.variable = variable
+
+    next_functions = ()
+
+    def name(self) -> str:
+        """PyTorch's name of this node."""
+        return "AccumulateGrad"
+
+    def __repr__(self):
+        return f"<AccumulateGrad object at {id(self):#x}>"
+
+    def __eq__(self, other):
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self):
+        return id(self.variable)
+
+
+class Handle:
+    """Removes a hook again; also a context manager."""
+
+    __slots__ = ("_hooks", "id", "__weakref__")
+    _numbers = itertools.count()
+
+    def __init__(self, hooks: dict, hook):
+        self._hooks = weakref.ref(hooks) if isinstance(hooks, _WeakDict) else hooks
+        self.id = next(Handle._numbers)
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        """Take the hook off; a second call does nothing."""
+        hooks = self._hooks() if isinstance(self._hooks, weakref.ref) else self._hooks
+        if hooks is not None:
+            hooks.pop(self.id, None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.remove()
+
+
+class _WeakDict(dict):
+    __slots__ = ("__weakref__",)
+
+
+# ---- the walk ----------------------------------------------------------------------------------
+
+
+def add_values(a, b):
+    """a + b as recorded values."""
+    return record(TABLE["add"], (), (a, b, None))[0][0]
+
+
+def run(roots, *, create_graph=False, retain_graph=False, wanted=None):
+    """Walk the tape from ``roots``, pairs ((node, index) or leaf tensor, gradient).
+
+    Returns {id(leaf tensor): (tensor, gradient)} and {(node, index): gradient} for the wanted
+    interior edges. ``wanted`` limits the walk to what reaches those targets. Gradients are Values,
+    or Tensors if ``create_graph``. Nodes run in the reverse order of their creation, which is a
+    topological order: a call's operands are older than it.
+    """
+    from torchlike._tensor.dispatch import add_tensors, to_tensor, to_value
+
+    add = add_tensors if create_graph else add_values
+    leaves: dict = {}
+    pending: dict = {}
+    heap: list = []
+    interior = {} if wanted is None else {t: None for t in wanted if t.__class__ is tuple}
+    reach = None if wanted is None else _reaching(roots, wanted)
+
+    def send(edge, grad):
+        if edge.__class__ is tuple:
+            node, index = edge
+            if reach is not None and node not in reach and edge not in interior:
+                return
+            slots = pending.get(node)
+            if slots is None:
+                slots = pending[node] = [None] * node.outs
+                heapq.heappush(heap, (-node.number, node))
+            slots[index] = grad if slots[index] is None else add(slots[index], grad)
+        else:
+            key = id(edge)
+            before = leaves.get(key)
+            leaves[key] = (edge, grad if before is None else add(before[1], grad))
+
+    for edge, grad in roots:
+        send(edge, grad)
+    while heap:
+        _, node = heapq.heappop(heap)
+        grads = pending.pop(node)
+        if node.pre_hooks:
+            grads = _run_pre_hooks(node, grads, to_tensor, to_value, create_graph)
+        if node.retained:
+            for index, ref in node.retained.items():
+                tensor = ref()
+                if tensor is not None and grads[index] is not None:
+                    tensor.accumulate_grad(grads[index], create_graph, retained=True)
+        for edge in interior:
+            if edge[0] is node:
+                interior[edge] = grads[edge[1]]
+        if reach is not None and node not in reach:
+            continue
+        out = node.derive(grads, create_graph)
+        if node.hooks:
+            out = _run_hooks(node, out, grads, to_tensor, to_value, create_graph)
+        if not retain_graph:
+            node.release()
+        for edge, grad in zip(node.edges, out, strict=True):
+            if edge is not None and grad is not None:
+                send(edge, grad)
+    for key, (leaf, grad) in leaves.items():
+        if leaf._hooks:
+            leaves[key] = (leaf, _run_tensor_hooks(leaf, grad, to_tensor, to_value, create_graph))
+    return leaves, interior
+
+
+def _reaching(roots, wanted):
+    """Nodes from which one of the wanted leaves or edges can be reached."""
+    leaf_ids = {id(t) for t in wanted if t.__class__ is not tuple}
+    nodes = {t[0] for t in wanted if t.__class__ is tuple}
+    order, seen = [], set()
+    stack = [edge[0] for edge, _ in roots if edge.__class__ is tuple]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        order.append(node)
+        stack.extend(e[0] for e in node.edges if e.__class__ is tuple)
+    order.sort(key=lambda n: n.number)
+    reach = set()
+    for node in order:  # oldest first, so that operands come before the calls on them
+        for e in node.edges:
+            if e is None:
+                continue
+            if e.__class__ is tuple:
+                if e[0] in reach or e[0] in nodes:
+                    reach.add(node)
+                    break
+            elif id(e) in leaf_ids:
+                reach.add(node)
+                break
+    return reach
+
+
+def _run_pre_hooks(node, grads, to_tensor, to_value, create_graph):
+    for index, hook in list(node.pre_hooks.values()):
+        if index is None:
+            out = hook(tuple(None if g is None else to_tensor(g) for g in grads))
+            if out is not None:
+                grads = [g if create_graph else to_value(g) for g in out]
+        elif grads[index] is not None:
+            out = hook(to_tensor(grads[index]))
+            if out is not None:
+                grads[index] = out if create_graph else to_value(out)
+    return grads
+
+
+def _run_hooks(node, out, grads, to_tensor, to_value, create_graph):
+    for hook in list(node.hooks.values()):
+        changed = hook(
+            tuple(None if g is None else to_tensor(g) for g in out),
+            tuple(None if g is None else to_tensor(g) for g in grads),
+        )
+        if changed is not None:
+            changed = changed if isinstance(changed, tuple) else (changed,)
+            out = [g if create_graph or g is None else to_value(g) for g in changed]
+    return out
+
+
+def _run_tensor_hooks(leaf, grad, to_tensor, to_value, create_graph):
+    for hook in list(leaf._hooks.values()):
+        out = hook(to_tensor(grad))
+        if out is not None:
+            grad = out if create_graph else to_value(out)
+    return grad
+
+
+_ = (modes, resolve, user_line)

@@ -1,0 +1,439 @@
+"""Tensor: the mutable handle that PyTorch users hold, over immutable values."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from torchlike._core import devices
+from torchlike._core import dtypes as dt
+from torchlike._core.sizes import Size
+from torchlike._engine.flush import host_array, jax_array
+from torchlike._engine.values import Value
+from torchlike._tensor import dispatch, tape, views
+from torchlike._tensor.dispatch import TENSORS, apply, to_value, value_of
+from torchlike._tensor.modes import modes
+
+_identities = itertools.count(1)
+
+
+class Tensor:
+    """An n-dimensional array with PyTorch's semantics (https://pytorch.org/docs/stable/tensors.html).
+
+    It points at an immutable Value; in-place ops rebind it. Class attributes are the defaults of
+    a fresh result, so that making one costs a single store.
+    """
+
+    _storage = None  # views.Storage, once a second handle exists
+    _chain = ()  # reads that lead from the base to this view
+    _base = None
+    _seen = 0  # the storage's version that _value was read at
+    _detached = False
+    _geometry = None
+    _version_count = 0
+    _node = None  # tape.Node that made it
+    _index = 0  # which of the node's results it is
+    _requires_grad = False  # for leaves
+    _grad = None
+    _hooks = None
+    _after_hooks = None
+    _retains = False
+    _is_parameter = False
+    __array_priority__ = 1000
+    __hash__ = object.__hash__
+
+    def __new__(cls, *args, **kwargs):
+        if cls is Tensor or not args:
+            return _legacy_new(cls, *args, **kwargs)
+        return object.__new__(cls)
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        TENSORS.add(cls)
+
+    # ---- what it is ----------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        """The shape, a ``Size``."""
+        return Size(self._value.aval.shape)
+
+    @property
+    def dtype(self) -> dt.dtype:
+        """The data type."""
+        return self._value.aval.dtype
+
+    @property
+    def device(self) -> devices.device:
+        """The device that holds the data."""
+        return self._value.aval.device
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._value.aval.ndim
+
+    @property
+    def layout(self):
+        """Always ``torch.strided``."""
+        from torchlike._tensor.layouts import strided
+
+        return strided
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by the user rather than by an op on the tape."""
+        self._refresh()
+        return self._node is None
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether calls on it go on the tape."""
+        self._refresh()
+        return self._node is not None or self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool):
+        self.requires_grad_(value)
+
+    @property
+    def grad_fn(self):
+        """The tape node that made it, or None for a leaf."""
+        self._refresh()
+        return self._node
+
+    @property
+    def output_nr(self) -> int:
+        """Which result of its node it is."""
+        return self._index
+
+    @property
+    def _version(self) -> int:
+        return self._version_count if self._storage is None else self._storage.version
+
+    @property
+    def grad(self):
+        """The accumulated gradient, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value):
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type "
+                    f"{type(value).__name__}"
+                )
+            a, b = self._value.aval, value._value.aval
+            if a.shape != b.shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: {list(b.shape)} for "
+                    f"{list(a.shape)}"
+                )
+            if a.dtype is not b.dtype:
+                raise RuntimeError(
+                    f"assigned grad has data of a different type: {b.dtype} for {a.dtype}"
+                )
+        self._grad = value
+
+    @grad.deleter
+    def grad(self):
+        self._grad = None
+
+    @property
+    def data(self):
+        """A handle to the same storage off the tape; assigning rebinds the storage."""
+        return views.detach(self)
+
+    @data.setter
+    def data(self, other):
+        # PyTorch lets .data change shape, dtype and device; the version does not count.
+        value = value_of(other)
+        self._value = value
+        self._storage, self._chain, self._base, self._geometry = None, (), None, None
+
+    # ---- internals -----------------------------------------------------------------------------
+
+    def _refresh(self):
+        storage = self._storage
+        if storage is not None and self._seen != storage.version:
+            views.sync(self)
+
+    def _sync(self):
+        views.sync(self)
+
+    def accumulate_grad(self, grad, create_graph, retained=False):
+        """Add a gradient (a Value, or a Tensor if ``create_graph``) to ``.grad``."""
+        before = self._grad
+        if before is None or retained:
+            if grad.__class__ is Value:
+                new = dispatch.wrap(grad)
+            else:
+                new = grad if create_graph else views.detach(grad)
+            self._grad = new
+        elif create_graph:
+            self._grad = before + grad
+        else:
+            before._refresh()
+            dispatch.rebind(before, dispatch.wrap(tape.add_values(before._value, to_value(grad))))
+
+    # ---- autograd ------------------------------------------------------------------------------
+
+    def requires_grad_(self, requires_grad: bool = True):
+        """Set whether calls on this leaf go on the tape; raises for a non-leaf turned off."""
+        self._refresh()
+        if self._node is not None:
+            if not requires_grad:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use "
+                    "a computed variable in a subgraph that doesn't require differentiation use "
+                    "var_no_grad = var.detach()."
+                )
+            return self
+        if requires_grad and self._value.aval.dtype.category < dt.FLOATING:
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        self._requires_grad = bool(requires_grad)
+        return self
+
+    def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
+        """Accumulate gradients of the leaves (https://pytorch.org/docs/stable/generated/torch.Tensor.backward.html)."""
+        from torchlike._tensor.backward import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def detach(self):
+        """The same storage, off the tape."""
+        return views.detach(self)
+
+    def detach_(self):
+        """Take this tensor itself off the tape."""
+        self._refresh()
+        if self._chain:
+            raise RuntimeError(
+                "Can't detach views in-place. Use detach() instead. If you are using "
+                "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
+                "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
+                "these gradients. To fix this error, please refer to the Optimizer.zero_grad() "
+                "function in torch/optim/optimizer.py as a solution."
+            )
+        self._node, self._index, self._requires_grad = None, 0, False
+        if self._storage is not None:
+            self._storage.node = None
+        return self
+
+    def retain_grad(self):
+        """Keep ``.grad`` of this non-leaf after backward."""
+        self._refresh()
+        if not self.requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self._node is None or self._retains:
+            return
+        import weakref
+
+        if self._node.retained is None:
+            self._node.retained = {}
+        self._node.retained[self._index] = weakref.ref(self)
+        self._retains = True
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether ``.grad`` of this non-leaf is kept."""
+        return self._retains
+
+    def register_hook(self, hook):
+        """Call ``hook(grad)`` when the gradient is computed; it may return another."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self._node is not None:
+            return self._node.add_result_hook(self._index, hook)
+        if self._hooks is None:
+            self._hooks = {}
+        return tape.Handle(self._hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook):
+        """Call ``hook(param)`` after ``.grad`` of this leaf has been updated."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self._node is not None:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        if self._after_hooks is None:
+            self._after_hooks = {}
+        return tape.Handle(self._after_hooks, hook)
+
+    # ---- out of the engine ---------------------------------------------------------------------
+
+    def jax(self):
+        """The jax.Array behind this tensor, without a copy; it will not see later in-place ops."""
+        value = value_of(self)
+        array = jax_array(value)
+        value.exposed = True
+        return array
+
+    def __jax_array__(self):
+        return self.jax()
+
+    def _host(self) -> np.ndarray:
+        """The data as a numpy array that must not be written."""
+        return host_array(value_of(self))
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The data as a numpy array of its own: later writes do not reach the tensor."""
+        if not force:
+            if self.requires_grad:
+                raise RuntimeError(
+                    "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
+                    "instead."
+                )
+            if self.device.type != "cpu" and self.device.type != "meta":
+                raise TypeError(
+                    f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to "
+                    "copy the tensor to host memory first."
+                )
+        return np.array(self._host())
+
+    def __array__(self, dtype=None, copy=None):
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def item(self):
+        """The only element as a Python number."""
+        a = self._value.aval
+        if a.numel != 1:
+            raise RuntimeError(f"a Tensor with {a.numel} elements cannot be converted to Scalar")
+        host = host_array(value_of(self))
+        value = host.item()
+        return float(value) if a.dtype.category == dt.FLOATING else value
+
+    def tolist(self):
+        """The data as nested lists of Python numbers."""
+        host = self._host()
+        if self.dtype.category == dt.FLOATING and self.dtype.itemsize < 4:
+            host = host.astype(np.float32)
+        return host.tolist()
+
+    # ---- Python protocols ----------------------------------------------------------------------
+
+    def __repr__(self, *, tensor_contents=None):
+        from torchlike._tensor.show import tensor_repr
+
+        return tensor_repr(self)
+
+    def __len__(self) -> int:
+        shape = self._value.aval.shape
+        if not shape:
+            raise TypeError("len() of a 0-d tensor")
+        return shape[0]
+
+    def __iter__(self):
+        if not self._value.aval.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __bool__(self) -> bool:
+        n = self._value.aval.numel
+        if n != 1:
+            if n == 0:
+                raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.category > dt.INTEGRAL or self._value.aval.numel != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __contains__(self, element) -> bool:
+        if isinstance(element, (Tensor, int, float, bool, complex)):
+            return bool((element == self).any().item())
+        raise RuntimeError(
+            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
+            f"{type(element)}."
+        )
+
+    def __format__(self, spec: str) -> str:
+        if not self._value.aval.shape and spec:
+            return format(self.item(), spec)
+        return object.__format__(self, spec) if spec else repr(self)
+
+    def __reversed__(self):
+        return self.flip(0) if self.ndim else self
+
+    def __deepcopy__(self, memo):
+        if id(self) in memo:
+            return memo[id(self)]
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
+                "because of a torch.nn.utils.weight_norm usage, see "
+                "https://github.com/pytorch/pytorch/pull/103001"
+            )
+        import copy
+
+        out = object.__new__(type(self))
+        memo[id(self)] = out
+        out._value = copy_value(value_of(self))
+        out._requires_grad = self._requires_grad
+        if self._grad is not None:
+            out._grad = copy.deepcopy(self._grad, memo)
+        for name, value in self.__dict__.items():
+            if not name.startswith("_"):
+                out.__dict__[name] = copy.deepcopy(value, memo)
+        return out
+
+    def __reduce_ex__(self, protocol):
+        state = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+        array = np.array(self._host())
+        return _rebuild, (type(self), array, self.requires_grad, state)
+
+    def __dlpack__(self, **kwargs):
+        return self.jax().__dlpack__(**kwargs)
+
+    def __dlpack_device__(self):
+        return self.jax().__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self):
+        raise AttributeError("use __dlpack__ or tensor.jax(): JAX owns the memory")
+
+
+def _rebuild(kind, array, requires_grad, state):
+    from torchlike._engine.values import from_array
+
+    out = object.__new__(kind)
+    out._value = from_array(array)
+    out._requires_grad = requires_grad
+    out.__dict__.update(state)
+    return out
+
+
+def copy_value(value: Value) -> Value:
+    """A new Value of the same data."""
+    from torchlike._engine.values import alias
+    from torchlike._ops.table import TABLE
+
+    if value.array is not None:
+        return alias(value)
+    return dispatch.record(TABLE["clone"], (), (value,))[0][0]
+
+
+def _legacy_new(cls, *args, **kwargs):
+    """``torch.Tensor(2, 3)`` and ``torch.Tensor([1, 2])``: float32, as PyTorch's constructor."""
+    from torchlike._tensor.creation import legacy_tensor
+
+    return legacy_tensor(cls, *args, **kwargs)
+
+
+TENSORS.add(Tensor)
+dispatch._Tensor = Tensor
+_ = apply, modes

@@ -1,0 +1,374 @@
+"""Storage and views: the one mutable cell that a tensor and its views share, read and written."""
+
+from __future__ import annotations
+
+from math import prod
+
+from torchlike._engine.values import epoch_of
+from torchlike._ops.table import TABLE, Op
+from torchlike._tensor import dispatch
+from torchlike._tensor.dispatch import apply
+from torchlike._tensor.modes import enable_grad, modes, no_grad
+
+_new = object.__new__
+
+
+class Storage:
+    """What a tensor and its views share: the base's value and history, and a version counter."""
+
+    __slots__ = ("identity", "index", "node", "value", "version")
+
+    def __init__(self, tensor):
+        self.value = tensor._value
+        self.node, self.index = tensor._node, tensor._index
+        self.version = tensor._version_count
+        self.identity = None
+
+
+def storage_of(tensor) -> Storage:
+    """The tensor's storage, made now if this is the second handle to it."""
+    storage = tensor._storage
+    if storage is None:
+        storage = tensor._storage = Storage(tensor)
+        tensor._seen = storage.version
+    return storage
+
+
+def apply_view(op: Op, tensor, numbers=(), statics=()):
+    """Call a view op: the result shares the tensor's storage, read through the op."""
+    if tensor._storage is not None and tensor._seen != tensor._storage.version:
+        tensor._sync()
+    out = apply(op, (tensor, *numbers), statics)
+    if out.__class__ is tuple:
+        return tuple(
+            attach(part, tensor, (op, numbers, statics, i)) for i, part in enumerate(out)
+        )
+    return attach(out, tensor, (op, numbers, statics, 0))
+
+
+def attach(out, tensor, link):
+    """Make ``out``, just read from ``tensor`` by ``link``, a view of it."""
+    storage = tensor._storage
+    if storage is None:
+        storage = storage_of(tensor)
+    out._storage = storage
+    out._chain = (*tensor._chain, link)
+    out._base = tensor if tensor._base is None else tensor._base
+    out._seen = storage.version
+    out._detached = tensor._detached
+    out._value.epoch = epoch_of(storage.value)
+    return out
+
+
+def detach(tensor):
+    """A handle to the same storage that is off the tape."""
+    if tensor._storage is not None and tensor._seen != tensor._storage.version:
+        tensor._sync()
+    storage = storage_of(tensor)
+    out = _new(dispatch._Tensor)
+    out._value = tensor._value
+    out._storage, out._chain, out._seen = storage, tensor._chain, storage.version
+    if tensor._chain:
+        out._base = tensor._base
+    out._detached = True
+    return out
+
+
+def sync(tensor) -> None:
+    """Bring a handle up to date with its storage by replaying its reads."""
+    storage = tensor._storage
+    if not tensor._chain:
+        tensor._value = storage.value
+        if not tensor._detached:
+            tensor._node, tensor._index = storage.node, storage.index
+        tensor._seen = storage.version
+        return
+    if tensor._detached:
+        base = dispatch.wrap(storage.value)
+        with no_grad():
+            fresh = replay(base, tensor._chain)
+    else:
+        base = tensor._base
+        if base._seen != storage.version:
+            sync(base)
+        tracked = base._node is not None or base._requires_grad
+        with enable_grad() if tracked else no_grad():
+            fresh = replay(base, tensor._chain)
+        tensor._node, tensor._index = fresh._node, fresh._index
+    tensor._value = fresh._value
+    tensor._value.epoch = epoch_of(storage.value)
+    tensor._seen = storage.version
+
+
+def replay(base, chain):
+    """Read a view off its base without making it one."""
+    for op, numbers, statics, part in chain:
+        base = apply(op, (base, *numbers), statics)
+        if base.__class__ is tuple:
+            base = base[part]
+    return base
+
+
+def write_through(view, result, line) -> None:
+    """Replace what ``view`` shows by ``result`` in the storage it shares."""
+    storage = view._storage
+    if overlaps(view):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location. Please clone() the tensor before performing the operation."
+        )
+    numbers = tuple(n for _, ns, _, _ in view._chain for n in ns)
+    links = tuple((op.name, len(ns), statics, part) for op, ns, statics, part in view._chain)
+    if view._detached:
+        base = dispatch.wrap(storage.value)
+        with no_grad():
+            written = apply(TABLE["write_view"], (base, result, *numbers), (links,))
+    else:
+        base = view._base
+        if base._seen != storage.version:
+            sync(base)
+        written = apply(TABLE["write_view"], (base, result, *numbers), (links,))
+    epoch_of(storage.value).line = line
+    storage.value = written._value
+    storage.version += 1
+    if written._node is not None and modes.grad and not view._detached:
+        storage.node, storage.index = written._node, written._index
+        base._node, base._index, base._requires_grad = written._node, written._index, False
+    if not view._detached:
+        base._value, base._seen = written._value, storage.version
+    view._value, view._seen = result._value, storage.version
+    view._value.epoch = epoch_of(written._value)
+    if result._node is not None and modes.grad:
+        view._node, view._index = result._node, result._index
+
+
+# ---- strides -----------------------------------------------------------------------------------
+
+
+def contiguous_strides(shape) -> tuple:
+    """Row-major strides in elements, as PyTorch gives them."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+def geometry(tensor) -> tuple:
+    """(strides, storage offset) that PyTorch would report: from the chain of views."""
+    if tensor._geometry is not None:
+        return tensor._geometry
+    if not tensor._chain:
+        return contiguous_strides(tensor._value.aval.shape), 0
+    base = tensor._base
+    shape = base._value.aval.shape
+    strides, offset = geometry(base)
+    for op, numbers, statics, part in tensor._chain:
+        shape, strides, offset = GEOMETRY[op.name](shape, strides, offset, numbers, statics, part)
+    tensor._geometry = strides, offset
+    return tensor._geometry
+
+
+def is_contiguous(shape, strides) -> bool:
+    """Whether these strides are row-major, ignoring dimensions of size one."""
+    if 0 in shape:
+        return True
+    step = 1
+    for n, s in zip(reversed(shape), reversed(strides), strict=True):
+        if n != 1:
+            if s != step:
+                return False
+            step *= n
+    return True
+
+
+def overlaps(view) -> bool:
+    """Whether two elements of a view are one element of its base (as after ``expand``)."""
+    strides, _ = geometry(view)
+    shape = view._value.aval.shape
+    if any(n > 1 and s == 0 for n, s in zip(shape, strides, strict=True)):
+        return True
+    if all(link[0].name not in ("unfold", "as_strided") for link in view._chain):
+        return False
+    if prod(shape) == 0:
+        return False
+    reach = 0
+    for s, n in sorted(zip(strides, shape, strict=True)):
+        if n > 1:
+            if s <= reach:
+                return True
+            reach += s * (n - 1)
+    return False
+
+
+def view_strides(shape, strides, target):
+    """Strides of a view of another shape without a copy, or None if there are none."""
+    if prod(shape) == 0:
+        return contiguous_strides(target)
+    if is_contiguous(shape, strides):
+        return contiguous_strides(target)
+    # Merge old dimensions that are laid out as one run, then cut the runs into the new ones.
+    runs = []
+    for n, s in zip(shape, strides, strict=True):
+        if n == 1:
+            continue
+        if runs and runs[-1][1] == n * s:
+            runs[-1] = (runs[-1][0] * n, s)
+        else:
+            runs.append((n, s))
+    out, t = [], len(target) - 1
+    for n, s in reversed(runs):
+        while n > 1:
+            if t < 0 or n % target[t]:
+                return None
+            out.append(s)
+            s *= target[t]
+            n //= target[t]
+            t -= 1
+    while t >= 0:
+        if target[t] != 1:
+            return None
+        out.append(out[-1] if out else 1)
+        t -= 1
+    return tuple(reversed(out))
+
+
+def _reshape(shape, strides, offset, numbers, statics, part):
+    target = statics[0]
+    found = view_strides(shape, strides, target)
+    return target, found if found is not None else contiguous_strides(target), offset
+
+
+def _permute(shape, strides, offset, numbers, statics, part):
+    dims = statics[0]
+    return tuple(shape[d] for d in dims), tuple(strides[d] for d in dims), offset
+
+
+def _index(shape, strides, offset, numbers, statics, part):
+    numbers = iter(numbers)
+    new_shape, new_strides, dim = [], [], 0
+    for item in statics[0]:
+        kind = item[0]
+        if kind == "new":
+            new_shape.append(1)
+            new_strides.append(strides[dim] * shape[dim] if dim < len(shape) else 1)
+            continue
+        n, s = shape[dim], strides[dim]
+        dim += 1
+        if kind == "int":
+            offset += next(numbers) * s
+        elif kind == "all":
+            new_shape.append(n)
+            new_strides.append(s)
+        else:
+            _, size, step = item
+            offset += next(numbers) * s
+            new_shape.append(size)
+            new_strides.append(s * step)
+    return tuple(new_shape), tuple(new_strides), offset
+
+
+def _expand(shape, strides, offset, numbers, statics, part):
+    target = statics[0]
+    lead = len(target) - len(shape)
+    new = [0] * lead
+    for n, s, t in zip(shape, strides, target[lead:], strict=True):
+        new.append(s if n == t else 0)
+    return target, tuple(new), offset
+
+
+def _split(shape, strides, offset, numbers, statics, part):
+    sizes, dim = statics
+    new = list(shape)
+    new[dim] = sizes[part]
+    return tuple(new), strides, offset + sum(sizes[:part]) * strides[dim]
+
+
+def _unbind(shape, strides, offset, numbers, statics, part):
+    dim = statics[0]
+    return (
+        shape[:dim] + shape[dim + 1 :],
+        strides[:dim] + strides[dim + 1 :],
+        offset + part * strides[dim],
+    )
+
+
+def _diagonal(shape, strides, offset, numbers, statics, part):
+    shift, d1, d2 = statics
+    rest = [d for d in range(len(shape)) if d not in (d1, d2)]
+    n = max(0, min(shape[d1] + min(shift, 0), shape[d2] - max(shift, 0)))
+    if n:
+        offset += max(shift, 0) * strides[d2] - min(shift, 0) * strides[d1]
+    return (
+        (*(shape[d] for d in rest), n),
+        (*(strides[d] for d in rest), strides[d1] + strides[d2]),
+        offset,
+    )
+
+
+def _unfold(shape, strides, offset, numbers, statics, part):
+    dim, size, step = statics
+    if not shape:
+        return (size,), (1,), offset
+    new = list(shape)
+    new[dim] = (shape[dim] - size) // step + 1
+    lengths = list(strides)
+    lengths[dim] *= step
+    return (*new, size), (*lengths, strides[dim]), offset
+
+
+def _as_strided(shape, strides, offset, numbers, statics, part):
+    size, stride, start = statics
+    return size, stride, start
+
+
+def _view_as_real(shape, strides, offset, numbers, statics, part):
+    return (*shape, 2), (*(2 * s for s in strides), 1), 2 * offset
+
+
+def _view_as_complex(shape, strides, offset, numbers, statics, part):
+    return shape[:-1], tuple(s // 2 for s in strides[:-1]), offset // 2
+
+
+def _real(shape, strides, offset, numbers, statics, part):
+    return shape, tuple(2 * s for s in strides), 2 * offset
+
+
+def _imag(shape, strides, offset, numbers, statics, part):
+    return shape, tuple(2 * s for s in strides), 2 * offset + 1
+
+
+def _same(shape, strides, offset, numbers, statics, part):
+    return shape, strides, offset
+
+
+def _view_dtype(shape, strides, offset, numbers, statics, part):
+    new = _bitcast_shape(shape, statics)
+    return new, contiguous_strides(new), offset
+
+
+def _bitcast_shape(shape, statics):
+    source, target = statics
+    if source.itemsize == target.itemsize or not shape:
+        return shape
+    return (*shape[:-1], shape[-1] * source.itemsize // target.itemsize)
+
+
+GEOMETRY = {
+    "view": _reshape,
+    "permute": _permute,
+    "index_basic": _index,
+    "expand": _expand,
+    "split_sizes": _split,
+    "unbind": _unbind,
+    "diagonal": _diagonal,
+    "unfold": _unfold,
+    "as_strided": _as_strided,
+    "view_as_real": _view_as_real,
+    "view_as_complex": _view_as_complex,
+    "real": _real,
+    "imag": _imag,
+    "conj_view": _same,
+    "alias": _same,
+    "view_dtype": _view_dtype,
+}

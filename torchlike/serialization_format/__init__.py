@@ -1,0 +1,33 @@
+"""The `.pt` file format, read and written without torch and without knowing Tensor."""
+
+from .files import read, write_legacy, write_zip
+from .records import (
+    DTYPE_NAMES,
+    Call,
+    GlobalName,
+    Makers,
+    StorageRecord,
+    StorageSource,
+    TensorRecord,
+    device_record,
+    dtype_record,
+    numpy_dtype,
+    size_record,
+)
+
+__all__ = [
+    "DTYPE_NAMES",
+    "Call",
+    "GlobalName",
+    "Makers",
+    "StorageRecord",
+    "StorageSource",
+    "TensorRecord",
+    "device_record",
+    "dtype_record",
+    "numpy_dtype",
+    "read",
+    "size_record",
+    "write_legacy",
+    "write_zip",
+]

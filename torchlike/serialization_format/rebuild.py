@@ -1,0 +1,300 @@
+"""What the names of torch in a file stand for when it is read: storages, tensors, dtypes, sizes."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .records import (
+    DTYPE_NAMES,
+    STORAGE_CLASSES,
+    Makers,
+    StorageRecord,
+    numpy_dtype,
+    window_end,
+)
+
+# (key, numpy dtype to read it as, numel) -> the elements
+ReadStorage = Callable[[str, np.dtype, int], np.ndarray]
+MapLocation = Callable[[StorageRecord, str], "str | None"]
+
+_UNSUPPORTED = {
+    "torch._utils._rebuild_sparse_tensor": "a sparse tensor; save x.to_dense()",
+    "torch._utils._rebuild_qtensor": "a quantized tensor; save x.dequantize()",
+    "torch._utils._rebuild_nested_tensor": "a nested tensor; save its parts as a list",
+    "torch._utils._rebuild_wrapper_subclass": "a tensor subclass that wraps another tensor",
+    "torch.complex32": "a tensor of dtype torch.complex32; save x.to(torch.complex64)",
+}
+_LARGEST_INT = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class StorageKind:
+    """`torch.FloatStorage` and its like, as a value in a pickle."""
+
+    name: str
+    dtype_name: str
+
+
+@dataclass(frozen=True, eq=False)
+class StoragePart:
+    """A slice of a storage that a very old file gives a name of its own."""
+
+    root: StorageRecord
+    offset: int
+
+
+class TensorClass:
+    """Stands for the class torch.Tensor, or Parameter, where a file names it as a type."""
+
+
+def storage_kind(module: str, name: str) -> StorageKind | None:
+    """The storage class of this name, if it is one."""
+    if module not in ("torch", "torch.cuda", "torch.storage"):
+        return None
+    if name == "UntypedStorage":
+        return StorageKind(name, "uint8")
+    if name in STORAGE_CLASSES:
+        return StorageKind(name, STORAGE_CLASSES[name])
+    if name.endswith("Storage"):
+        raise pickle.UnpicklingError(f"storages of type {module}.{name} are not supported")
+    return None
+
+
+def is_index(value: object) -> bool:
+    """Whether `value` can be a size, a stride, an offset or a count."""
+    return type(value) is int and 0 <= value <= _LARGEST_INT
+
+
+class Storages:
+    """Reads each storage of a file once, when the pickle first mentions it."""
+
+    def __init__(self, read: ReadStorage, map_location: MapLocation | None) -> None:
+        self._read = read
+        self._map_location = map_location
+        self._records: dict[str, tuple[StorageKind, StorageRecord]] = {}
+
+    def load(self, persistent_id: Any) -> StorageRecord | StoragePart:
+        kind, key, location, numel, part = parse_persistent_id(persistent_id)
+        before, record = self._records.get(key, (kind, None))
+        if before.dtype_name != kind.dtype_name:
+            raise RuntimeError(
+                f"storage {key} is in the file as {before.name} and as {kind.name}; "
+                "save a clone() of one of the tensors that view it"
+            )
+        if record is None:
+            array = self._read(key, numpy_dtype(kind.dtype_name), numel)
+            if array.dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
+                array = array.view(np.uint8) != 0  # a bool of 2 is no bool to anybody
+            record = StorageRecord(key, kind.dtype_name, array, location)
+            if self._map_location is not None:
+                mapped = self._map_location(record, location)
+                record.location = location if mapped is None else mapped
+            self._records[key] = (kind, record)
+        return record if part is None else StoragePart(record, part)
+
+
+def parse_persistent_id(pid: Any) -> tuple[StorageKind, str, str, int, int | None]:
+    """The kind, key, location, numel and offset of the part that a persistent id states."""
+    if type(pid) is not tuple or len(pid) not in (5, 6) or _text(pid[0]) != "storage":
+        raise pickle.UnpicklingError("Only persistent_load of storage is allowed")
+    kind, key, location, numel = pid[1], _text(pid[2]), _text(pid[3]), pid[4]
+    if type(kind) is not StorageKind or type(key) is not str or type(location) is not str:
+        raise pickle.UnpicklingError("the description of a storage is corrupt")
+    if not is_index(numel):
+        raise pickle.UnpicklingError("the number of elements of a storage is corrupt")
+    if len(pid) == 5 or pid[5] is None:
+        return kind, key, location, numel, None
+    if type(pid[5]) is not tuple or len(pid[5]) != 3 or not is_index(pid[5][1]):
+        raise pickle.UnpicklingError("the description of a part of a storage is corrupt")
+    return kind, key, location, numel, pid[5][1]
+
+
+def _text(value: Any) -> Any:
+    """Python 2's files give their names as bytes."""
+    if type(value) is bytes and value.isascii():
+        return value.decode("ascii")
+    return value
+
+
+class Rebuilder:
+    """The allowed names of torch: `names` maps each to what takes its place."""
+
+    def __init__(self, makers: Makers) -> None:
+        self._makers = makers
+        self._types: dict[StorageRecord, str] = {}
+        # Everything here may be called by a file, and checks its arguments itself.
+        self.functions: dict[str, Callable[..., Any]] = {
+            "torch._utils._rebuild_tensor": self._tensor_v1,
+            "torch._utils._rebuild_tensor_v2": self._tensor_v2,
+            "torch._utils._rebuild_tensor_v3": self._tensor_v3,
+            "torch._utils._rebuild_parameter": self._parameter,
+            "torch._utils._rebuild_parameter_with_state": self._parameter_with_state,
+            "torch._tensor._rebuild_from_type_v2": self._from_type,
+            "torch.tensor._rebuild_from_type_v2": self._from_type,
+            "torch.Size": self._size,
+            "torch.device": self._device,
+        }
+        self._dtypes: dict[str, Any] = {}  # those that the file has named
+        self._tensor_class = TensorClass()
+
+    def find(self, module: str, name: str) -> Any:
+        """What a name of torch stands for; None for a name that is not known."""
+        path = f"{module}.{name}"
+        if path in self.functions:
+            return self.functions[path]
+        if module == "torch" and name in DTYPE_NAMES:
+            return self._dtypes.setdefault(name, self._makers.dtype(name))
+        if path in ("torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter"):
+            return self._tensor_class
+        if path in _UNSUPPORTED:
+            raise pickle.UnpicklingError(
+                f"the file has what is not supported: {_UNSUPPORTED[path]}"
+            )
+        return storage_kind(module, name)
+
+    # ---- tensors ------------------------------------------------------------
+
+    def _tensor_v1(self, storage: Any, offset: Any, size: Any, stride: Any) -> Any:
+        return self._tensor(storage, offset, size, stride, False, None)
+
+    def _tensor_v2(
+        self,
+        storage: Any,
+        offset: Any,
+        size: Any,
+        stride: Any,
+        requires_grad: Any,
+        hooks: Any,
+        metadata: Any = None,
+    ) -> Any:
+        if metadata:
+            raise pickle.UnpicklingError(
+                "the file has a tensor whose conjugation or negation is pending, which is not "
+                "supported; save x.resolve_conj().resolve_neg()"
+            )
+        return self._tensor(storage, offset, size, stride, requires_grad, hooks)
+
+    def _tensor_v3(
+        self,
+        storage: Any,
+        offset: Any,
+        size: Any,
+        stride: Any,
+        requires_grad: Any,
+        hooks: Any,
+        dtype: Any,
+        metadata: Any = None,
+    ) -> Any:
+        names = [name for name, made in self._dtypes.items() if made is dtype]
+        if not names or type(storage) is not StorageRecord:
+            raise pickle.UnpicklingError("the description of a tensor is corrupt")
+        self._set_type(storage, names[0])
+        return self._tensor_v2(storage, offset, size, stride, requires_grad, hooks, metadata)
+
+    def _set_type(self, storage: StorageRecord, dtype_name: str) -> None:
+        """Give an untyped storage the type of its first tensor."""
+        if self._types.setdefault(storage, dtype_name) != dtype_name:
+            raise RuntimeError(
+                f"storage {storage.key} is in the file as torch.{self._types[storage]} and as "
+                f"torch.{dtype_name}; save a clone() of one of the tensors that view it"
+            )
+        if storage.dtype_name != dtype_name:
+            if storage.array.nbytes % numpy_dtype(dtype_name).itemsize:
+                raise RuntimeError(f"storage {storage.key} does not hold whole torch.{dtype_name}s")
+            storage.array = storage.array.view(numpy_dtype(dtype_name))
+            storage.dtype_name = dtype_name
+
+    def _tensor(
+        self, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any
+    ) -> Any:
+        if type(storage) is StoragePart and is_index(offset):
+            storage, offset = storage.root, storage.offset + offset
+        if (
+            type(storage) is not StorageRecord
+            or type(requires_grad) is not bool
+            or not isinstance(size, tuple)
+            or not isinstance(stride, tuple)
+            or not len(stride) == len(size) <= 64
+            or not all(map(is_index, (offset, *size, *stride)))
+        ):
+            raise pickle.UnpicklingError("the description of a tensor is corrupt")
+        if math.prod(size) > _LARGEST_INT:
+            raise RuntimeError(f"a tensor of the file is too large: {size=}")
+        if window_end(offset, size, stride) > storage.numel:
+            raise RuntimeError(
+                f"setStorage: {size=}, {stride=}, {offset=} are out of bounds for storage "
+                f"{storage.key} of {storage.numel} elements"
+            )
+        return self._makers.tensor(
+            storage, offset, tuple(size), tuple(stride), requires_grad, hooks
+        )
+
+    def _parameter(self, data: Any, requires_grad: Any, hooks: Any) -> Any:
+        if type(requires_grad) is not bool:
+            raise pickle.UnpicklingError("the description of a parameter is corrupt")
+        return self._makers.parameter(data, requires_grad, hooks)
+
+    def _parameter_with_state(self, data: Any, requires_grad: Any, hooks: Any, state: Any) -> Any:
+        return _with_attributes(self._parameter(data, requires_grad, hooks), state)
+
+    def _from_type(self, function: Any, cls: Any, args: Any, state: Any) -> Any:
+        """A tensor with attributes of its own."""
+        if cls is not self._tensor_class or not self.has(function):
+            raise pickle.UnpicklingError("the file has a subclass of Tensor, which is unknown here")
+        if type(args) is not tuple:
+            raise pickle.UnpicklingError("the description of a tensor is corrupt")
+        return _with_attributes(self.call(function, args), state)
+
+    def has(self, function: Any) -> bool:
+        """Whether this is one of `functions`."""
+        return any(function is known for known in self.functions.values())
+
+    def call(self, function: Callable[..., Any], args: tuple) -> Any:
+        """`function(*args)`, with a clean error for a wrong number of arguments."""
+        low, high = _argument_counts(function)
+        if not low <= len(args) <= high:
+            raise pickle.UnpicklingError(f"{len(args)} arguments where {low} are expected")
+        return function(*args)
+
+    # ---- small objects ------------------------------------------------------
+
+    def _size(self, sizes: Any) -> Any:
+        if not isinstance(sizes, (tuple, list)) or not all(map(is_index, sizes)):
+            raise pickle.UnpicklingError("a torch.Size in the file is corrupt")
+        return self._makers.size(tuple(sizes))
+
+    def _device(self, kind: Any, index: Any = None) -> Any:
+        kind = _text(kind)
+        if type(kind) is not str or not (index is None or type(index) is int):
+            raise pickle.UnpicklingError("a torch.device in the file is corrupt")
+        return self._makers.device(kind) if index is None else self._makers.device(kind, index)
+
+
+def _argument_counts(function: Any) -> tuple[int, int]:
+    code = function.__func__.__code__
+    high = code.co_argcount - 1  # without self
+    return high - len(function.__func__.__defaults__ or ()), high
+
+
+def _with_attributes(obj: Any, state: Any) -> Any:
+    """Set what the file says were attributes; never a method, never a name of Python's own."""
+    # PyTorch writes (values of __dict__, values of slots) where a class has slots.
+    parts = state if type(state) is tuple else (state,)
+    for part in parts:
+        if part is None:
+            continue
+        if type(part) is not dict:
+            raise pickle.UnpicklingError("the attributes of a tensor are corrupt")
+        for name, value in part.items():
+            if type(name) is not str or name.startswith("__") or hasattr(type(obj), name):
+                raise pickle.UnpicklingError(
+                    "a tensor in the file sets what is not an attribute of its own"
+                )
+            setattr(obj, name, value)
+    return obj
