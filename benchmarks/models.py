@@ -4,7 +4,7 @@
 ``jax_step(name)`` is the same step as an experienced JAX user writes it: one jitted function,
 donated parameters and moments, optax for the optimizer, straightforward formulations.
 Both return a function without arguments that takes one step and returns the loss.
-Sizes, initial scale and data are the same on both sides; the random numbers are not.
+Sizes, data and hyperparameters are the same on both sides; the initial values are not.
 """
 
 from collections.abc import Callable

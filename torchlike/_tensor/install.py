@@ -17,7 +17,7 @@ from torchlike._tensor.tensor import Tensor  # noqa: E402
 for _name, _fn in forms.METHODS.items():
     if _name not in Tensor.__dict__:
         setattr(Tensor, _name, _fn)
-for _name, _fn in shapes.PROPERTIES.items():
+for _name, _fn in {**shapes.PROPERTIES, "real": shapes.real, "imag": shapes.imag}.items():
     setattr(Tensor, _name, property(_fn))
 methods.install_operators()
 _ = creation, masks

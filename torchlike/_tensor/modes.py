@@ -12,6 +12,7 @@ class _Modes(threading.local):
         self.grad = True
         self.inference = False
         self.host = False  # basic indexing of host data stays on the host (see data fetchers)
+        self.module_depth = 0  # how many Module.__call__ are open
 
 
 modes = _Modes()

@@ -142,6 +142,8 @@ class Rebuilder:
         }
         self._dtypes: dict[str, Any] = {}  # those that the file has named
         self._tensor_class = TensorClass()
+        # What may become a Parameter; None for anything. A type gets in by being made here.
+        self.tensor_types: set[type] | None = None
 
     def find(self, module: str, name: str) -> Any:
         """What a name of torch stands for; None for a name that is not known."""
@@ -222,6 +224,7 @@ class Rebuilder:
             or not isinstance(stride, tuple)
             or not len(stride) == len(size) <= 64
             or not all(map(is_index, (offset, *size, *stride)))
+            or not _are_hooks(hooks)
         ):
             raise pickle.UnpicklingError("the description of a tensor is corrupt")
         if math.prod(size) > _LARGEST_INT:
@@ -231,12 +234,16 @@ class Rebuilder:
                 f"setStorage: {size=}, {stride=}, {offset=} are out of bounds for storage "
                 f"{storage.key} of {storage.numel} elements"
             )
-        return self._makers.tensor(
+        made = self._makers.tensor(
             storage, offset, tuple(size), tuple(stride), requires_grad, hooks
         )
+        if self.tensor_types is not None:
+            self.tensor_types.add(type(made))
+        return made
 
     def _parameter(self, data: Any, requires_grad: Any, hooks: Any) -> Any:
-        if type(requires_grad) is not bool:
+        known = self.tensor_types is None or type(data) in self.tensor_types
+        if not known or type(requires_grad) is not bool or not _are_hooks(hooks):
             raise pickle.UnpicklingError("the description of a parameter is corrupt")
         return self._makers.parameter(data, requires_grad, hooks)
 
@@ -276,6 +283,10 @@ class Rebuilder:
         return self._makers.device(kind) if index is None else self._makers.device(kind, index)
 
 
+def _are_hooks(hooks: Any) -> bool:
+    return hooks is None or isinstance(hooks, dict)
+
+
 def _argument_counts(function: Any) -> tuple[int, int]:
     code = function.__func__.__code__
     high = code.co_argcount - 1  # without self
@@ -296,5 +307,8 @@ def _with_attributes(obj: Any, state: Any) -> Any:
                 raise pickle.UnpicklingError(
                     "a tensor in the file sets what is not an attribute of its own"
                 )
-            setattr(obj, name, value)
+            try:
+                setattr(obj, name, value)
+            except AttributeError as error:
+                raise pickle.UnpicklingError(f"a tensor in the file: {error}") from None
     return obj

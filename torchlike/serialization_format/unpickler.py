@@ -30,6 +30,8 @@ class SafeUnpickler(PickleMachine):
     ) -> None:
         super().__init__(file, end, encoding=encoding)
         self._rebuilder = rebuilder
+        self._tensor_types: set[type] = set()
+        rebuilder.tensor_types = self._tensor_types
         self._storages = storages
         self._extra = dict(extra_globals)
         self._builtins: dict[str, Callable[..., Any]] = {
@@ -71,7 +73,9 @@ class SafeUnpickler(PickleMachine):
 
     def call(self, function: Any, args: tuple) -> Any:
         if id(function) in self._extra_ids:
-            return function(*args)
+            made = function(*args)
+            self._tensor_types.add(type(made))
+            return made
         if self._rebuilder.has(function):
             return self._rebuilder.call(function, args)
         if any(function is allowed for allowed in _ARGUMENTS):
