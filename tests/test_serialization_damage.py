@@ -12,7 +12,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from serialization_stand_in import (
+from tests.serialization_stand_in import (
     DType,
     Size,
     Tensor,

@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from serialization_stand_in import (
+from tests.serialization_stand_in import (
     MAKERS,
     describe,
     legacy_bytes,

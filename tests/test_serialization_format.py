@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 import numpy as np
 import pytest
 
-from serialization_stand_in import (
+from tests.serialization_stand_in import (
     Device,
     DType,
     Size,

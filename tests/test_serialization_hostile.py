@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from serialization_stand_in import (
+from tests.serialization_stand_in import (
     MAKERS,
     Tensor,
     load_bytes,

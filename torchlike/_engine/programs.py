@@ -36,8 +36,8 @@ class Program:
         self.needed = path
         donated = set()
         for call in path:
-            for position in call.op.donates:
-                if position < len(call.refs):
+            if call.op.donates is not None:
+                for position in call.op.donates(call.statics):
                     ref = call.refs[position]
                     if ref.__class__ is int and ref < 0:
                         donated.add(~ref)

@@ -68,7 +68,7 @@ class Op:
     view         a view of its first operand
     write        for a view: (base, new, *operands, *statics) -> the base with the view replaced
     checks       fn reports out-of-range indices through ``report_bad_index``
-    donates      positions of operands whose arrays the program may overwrite
+    donates      statics -> positions of operands whose arrays the program may overwrite
     shapes       own shape rule (statics, in_avals) -> [(shape, dtype)]; None: jax.eval_shape
     """
 
@@ -81,14 +81,14 @@ class Op:
     def __init__(
         self, name, fn, *, promotes=None, computes=None, saves="inputs", linear=False,
         multilinear=False, vjp=None, differentiable=True, view=False, write=None, checks=False,
-        donates=(), shapes=None, grad_name=None, forms=(),
+        donates=None, shapes=None, grad_name=None, forms=(),
     ):  # fmt: skip
         self.name, self.fn = name, fn
         self.promotes, self.computes = promotes, computes
         self.saves = "nothing" if linear else saves
         self.linear, self.multilinear, self.vjp = linear, multilinear, vjp
         self.differentiable, self.view, self.checks = differentiable, view, checks
-        self.donates, self.forms = frozenset(donates), forms
+        self.donates, self.forms = donates, forms
         self.write, self.shapes = write, shapes
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.inferred: dict = {}  # (statics, operand avals) -> result avals

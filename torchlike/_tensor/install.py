@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torchlike._ops import creation as _c  # noqa: F401
 from torchlike._ops import indexing as _i  # noqa: F401
+from torchlike._ops import optimizers as _o  # noqa: F401
 from torchlike._ops import pointwise as _p  # noqa: F401
 from torchlike._ops import reduce as _r  # noqa: F401
 from torchlike._ops import views as _v  # noqa: F401

@@ -1,0 +1,63 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchlike.optim.optimizer import Optimizer, check_range
+
+
+class Adam(Optimizer):
+    """Adaptive moments (https://pytorch.org/docs/stable/generated/torch.optim.Adam.html).
+
+    ``foreach``, ``fused`` and ``capturable`` are accepted: every step here is one fused program.
+    """
+
+    rule = "adam"
+
+    def __init__(
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0,
+        amsgrad: bool = False, *, foreach=None, maximize: bool = False, capturable: bool = False,
+        differentiable: bool = False, fused=None, decoupled_weight_decay: bool = False,
+    ):  # fmt: skip
+        check_range("learning rate", lr, 0)
+        check_range("epsilon value", eps, 0)
+        for i, beta in enumerate(betas):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        check_range("weight_decay value", weight_decay, 0)
+        super().__init__(
+            params,
+            {
+                "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+                "amsgrad": amsgrad, "maximize": maximize, "foreach": foreach,
+                "capturable": capturable, "differentiable": differentiable, "fused": fused,
+                "decoupled_weight_decay": decoupled_weight_decay,
+            },
+        )  # fmt: skip
+
+    def flags(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "decoupled": group["decoupled_weight_decay"],
+            "weight_decay": bool(group["weight_decay"]),
+            "amsgrad": group["amsgrad"],
+            "maximize": group["maximize"],
+        }
+
+    def scalars(self, group: dict[str, Any]) -> list:
+        return [group["lr"], *group["betas"], group["eps"], group["weight_decay"]]
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (https://pytorch.org/docs/stable/generated/torch.optim.AdamW.html)."""
+
+    def __init__(
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2,
+        amsgrad: bool = False, *, maximize: bool = False, foreach=None, capturable: bool = False,
+        differentiable: bool = False, fused=None,
+    ):  # fmt: skip
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, foreach=foreach, maximize=maximize,
+            capturable=capturable, differentiable=differentiable, fused=fused,
+            decoupled_weight_decay=True,
+        )  # fmt: skip

@@ -1,0 +1,422 @@
+"""Optimizer: groups of parameters, their state under PyTorch's names, and one fused step per group."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict, defaultdict
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+from torchlike._core import devices
+from torchlike._core import dtypes as dt
+from torchlike._core.errors import user_line
+from torchlike._engine.flush import flush
+from torchlike._engine.prefix import record
+from torchlike._engine.values import Epoch, Value, aval
+from torchlike._ops.optimizers import RULES, Plan
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch
+from torchlike._tensor.modes import enable_grad, no_grad
+from torchlike._tensor.tape import Handle
+from torchlike._tensor.tensor import Tensor
+
+_STEP = TABLE["optimizer_step"]
+
+# What the fused op overwrites: old parameters, states and step counts; never gradients.
+required = type("_Required", (), {"__repr__": lambda self: "<required parameter>"})()
+
+
+def rebind_all(tensors, values, line: str) -> None:
+    """Rebind leaf tensors to new values in one go, as an in-place op on each would."""
+    ended = Epoch()
+    ended.line = line
+    for t, value in zip(tensors, values, strict=True):
+        old = t._value
+        if old.epoch is None:
+            old.epoch = ended
+        else:
+            old.epoch.line = line
+        t._value = value
+        storage = t._storage
+        if storage is None:
+            t._version_count += 1
+        else:
+            storage.value = value
+            storage.version += 1
+            t._seen = storage.version
+
+
+class Optimizer:
+    """Base of all optimizers (https://pytorch.org/docs/stable/optim.html).
+
+    A subclass names its rule in ``_ops/optimizers.py`` and says per group which flags are static
+    and which numbers enter at run time.
+    """
+
+    rule: str = ""
+    _global_pre_hooks: OrderedDict = OrderedDict()
+    _global_post_hooks: OrderedDict = OrderedDict()
+
+    def __init__(self, params, defaults: dict[str, Any]):
+        if isinstance(params, Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or "
+                f"dicts, but got {type(params).__name__}"
+            )
+        self.defaults = defaults
+        self.state: defaultdict = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        self._pre_hooks: OrderedDict = OrderedDict()
+        self._post_hooks: OrderedDict = OrderedDict()
+        self._state_hooks: dict[str, OrderedDict] = defaultdict(OrderedDict)
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters with options of its own."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, Tensor):
+            params = [params]
+        elif isinstance(params, set):
+            raise TypeError(
+                "optimizer parameters need to be organized in ordered collections, but the "
+                "ordering of tensors in sets will change between runs. Please use a list instead."
+            )
+        params = list(params)
+        named = [isinstance(p, tuple) for p in params]
+        if any(named):
+            if not all(named):
+                raise ValueError(
+                    "all optimizer params should be with/without names. Some param names are missing"
+                )
+            param_group["param_names"] = [name for name, _ in params]
+            params = [p for _, p in params]
+        param_group["params"] = params
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise TypeError(
+                    f"optimizer can only optimize Tensors, but one of the params is "
+                    f"{type(p).__name__}"
+                )
+            if not self.defaults.get("differentiable") and not (p.is_leaf or p._retains):
+                raise ValueError("can't optimize a non-leaf Tensor")
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                raise ValueError(
+                    f"parameter group didn't specify a value of required optimization parameter "
+                    f"{name}"
+                )
+            param_group.setdefault(name, default)
+        if len({id(p) for p in params}) != len(params):
+            import warnings
+
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this "
+                "will cause an error; see github.com/pytorch/pytorch/issues/40967 for more "
+                "information",
+                stacklevel=3,
+            )
+        taken = {id(p) for group in self.param_groups for p in group["params"]}
+        if any(id(p) in taken for p in params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        self.param_groups.append(param_group)
+
+    # ---- stepping ------------------------------------------------------------------------------
+
+    def flags(self, group: dict[str, Any]) -> dict[str, Any]:
+        """Static choices of the rule for a group."""
+        raise NotImplementedError
+
+    def scalars(self, group: dict[str, Any]) -> list:
+        """Run-time numbers of the rule for a group, in the rule's order."""
+        return [group[name] for name in RULES[self.rule].scalars]
+
+    def step(self, closure=None):
+        """Update every parameter that has a gradient; returns the closure's loss."""
+        args, kwargs = (self,), {"closure": closure}
+        for hook in (*Optimizer._global_pre_hooks.values(), *self._pre_hooks.values()):
+            hook(self, args, kwargs)
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        line = user_line()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p._grad is not None]
+            if params:
+                self._step_group(group, params, line)
+        for hook in (*self._post_hooks.values(), *Optimizer._global_post_hooks.values()):
+            hook(self, args, kwargs)
+        flush(why="optimizer step")
+        return loss
+
+    def _step_group(self, group, params, line) -> None:
+        flags = self.flags(group)
+        rule = RULES[self.rule]
+        names = rule.state(flags)
+        state = self.state
+        fresh = [p for p in params if not state[p]] if (names or rule.counts) else ()
+        for p in fresh:
+            self._init_state(p, names, rule.counts)
+        if fresh and rule.counts:
+            share_steps([state[p] for p in fresh])
+        if flags.get("first") is not None:  # a rule whose first step is another one
+            new = {id(p) for p in fresh}
+            for first in (True, False):
+                chosen = [p for p in params if (id(p) in new) is first]
+                if chosen:
+                    self._run(group, chosen, names, {**flags, "first": first}, line)
+            return
+        self._run(group, params, names, flags, line)
+
+    def _init_state(self, p, names, counts) -> None:
+        slot = self.state[p]
+        if counts:
+            slot["step"] = None
+        for name in names:
+            slot[name] = dispatch.wrap(_zeros(p._value.aval))
+
+    def _run(self, group, params, names, flags, line) -> None:
+        """Record the fused step and rebind what it changes."""
+        rule = RULES[self.rule]
+        state = self.state
+        numbers = [_number(x) for x in self.scalars(group)]
+        cohorts, counters = [len(params)], []
+        if rule.counts:
+            params, cohorts, counters = by_step(params, state)
+        plan = Plan(self.rule, tuple(flags.items()), rule.scalars, tuple(cohorts), names)
+        operands = numbers
+        operands += [dispatch.value_of(c) for c in counters]
+        for p in params:
+            if p._storage is not None:
+                p._refresh()
+            operands.append(p._value)
+        operands += [dispatch.value_of(p._grad) for p in params]
+        states = [state[p][name] for name in names for p in params]
+        operands += [s._value if s._storage is None else dispatch.value_of(s) for s in states]
+        values, _ = record(_STEP, (plan,), operands)
+        rebind_all(counters + params + states, values, line)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or set them to zero."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p._grad is not None:
+                    if set_to_none:
+                        p._grad = None
+                    else:
+                        with no_grad():
+                            p._grad = p._grad.detach()
+                            p._grad.zero_()
+
+    # ---- state ---------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """State and groups with parameters by number, as PyTorch saves them."""
+        for hook in self._state_hooks["state_dict_pre"].values():
+            hook(self)
+        numbers: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            packed = {k: v for k, v in group.items() if k != "params"}
+            for p in group["params"]:
+                numbers.setdefault(id(p), len(numbers))
+            packed["params"] = [numbers[id(p)] for p in group["params"]]
+            groups.append(packed)
+        state = {
+            (numbers[id(p)] if isinstance(p, Tensor) else p): _state_copy(s)
+            for p, s in self.state.items()
+            if s
+        }
+        out = {"state": state, "param_groups": groups}
+        for hook in self._state_hooks["state_dict_post"].values():
+            changed = hook(self, out)
+            out = out if changed is None else changed
+        return out
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state dict; raises ``ValueError`` if its groups do not fit, changing nothing."""
+        state_dict = dict(state_dict)
+        for hook in self._state_hooks["load_pre"].values():
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
+        groups, saved = self.param_groups, deepcopy(state_dict["param_groups"])
+        if len(groups) != len(saved):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        if any(
+            len(g["params"]) != len(s["params"]) for g, s in zip(groups, saved, strict=True)
+        ):
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of "
+                "optimizer's group"
+            )
+        by_number = dict(
+            zip(
+                itertools.chain.from_iterable(s["params"] for s in saved),
+                itertools.chain.from_iterable(g["params"] for g in groups),
+                strict=True,
+            )
+        )
+        state: defaultdict = defaultdict(dict)
+        for key, slot in state_dict["state"].items():
+            p = by_number.get(key)
+            if p is None:
+                state[key] = slot
+                continue
+            state[p] = {name: _loaded(name, x, p) for name, x in slot.items()}
+        for group, new in zip(groups, saved, strict=True):
+            new["params"] = group["params"]
+            if "param_names" in group and "param_names" not in new:
+                new["param_names"] = group["param_names"]
+        self.__setstate__({"state": state, "param_groups": saved})
+        for hook in self._state_hooks["load_post"].values():
+            hook(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name in ("_pre_hooks", "_post_hooks"):
+            self.__dict__.setdefault(name, OrderedDict())
+        self.__dict__.setdefault("_state_hooks", defaultdict(OrderedDict))
+        if self.rule and RULES[self.rule].counts:
+            share_steps([s for s in self.state.values() if s.get("step") is not None])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines += ["", f"Parameter Group {i}"] if i == 0 else [f"Parameter Group {i}"]
+            lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
+        return "\n".join(lines).replace("(\n\n", "(\n") + "\n)"
+
+    # ---- hooks ---------------------------------------------------------------------------------
+
+    def register_step_pre_hook(self, hook):
+        """Call ``hook(optimizer, args, kwargs)`` before each step."""
+        return Handle(self._pre_hooks, hook)
+
+    def register_step_post_hook(self, hook):
+        """Call ``hook(optimizer, args, kwargs)`` after each step."""
+        return Handle(self._post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook, prepend: bool = False):
+        """Call ``hook(optimizer)`` before ``state_dict``."""
+        return Handle(self._state_hooks["state_dict_pre"], hook)
+
+    def register_state_dict_post_hook(self, hook, prepend: bool = False):
+        """Call ``hook(optimizer, state_dict)`` after ``state_dict``; it may return another."""
+        return Handle(self._state_hooks["state_dict_post"], hook)
+
+    def register_load_state_dict_pre_hook(self, hook, prepend: bool = False):
+        """Call ``hook(optimizer, state_dict)`` before loading; it may return another."""
+        return Handle(self._state_hooks["load_pre"], hook)
+
+    def register_load_state_dict_post_hook(self, hook, prepend: bool = False):
+        """Call ``hook(optimizer)`` after loading."""
+        return Handle(self._state_hooks["load_post"], hook)
+
+
+# ---- step counts -------------------------------------------------------------------------------
+
+
+def share_steps(slots) -> None:
+    """Let states of equal step count hold one tensor for it, so that one addition counts for all."""
+    shared: dict[float, Tensor] = {}
+    for slot in slots:
+        step = slot["step"]
+        count = 0.0 if step is None else float(step)
+        if count not in shared:
+            shared[count] = dispatch.wrap(Value(_STEP_AVAL, np.array(count, np.float32)))
+        slot["step"] = shared[count]
+
+
+def by_step(params, state):
+    """Parameters ordered by their step-count tensor: (params, sizes of the runs, the tensors).
+
+    A parameter that missed a step (it had no gradient) leaves those it shared a count with.
+    """
+    first = state[params[0]]["step"]
+    if all(state[p]["step"] is first for p in params):
+        runs = {id(first): (first, list(params))}
+    else:
+        runs = {}
+        for p in params:
+            step = state[p]["step"]
+            if step.__class__ is not Tensor:
+                step = state[p]["step"] = dispatch.wrap(
+                    Value(_STEP_AVAL, np.array(float(step), np.float32))
+                )
+            runs.setdefault(id(step), (step, []))[1].append(p)
+    holders = defaultdict(int)
+    for slot in state.values():
+        if slot.get("step") is not None:
+            holders[id(slot["step"])] += 1
+    out, sizes, counters = [], [], []
+    for key, (step, members) in runs.items():
+        if holders[key] != len(members):
+            step = step.clone()
+            for p in members:
+                state[p]["step"] = step
+        out += members
+        sizes.append(len(members))
+        counters.append(step)
+    return out, sizes, counters
+
+
+_STEP_AVAL = aval((), dt.float32, devices.CPU)
+
+
+def _zeros(a) -> Value:
+    """A Value of zeros that no program has to make."""
+    return Value(a, np.zeros(a.shape, a.dtype.numpy))
+
+
+def _number(x):
+    if isinstance(x, Tensor):
+        return dispatch.value_of(x)
+    return float(x)
+
+
+def _state_copy(slot):
+    return {k: v for k, v in slot.items()}
+
+
+def _loaded(name, x, p):
+    """A loaded state entry: tensors copied, in the parameter's dtype (step counts stay float32)."""
+    if isinstance(x, Tensor):
+        if name == "step":
+            return x.detach().clone()
+        if p.is_floating_point() and x.is_floating_point() and x.dtype is not p.dtype:
+            return x.detach().to(p.dtype)
+        return x.detach().clone()
+    if isinstance(x, dict):
+        return {k: _loaded(k, v, p) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return type(x)(_loaded(name, v, p) for v in x)
+    return deepcopy(x)
+
+
+def register_optimizer_step_pre_hook(hook):
+    """Call ``hook(optimizer, args, kwargs)`` before each step of any optimizer."""
+    return Handle(Optimizer._global_pre_hooks, hook)
+
+
+def register_optimizer_step_post_hook(hook):
+    """Call ``hook(optimizer, args, kwargs)`` after each step of any optimizer."""
+    return Handle(Optimizer._global_post_hooks, hook)
+
+
+def check_range(what: str, value, low: float) -> None:
+    """Raise PyTorch's ``ValueError`` for an option below its range."""
+    if not low <= value:
+        raise ValueError(f"Invalid {what}: {value}")
