@@ -1,0 +1,482 @@
+"""Random numbers: Generator, the default generators, and PyTorch's drawing functions.
+
+On the CPU a generator is PyTorch's own stream (``_core/streams.py``) and numbers are drawn on the
+host at the call. On accelerators it is a seed and an offset that enter programs at run time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import numpy as np
+
+from torchlike._core import devices
+from torchlike._core import dtypes as dt
+from torchlike._core.streams import HostStream
+from torchlike._engine.values import Value, aval
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch
+from torchlike._tensor.creation import check_size, from_host, make, target_device
+from torchlike._tensor.dispatch import apply
+from torchlike._tensor.forms import function, method
+from torchlike._tensor.shapes import shape_of
+
+DEFAULT_SEED = 67280421310721
+
+
+class Generator:
+    """A stream of random numbers (https://pytorch.org/docs/stable/generated/torch.Generator.html)."""
+
+    def __init__(self, device="cpu"):
+        self.device = devices.canonical(device)
+        self.stream = HostStream(DEFAULT_SEED) if self.device is devices.CPU else None
+        self._seed, self._offset = DEFAULT_SEED, 0
+        self._lock = threading.Lock()
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream of this seed."""
+        seed = int(seed)
+        if self.stream is not None:
+            self.stream.manual_seed(seed)
+        self._seed, self._offset = seed & (2**64 - 1), 0
+        return self
+
+    def seed(self) -> int:
+        """Seed from the operating system; returns the seed."""
+        seed = int.from_bytes(np.random.SeedSequence().entropy.to_bytes(16, "little")[:7], "little")
+        self.manual_seed(seed)
+        return seed
+
+    def initial_seed(self) -> int:
+        """The seed the stream was started with."""
+        return self._seed if self.stream is None else self.stream.initial_seed()
+
+    def get_state(self):
+        """The state as a uint8 tensor, on the CPU in PyTorch's own layout."""
+        if self.stream is not None:
+            return from_host(np.array(self.stream.get_state()), devices.CPU)
+        return from_host(np.array([self._seed, self._offset], np.uint64).view(np.uint8), devices.CPU)
+
+    def set_state(self, new_state) -> Generator:
+        """Continue from a state that ``get_state`` gave."""
+        if not isinstance(new_state, dispatch._Tensor):
+            raise TypeError(f"expected a torch.ByteTensor, but got {type(new_state).__name__}")
+        if new_state.dtype is not dt.uint8:
+            raise TypeError("RNG state must be a torch.ByteTensor")
+        host = np.array(new_state._host())
+        if self.stream is not None:
+            self.stream.set_state(host)
+        else:
+            self._seed, self._offset = (int(x) for x in host.view(np.uint64))
+        return self
+
+    def clone_state(self) -> Generator:
+        """An independent generator in the same state."""
+        return Generator(self.device).set_state(self.get_state())
+
+    def next_numbers(self) -> tuple[int, int]:
+        """(seed, offset) of the next draw on an accelerator, as int64."""
+        with self._lock:
+            offset, self._offset = self._offset, self._offset + 1
+        seed = self._seed
+        return (seed - 2**64 if seed >= 2**63 else seed), offset
+
+    def __reduce__(self):
+        return _rebuild_generator, (str(self.device), np.array(self.get_state()._host()))
+
+    def __repr__(self):
+        return f"<torch._C.Generator object at {id(self):#x}>"
+
+
+def _rebuild_generator(device, state):
+    return Generator(device).set_state(from_host(state, devices.CPU))
+
+
+default_generator = Generator()
+_generators = {devices.CPU: default_generator}
+
+
+def generator_of(device: devices.device, generator: Generator | None) -> Generator:
+    """The generator of a draw: the given one, or the device's own."""
+    if generator is None:
+        found = _generators.get(device)
+        if found is None:
+            found = _generators.setdefault(
+                device, Generator(device).manual_seed(default_generator.initial_seed())
+            )
+        return found
+    if generator.device.type != device.type and device.type != "meta":
+        raise RuntimeError(
+            f"Expected a '{device.type}' device type for generator but found "
+            f"'{generator.device.type}'"
+        )
+    return generator
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the generators of all devices; returns the CPU's."""
+    seed = int(seed)
+    default_generator.manual_seed(seed)
+    for generator in _generators.values():
+        generator.manual_seed(seed)
+    return default_generator
+
+
+def seed() -> int:
+    """Seed all generators from the operating system."""
+    value = default_generator.seed()
+    manual_seed(value)
+    return value
+
+
+def initial_seed() -> int:
+    """The seed of the CPU's default generator."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state():
+    """The state of the CPU's default generator, in PyTorch's layout."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state) -> None:
+    """Set the state of the CPU's default generator."""
+    default_generator.set_state(new_state)
+
+
+@contextlib.contextmanager
+def fork_rng(devices=None, enabled: bool = True, _caller="fork_rng", _devices_kw="devices", device_type="cuda"):
+    """Restore the generators' states at the end of the block."""
+    if not enabled:
+        yield
+        return
+    states = {d: g.get_state() for d, g in _generators.items()}
+    try:
+        yield
+    finally:
+        for d, state in states.items():
+            _generators[d].set_state(state)
+
+
+# ---- drawing -----------------------------------------------------------------------------------
+
+
+def draw(size, dtype, device, generator, host, op_name, numbers=()):
+    """A tensor of draws: ``host(stream)`` on the CPU, the recorded op elsewhere."""
+    if device is devices.META:
+        return dispatch.wrap(Value(aval(tuple(size), dtype, device)))
+    generator = generator_of(device, generator)
+    if generator.stream is not None:
+        return from_host(np.asarray(host(generator.stream)), devices.CPU)
+    return make(op_name, (*generator.next_numbers(), *numbers), (tuple(size), dtype), device)
+
+
+def _float_dtype(name, dtype):
+    d = dtype or dt.get_default_dtype()
+    if d.category < dt.FLOATING:
+        raise NotImplementedError(f'"{name}" not implemented for \'{dt.SCALAR_NAMES[d]}\'')
+    return d
+
+
+def _finish(out, result, requires_grad):
+    if out is not None:
+        return dispatch.copy_out(out, result)
+    return result.requires_grad_() if requires_grad else result
+
+
+@function()
+def rand(*size, generator=None, out=None, dtype=None, device=None, requires_grad=False,
+         layout=None, pin_memory=False, names=None, **named):  # fmt: skip
+    """Uniform numbers in [0, 1)."""
+    size = check_size((named["size"],) if "size" in named else size)
+    d = _float_dtype("check_uniform_bounds", dtype or (out.dtype if out is not None else None))
+    t = draw(size, d, target_device(device), generator, lambda s: s.rand(size, d.numpy), "draw_uniform")
+    return _finish(out, t, requires_grad)
+
+
+@function()
+def randn(*size, generator=None, out=None, dtype=None, device=None, requires_grad=False,
+          layout=None, pin_memory=False, names=None, **named):  # fmt: skip
+    """Standard normal numbers."""
+    size = check_size((named["size"],) if "size" in named else size)
+    d = _float_dtype("normal_kernel_cpu", dtype or (out.dtype if out is not None else None))
+    t = draw(size, d, target_device(device), generator, lambda s: s.randn(size, d.numpy), "draw_normal")
+    return _finish(out, t, requires_grad)
+
+
+@function()
+def randint(*args, generator=None, out=None, dtype=None, device=None, requires_grad=False,
+            layout=None, pin_memory=False, **named):  # fmt: skip
+    """Integers in [low, high): ``randint(high, size)`` or ``randint(low, high, size)``."""
+    args = list(args)
+    size = named.pop("size", None)
+    if size is None:
+        if not args:
+            raise TypeError("randint() missing argument 'size'")
+        size = args.pop()
+    low = named.pop("low", None)
+    high = named.pop("high", None)
+    if low is None and (len(args) == 2 or (len(args) == 1 and high is not None)):
+        low = args.pop(0)
+    if high is None:
+        if not args:
+            raise TypeError("randint() missing argument 'high'")
+        high = args.pop(0)
+    low = 0 if low is None else int(low)
+    high = int(high)
+    if named:
+        raise TypeError(f"randint() got an unexpected keyword argument '{next(iter(named))}'")
+    size = check_size((size,) if isinstance(size, (tuple, list)) else ((size,),))
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    d = dtype or (out.dtype if out is not None else dt.int64)
+    t = draw(size, d, target_device(device), generator,
+             lambda s: s.randint(low, high, size, d.numpy), "draw_integers", (low, high))  # fmt: skip
+    return _finish(out, t, requires_grad)
+
+
+@function()
+def randperm(n: int, *, generator=None, out=None, dtype=dt.int64, device=None, requires_grad=False,
+             layout=None, pin_memory=False):  # fmt: skip
+    """A random permutation of 0 to n - 1."""
+    if n < 0:
+        raise RuntimeError(f"n must be non-negative, got{n}")
+    t = draw((n,), dtype, target_device(device), generator,
+             lambda s: s.randperm(n, dtype.numpy), "draw_permutation")  # fmt: skip
+    return _finish(out, t, requires_grad)
+
+
+def _like(name, maker):
+    def like(input, *args, dtype=None, device=None, requires_grad=False, generator=None,
+             memory_format=None, layout=None, pin_memory=False, **named):  # fmt: skip
+        return maker(
+            *args, size=shape_of(input), dtype=dtype or input.dtype, device=device or input.device,
+            requires_grad=requires_grad, generator=generator, **named,
+        )  # fmt: skip
+
+    like.__name__ = name
+    like.__doc__ = f"``{maker.__name__}`` in the shape, dtype and device of a tensor."
+    return function(name)(like)
+
+
+rand_like = _like("rand_like", rand)
+randn_like = _like("randn_like", randn)
+randint_like = _like("randint_like", randint)
+
+
+@function()
+def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, device=None,
+           requires_grad=False, layout=None, pin_memory=False):  # fmt: skip
+    """Normal numbers; mean and std are numbers (with ``size``) or tensors."""
+    tensors = [x for x in (mean, std) if isinstance(x, dispatch._Tensor)]
+    if not tensors:
+        if size is None:
+            raise TypeError("normal() missing argument 'size' for a mean and std that are numbers")
+        size = check_size((size,) if isinstance(size, (tuple, list)) else (size,))
+        _check_std(std)
+        d = _float_dtype("normal_kernel_cpu", dtype)
+        t = draw(size, d, target_device(device), generator,
+                 lambda s: s.normal(size, mean, std, d.numpy), "draw_normal")  # fmt: skip
+        if t.device is not devices.CPU and t.device is not devices.META:
+            t = t * std + mean
+        return _finish(out, t, requires_grad)
+    first = tensors[0]
+    if first.device is devices.CPU:
+        a, b = (x._host() if isinstance(x, dispatch._Tensor) else x for x in (mean, std))
+        if np.any(np.asarray(b) < 0):
+            raise RuntimeError("normal expects all elements of std >= 0.0")
+        g = generator_of(devices.CPU, generator)
+        t = from_host(np.asarray(g.stream.normal_arrays(a, b, first.dtype.numpy)), devices.CPU)
+        return _finish(out, t, requires_grad)
+    shape = (mean * std if len(tensors) == 2 else first).shape
+    t = draw(shape, first.dtype, first.device, generator, None, "draw_normal") * std + mean
+    return _finish(out, t, requires_grad)
+
+
+def _check_std(std):
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {float(std)}")
+
+
+@function()
+def bernoulli(input, p=None, *, generator=None, out=None):
+    """0 or 1 with the probabilities of the input (or ``p``)."""
+    if input.dtype.category < dt.FLOATING and p is None:
+        raise NotImplementedError(
+            f"\"bernoulli_tensor_cpu_p_\" not implemented for '{dt.SCALAR_NAMES[input.dtype]}'"
+        )
+    result = _bernoulli(input, p, generator, input.dtype)
+    return _finish(out, result, False)
+
+
+def _bernoulli(input, p, generator, d):
+    a = input._value.aval
+    if p is not None and not isinstance(p, dispatch._Tensor):
+        return bernoulli_mask(a.shape, p, d, a.device, generator)
+    chances = input if p is None else p
+    if a.device is devices.CPU:
+        host = chances._host()
+        if host.size and not (np.all(host >= 0) and np.all(host <= 1)):
+            raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+        g = generator_of(a.device, generator)
+        if p is not None and host.shape != a.shape:
+            host = np.broadcast_to(host, a.shape)
+        return from_host(np.asarray(g.stream.bernoulli(host, d.numpy)), devices.CPU)
+    u = draw(a.shape, dt.float32, a.device, generator, None, "draw_uniform")
+    return (u < chances.detach()).to(d)
+
+
+def bernoulli_mask(shape, p: float, dtype, device, generator=None):
+    """A mask that is 1 with probability ``p``: what ``empty(shape).bernoulli_(p)`` draws."""
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+    shape = tuple(shape)
+    if device is devices.CPU:
+        g = generator_of(device, generator)
+        return from_host(np.asarray(g.stream.bernoulli_p(shape, p, dtype.numpy)), devices.CPU)
+    u = draw(shape, dt.float32, device, generator, None, "draw_uniform")
+    return u if device is devices.META else (u < p).to(dtype)
+
+
+@function(method=True)
+def multinomial(input, num_samples: int, replacement: bool = False, *, generator=None, out=None):
+    """Indices drawn by the weights of each row."""
+    a = input._value.aval
+    if a.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    if a.dtype.category != dt.FLOATING:
+        raise RuntimeError(
+            f"multinomial only supports floating-point dtypes for input, got: {a.dtype}"
+        )
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not replacement and num_samples > a.shape[-1]:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    if a.device is devices.CPU:
+        g = generator_of(a.device, generator)
+        drawn = g.stream.multinomial(np.asarray(input._host()), num_samples, replacement)
+        return _finish(out, from_host(np.asarray(drawn), devices.CPU), False)
+    weights = input.detach().float()
+    if replacement:
+        cdf = weights.cumsum(-1)
+        u = draw((*a.shape[:-1], num_samples), dt.float32, a.device, generator, None, "draw_uniform")
+        at = (cdf.unsqueeze(-2) <= (u * cdf[..., -1:]).unsqueeze(-1)).sum(-1)
+        return _finish(out, at, False)
+    u = draw(a.shape, dt.float32, a.device, generator, None, "draw_uniform")
+    scores = weights / -(1 - u).log()
+    return _finish(out, scores.topk(num_samples, -1)[1], False)
+
+
+@function()
+def poisson(input, generator=None):
+    """Poisson counts with the rates of the input."""
+    _cpu_only(input, "poisson")
+    g = generator_of(devices.CPU, generator)
+    return from_host(np.asarray(g.stream.poisson(input._host())), devices.CPU)
+
+
+def _cpu_only(t, name):
+    if t.device is not devices.CPU:
+        from torchlike._core.errors import NotSupported
+
+        raise NotSupported(f"{name} on {t.device}", "draw on the CPU and move the result")
+
+
+# ---- in place ----------------------------------------------------------------------------------
+
+
+def _refill(t, host, op_name, generator, after=None, numbers=()):
+    """Overwrite a tensor by a draw of its own shape and dtype."""
+    dispatch.check_inplace(t)
+    a = t._value.aval
+    new = draw(a.shape, a.dtype, a.device, generator, host, op_name, numbers)
+    if after is not None and a.device is not devices.CPU and a.device is not devices.META:
+        new = after(new)
+    t.detach()._refresh()
+    return dispatch.rebind(t, dispatch.fit(t, new.detach()))
+
+
+@method("uniform_")
+def uniform_(self, from_: float = 0, to: float = 1, *, generator=None, **named):
+    """Overwrite with uniform numbers in [from, to)."""
+    low, a = float(named.get("from", from_)), self._value.aval
+    if a.dtype.category < dt.FLOATING:
+        raise NotImplementedError(f"\"check_uniform_bounds\" not implemented for '{dt.SCALAR_NAMES[a.dtype]}'")
+    if low > to:
+        raise RuntimeError(
+            f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}"
+        )
+    return _refill(
+        self, lambda s: s.uniform(a.shape, low, float(to), a.dtype.numpy), "draw_uniform",
+        generator, lambda t: t * (to - low) + low,
+    )  # fmt: skip
+
+
+@method("normal_")
+def normal_(self, mean: float = 0, std: float = 1, *, generator=None):
+    """Overwrite with normal numbers."""
+    _check_std(std)
+    a = self._value.aval
+    if a.dtype.category < dt.FLOATING:
+        raise NotImplementedError(f"\"normal_kernel_cpu\" not implemented for '{dt.SCALAR_NAMES[a.dtype]}'")
+    return _refill(
+        self, lambda s: s.normal(a.shape, mean, std, a.dtype.numpy), "draw_normal", generator,
+        lambda t: t * std + mean,
+    )  # fmt: skip
+
+
+@method("random_")
+def random_(self, from_=None, to=None, *, generator=None, **named):
+    """Overwrite with integers: in [from, to), [0, to), or over the dtype's whole range."""
+    low, high = named.get("from", from_), to
+    if low is not None and high is None and "from" not in named:
+        low, high = 0, low
+    a = self._value.aval
+    if high is None:
+        top = 2**53 if a.dtype is dt.float64 else 2**24 if a.dtype.category == dt.FLOATING else (
+            2 if a.dtype is dt.bool_ else np.iinfo(a.dtype.numpy).max)  # fmt: skip
+        if low is None:
+            return _refill(self, lambda s: s.random(a.shape, a.dtype.numpy), "draw_integers",
+                           generator, numbers=(0, int(top)))  # fmt: skip
+        return _refill(self, lambda s: s.random(a.shape, a.dtype.numpy, low), "draw_integers",
+                       generator, numbers=(int(low), int(top)))  # fmt: skip
+    low, high = int(low or 0), int(high)
+    if low >= high:
+        raise RuntimeError(
+            f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
+        )
+    return _refill(self, lambda s: s.randint(low, high, a.shape, a.dtype.numpy), "draw_integers",
+                   generator, numbers=(low, high))  # fmt: skip
+
+
+@method("bernoulli_")
+def bernoulli_(self, p=0.5, *, generator=None):
+    """Overwrite with 0 or 1, 1 with probability ``p`` (a number or a tensor)."""
+    dispatch.check_inplace(self)
+    new = _bernoulli(self, p, generator, self.dtype)
+    return dispatch.rebind(self, dispatch.fit(self, new))
+
+
+@method("bernoulli")
+def bernoulli_method(self, p=None, *, generator=None):
+    """0 or 1 with the probabilities of the tensor (or ``p``)."""
+    return bernoulli(self, p, generator=generator)
+
+
+def _host_only(name, call):
+    def fill(self, *args, generator=None, **named):
+        _cpu_only(self, name)
+        a = self._value.aval
+        return _refill(self, lambda s: call(s, a, *args, **named), None, generator)
+
+    fill.__name__ = name
+    fill.__doc__ = f"Overwrite with draws, see ``torch.Tensor.{name}``."
+    method(name)(fill)
+
+
+_host_only("exponential_", lambda s, a, lambd=1.0: s.exponential(a.shape, lambd, a.dtype.numpy))
+_host_only("geometric_", lambda s, a, p: s.geometric(a.shape, p, a.dtype.numpy))
+_host_only("cauchy_", lambda s, a, median=0.0, sigma=1.0: s.cauchy(a.shape, median, sigma, a.dtype.numpy))
+_host_only("log_normal_", lambda s, a, mean=1.0, std=2.0: s.log_normal(a.shape, mean, std, a.dtype.numpy))
+_ = apply, TABLE
