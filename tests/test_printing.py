@@ -67,6 +67,7 @@ VALUES = {
     "sci by size": np.float32([1.1e8]),
     "whole at 1e8": np.float32([1e8]),
     "sci by smallness": np.float32([0.9e-4]),
+    "just not small": np.float32([1.05e-4]),
     "sci and zero": np.float32([0.0, 1e-9, -3]),
     "sci and nan": np.float32([np.nan, 1e-9, np.inf]),
     "denormal": np.float32([1e-42, 1e-45]),

@@ -115,6 +115,7 @@ FORBIDDEN = {
     "size negative": P + b"ctorch\nSize\nJ\xff\xff\xff\xff\x85\x85R.",
     "device of a number": P + b"ctorch\ndevice\nK\x01\x85R.",
     "too few arguments": P + REBUILD + b")R.",
+    "parameter of a tuple": P + b"ctorch._utils\n_rebuild_parameter\n()\x88}tR.",
     "from another type": P + b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\nNNNtR.",
     "protocol 9": b"\x80\x09N.",
     "text protocol": b"S'a'\n.",
@@ -265,6 +266,15 @@ def test_bombs(name):
         tracemalloc.stop()
     assert peak < 20e6 + 250 * len(data)
     assert time.process_time() - begin < 30
+
+
+def test_legacy_storage_larger_than_the_file():
+    numel = 2**50
+    body = rebuilt(storage=storage(numel=b"\x8a\7" + bytes(6) + b"\4"))
+    parts = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {})]
+    tail = pickle.dumps(["0"], 2) + struct.pack("<q", numel) + bytes(100)
+    with pytest.raises(EOFError):
+        load_bytes(b"".join(parts) + body + tail)
 
 
 def test_bools_that_are_neither():

@@ -12,3 +12,5 @@ from torchlike._tensor.forms import FUNCTIONS as _F
 globals().update(_F)
 from torchlike._tensor.modes import no_grad, enable_grad, set_grad_enabled, inference_mode
 from torchlike import autograd, compiler
+from torchlike._tensor.random import Generator, default_generator, manual_seed, seed, initial_seed, get_rng_state, set_rng_state
+from torchlike import random, optim

@@ -157,10 +157,12 @@ def differentiable(result) -> list:
 
 
 def weighted(lib, results, seed):
-    """A fixed random projection of results to one real number."""
-    rng = np.random.default_rng(seed + 1)
+    """A fixed random projection of results to one real number; None among them is left out."""
     total = None
-    for t in results:
+    for i, t in enumerate(results):
+        if t is None:
+            continue
+        rng = np.random.default_rng((seed + 1, i))
         w = lib.tensor(np.asarray(rng.uniform(0.5, 1.5, tuple(t.shape)), dtype="float32"))
         term = (t.real * w + t.imag * w).sum() if t.is_complex() else (t.to(lib.float32) * w).sum()
         total = term if total is None else total + term
@@ -178,8 +180,9 @@ def gradients(lib, call, sample, seed, second):
         weighted(lib, outs, seed), leaves, create_graph=second, allow_unused=True
     )
     twice = []
-    roots = [g for g in first if g is not None and g.requires_grad] if second else []
-    if roots:
+    # One side may have a gradient on the tape where the other knows it to be constant.
+    roots = [g if second and g is not None and g.requires_grad else None for g in first]
+    if any(g is not None for g in roots):
         twice = lib.autograd.grad(weighted(lib, roots, seed + 7), leaves, allow_unused=True)
     return result, list(first), list(twice)
 

@@ -1,24 +1,222 @@
-"""Rows of the pointwise ops."""
+"""Rows of the pointwise ops, and sweeps over all dtypes that compare value, dtype or refusal."""
 
+import math
+import operator
+
+import numpy as np
 import pytest
+import torch
 
-from tests.ops.table import Row, S, T, cases, check, check_error, error_cases
+import torchlike
+from tests.ops.table import Row, S, T, cases, check, check_error, error_cases, same
 
-M, V, N = T((3, 4)), T((4,)), T()
+M, V, N, E = T((3, 4)), T((4,)), T(), T((2, 0))
+P = T((3, 4), low=0.1, high=3.0)  # positive
+U = T((3, 4), low=-0.9, high=0.9)
+C = T((3, 4), "complex64")
+H = T((5,), "bfloat16")
+I, J, B = T((3, 4), "int64"), T((4,), "int32"), T((3, 4), "bool")  # noqa: E741
+NZ = T((4,), "int64", 1, 9)
 ALL = ("method", "inplace", "out")
+MAIN = ("method", "out")
+nan, inf = math.nan, math.inf
+EDGE = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 7.25, inf, -inf, nan], "float32")
+COMPLEX_EDGE = np.array([0j, 1 + 0j, -1 + 0j, 1j, -1j, 0.5 + 2j, -1.5 - 0.25j], "complex64")
 
-ROWS = [
-    Row(
-        "add",
-        [S(M, V), S(M, 2), S(M, 2.5, alpha=3), S(T((2, 0)), 1), S(T((3,), "int64"), T((3,), "int32")),
-         S(T((3,), "int64"), 1.5), S(N, M), S(T((3,), "bfloat16"), T((3,), "bfloat16"))],
-        forms=ALL,
-        errors=[S(T((3,)), T((4,)))],
-    ),
-    Row("mul", [S(M, V), S(M, 2.5), S(T((3,), "complex64"), T((3,))), S(T((3,), "bool"), 2)], forms=ALL),
+
+def unary(name, *samples, forms=ALL, **kwargs):
+    return Row(name, [S(M), *samples, S(E), S(N)], forms=forms, **kwargs)
+
+
+UNARY = [
+    unary("neg", S(C), S(I), S(H)),
+    unary("negative", S(I), errors=[S(B)]),
+    unary("positive", S(I), forms=("method",), errors=[S(B)]),
+    unary("abs", S(C), S(I), S(H), S(np.array([0.0, -0.0, nan, -inf])), errors=[S(B), S(1.0)]),
+    unary("absolute", S(I)),
+    unary("sign", S(I), S(B), S(np.array([0.0, -0.0, nan, -inf])), errors=[S(C)]),
+    unary("sgn", S(C), S(I), S(COMPLEX_EDGE), second=False),
+    unary("floor", S(I), S(H), errors=[S(B), S(C)]),
+    unary("ceil", S(I), S(EDGE)),
+    unary("trunc", S(I), S(EDGE)),
+    unary("fix", S(EDGE)),
+    unary("frac", S(EDGE[:10]), errors=[S(I)]),
+    unary("round", S(EDGE), S(I), S(M, decimals=2), S(T((4,), low=-900, high=900), decimals=-2),
+          errors=[S(I, decimals=1), S(B)]),
+    unary("square", S(C), S(I), S(B), S(H)),
+    Row("sqrt", [S(P), S(C), S(NZ), S(EDGE), S(H._replace(low=0.1))], forms=ALL, errors=[S("a"), S(1.0)]),
+    Row("rsqrt", [S(P), S(C), S(NZ), S(EDGE)], forms=ALL),
+    unary("reciprocal", S(C), S(NZ), S(EDGE)),
+    unary("exp", S(C), S(I), S(H), S(EDGE), S(B), errors=[S(1.0), S([1.0]), S(None)]),
+    unary("exp2", S(C), S(I), S(EDGE)),
+    unary("expm1", S(C), S(I), S(EDGE)),
+    Row("log", [S(P), S(C), S(NZ), S(EDGE)], forms=ALL),
+    Row("log2", [S(P), S(C), S(NZ), S(EDGE)], forms=ALL),
+    Row("log10", [S(P), S(C), S(NZ), S(EDGE)], forms=ALL),
+    Row("log1p", [S(P), S(C), S(NZ), S(EDGE)], forms=ALL),
+    unary("sin", S(C), S(I), S(EDGE), S(H)),
+    unary("cos", S(C), S(I), S(EDGE)),
+    unary("tan", S(C), S(I), S(EDGE)),
+    Row("asin", [S(U), S(C), S(EDGE)], forms=ALL),
+    Row("acos", [S(U), S(C), S(EDGE)], forms=ALL),
+    unary("atan", S(C), S(I), S(EDGE)),
+    unary("arctan", S(I)),
+    unary("sinh", S(C), S(I), S(EDGE)),
+    unary("cosh", S(C), S(I), S(EDGE)),
+    unary("tanh", S(C), S(I), S(EDGE), S(H)),
+    unary("asinh", S(C), S(I), S(np.array([0.5, -3.0, 1e10, inf, nan]))),
+    Row("acosh", [S(T((5,), low=1.1, high=4)), S(C), S(NZ), S(EDGE)], forms=ALL),
+    Row("atanh", [S(U), S(C), S(EDGE)], forms=ALL),
+    unary("arccos", S(U)),
+    unary("sinc", S(I), S(np.array([0.0, 1.0, 0.25]))),
+    unary("deg2rad", S(I)),
+    unary("rad2deg", S(I), errors=[S(C)]),
+    unary("sigmoid", S(C), S(I), S(EDGE), S(H)),
+    unary("relu", S(I), S(EDGE), S(H), forms=("method", "inplace"), errors=[S(B)]),
+    Row("logit", [S(T((5,), low=0.1, high=0.9)), S(M, 0.2), S(M, eps=0.1), S(EDGE),
+                  S(T((5,), low=0.1, high=0.9), None)], forms=ALL),
+    unary("erf", S(I), S(EDGE), S(H), errors=[S(C)]),
+    unary("erfc", S(I), S(EDGE)),
+    Row("erfinv", [S(U), S(np.array([0.0, 1.0, -1.0, 2.0, nan]))], forms=ALL, tol=1e-4),
+    Row("lgamma", [S(P), S(M), S(NZ), S(EDGE)], forms=ALL, tol=1e-4),
+    Row("digamma", [S(P), S(M), S(NZ), S(EDGE[2:11])], forms=ALL, tol=1e-4),
+    Row("polygamma", [S(1, P), S(0, P), S(2, P), S(3, T((3,), "float64", 0.5, 3))], tol=1e-3,
+        forms=("out",), errors=[S(-1, P)]),
+    Row("Tensor.polygamma", [S(P, 1)], tol=1e-3, forms=("inplace",)),
+    Row("mvlgamma", [S(T((3, 4), low=2.0, high=5.0), 3), S(T((3,), low=1.0, high=5.0), p=1)],
+        forms=ALL, tol=1e-4, errors=[S(P, 0)]),
+    unary("i0", S(I), S(EDGE), tol=1e-4),
+    unary("isnan", S(EDGE), S(I), S(C), forms=("method",)),
+    unary("isinf", S(EDGE), S(I), S(C), S(B), forms=("method",)),
+    unary("isfinite", S(EDGE), S(I), S(C), forms=("method",)),
+    unary("isposinf", S(EDGE), S(I), forms=MAIN, errors=[S(C)]),
+    unary("isneginf", S(EDGE), S(I), forms=MAIN),
+    unary("isreal", S(EDGE), S(COMPLEX_EDGE), forms=("method",)),
+    unary("signbit", S(EDGE), S(I), S(B), forms=MAIN, errors=[S(C)]),
+    unary("nan_to_num", S(EDGE), S(EDGE, 2.0, 3.0, -4.0), S(EDGE, nan=1.5), S(I), S(C),
+          S(EDGE.astype("float64"), posinf=9)),
+    unary("angle", S(EDGE), S(I), S(C), forms=MAIN),
+    unary("conj", S(C), S(I), forms=("method",)),
+    unary("conj_physical", S(C), S(I)),
+    unary("resolve_conj", S(C), forms=("method",)),
+    unary("resolve_neg", S(C), forms=("method",)),
+    unary("logical_not", S(I), S(B), S(EDGE), S(C)),
+    Row("bitwise_not", [S(I), S(B), S(T((3,), "uint8"))], forms=ALL, errors=[S(M)]),
+    unary("frexp", S(np.array([0.0, 1.0, -3.5, 1e-30], "float32")), forms=("method",), second=False,
+          errors=[S(I)]),
 ]  # fmt: skip
 
 
+def binary(name, *samples, forms=ALL, number=True, **kwargs):
+    numbers = [S(M, 2), S(M, -1.5)] if number else []
+    return Row(name, [S(M, V), *numbers, S(N, M), S(T((3, 1)), V), S(E, N), *samples], forms=forms, **kwargs)
+
+
+SHAPES = S(T((3,)), T((4,)))
+BINARY = [
+    binary("add", S(M, 2.5, alpha=3), S(M, V, alpha=-0.5), S(T((3,), "int64"), T((3,), "int32")),
+           S(I, 1.5), S(B, B), S(B, 2), S(C, M), S(H, H), S(I, 1.0, alpha=2.5), S(B, B, alpha=True),
+           errors=[SHAPES, S(I, I, alpha=1.5), S(I, I, alpha=True), S(M, M, alpha=2j), S(M, "a"),
+                   S(M, None), S(M, [1.0])]),
+    binary("sub", S(M, V, alpha=2), S(I, 1.5), S(C, M), errors=[S(B, B), S(B, 1), SHAPES]),
+    binary("subtract", S(I, 1)),
+    binary("rsub", S(I, 2), S(M, 3, alpha=2), forms=(), errors=[S(B, 1)]),
+    binary("mul", S(C, M), S(T((3,), "bool"), 2), S(H, H), S(2, M)),
+    binary("multiply", S(I, 2)),
+    binary("div", S(I, J._replace(low=1, high=9)), S(I, 2), S(M, V, rounding_mode="floor"),
+           S(M, 0.3, rounding_mode="trunc"), S(I, NZ, rounding_mode="floor"), S(C, M), S(H, 3),
+           S(I, NZ, rounding_mode="trunc"), S(I, -2, rounding_mode="floor"), S(M, 2, rounding_mode=None),
+           S(EDGE, 0.0, rounding_mode="floor"), S(EDGE, 2.0, rounding_mode="trunc"), S(B, B),
+           errors=[S(M, V, rounding_mode="up"), S(I, 0, rounding_mode="floor"), SHAPES, S(M, "a")]),
+    binary("divide", S(I, NZ)),
+    binary("true_divide", S(I, NZ)),
+    binary("floor_divide", S(I, NZ), S(I, -2), S(EDGE, 2.0), S(EDGE, -0.5), S(EDGE, 0.0), S(H, 0.3),
+           S(2.0, M), errors=[S(I, 0), S(B, B), S(C, C)]),
+    binary("remainder", S(I, NZ), S(I, -3), S(EDGE[:10], 2.0), S(EDGE, -0.7), S(5, M), S(H, 0.3),
+           errors=[S(I, 0), S(C, C)]),
+    binary("fmod", S(I, NZ), S(I, -3), S(EDGE, 2.0), S(EDGE, -0.7), errors=[S(I, 0)]),
+    Row("pow", [S(M, 2), S(P, V), S(P, 0.5), S(P, -0.5), S(M, 3), S(M, 3.0), S(P, -1), S(P, -2), S(M, 4),
+                S(M, 1), S(M, 0), S(P, 2.7), S(2, M), S(2.5, M), S(I, 2), S(I, 3), S(I, 5), S(I, 0.5),
+                S(2, NZ), S(T((4,), "int64", -3, 4), T((4,), "int64", -3, 4)), S(B, 2), S(C, 2), S(C, C),
+                S(C, 1.5), S(1, M), S(0.0, P), S(np.array([0.0, 0.0, 2.0, -1.0]), 3), S(H, 2),
+                S(T((4,), "float32", 0.5, 2), T((4,), "int64", 0, 4)), S(P, T((), "float64")), S(M, 2j)],
+        forms=ALL, errors=[S(I, -1), S(I, -2), S(B, B), S(M, "a"), SHAPES]),
+    Row("float_power", [S(P, 2), S(P, V), S(NZ, 0.5), S(2, M), S(2, I), S(C, 2), S(P, 2j)], forms=MAIN),
+    binary("maximum", S(I, J), S(M, I), S(B, B), S(EDGE, EDGE[::-1].copy()), number=False, forms=MAIN,
+           errors=[S(C, C), S(M, 1)]),
+    binary("minimum", S(I, J), S(np.array([1.0, 2.0]), np.array([1.0, 3.0])), number=False, forms=MAIN),
+    binary("fmax", S(I, J), S(EDGE, EDGE[::-1].copy()), number=False, forms=MAIN),
+    binary("fmin", S(I, J), S(EDGE, EDGE[::-1].copy()), number=False, forms=MAIN),
+    binary("atan2", S(I, J), S(EDGE, EDGE[::-1].copy()), number=False, errors=[S(M, 1), S(C, C)]),
+    binary("arctan2", number=False),
+    binary("hypot", S(T((3,)), T((3,), "float64")), number=False, errors=[S(I, I)]),
+    Row("ldexp", [S(M, T((4,), "int64")), S(M, V), S(I, NZ)], forms=ALL, errors=[S(M, 2)]),
+    binary("logaddexp", S(EDGE, EDGE), number=False, forms=MAIN, errors=[S(I, I)]),
+    binary("logaddexp2", S(EDGE, EDGE), number=False, forms=MAIN, errors=[S(C, C)]),
+    Row("xlogy", [S(M, P), S(P, 2.0), S(2, P), S(I, NZ), S(EDGE, 0.0), S(0.0, EDGE)], forms=ALL),
+    binary("copysign", S(I, -1), S(I, J), S(EDGE, -0.0)),
+    binary("nextafter", S(EDGE, EDGE[::-1].copy()), number=False, errors=[S(I, I)]),
+    Row("gcd", [S(I, NZ), S(J, NZ), S(T((4,), "uint8"), T((4,), "uint8"))], forms=ALL, errors=[S(M, M), S(B, B)]),
+    Row("lcm", [S(I, NZ), S(J, NZ)], forms=ALL, errors=[S(M, M)]),
+    binary("heaviside", S(I, I), number=False, errors=[S(M, I), S(C, C)]),
+    Row("igamma", [S(P, T((4,), low=0.1, high=3, grad=False))], grad=False, forms=ALL, tol=1e-4),
+    Row("igammac", [S(P, T((4,), low=0.1, high=3, grad=False))], grad=False, forms=ALL, tol=1e-4),
+    binary("eq", S(I, 1), S(I, 1.5), S(B, True), S(C, C), S(EDGE, EDGE), S(T((3,), "uint8"), -1), S(H, 1.5),
+           errors=[S(M, "a"), SHAPES]),
+    binary("ne", S(I, J), S(EDGE, nan)),
+    binary("not_equal", S(I, J)),
+    binary("lt", S(I, J), S(EDGE, 1), S(B, B), errors=[S(C, C)]),
+    binary("less", S(I, J)),
+    binary("le", S(I, J), S(EDGE, 1)),
+    binary("less_equal", S(I, J)),
+    binary("gt", S(I, J), S(EDGE, 1)),
+    binary("greater", S(I, J)),
+    binary("ge", S(I, J), S(EDGE, 1)),
+    binary("greater_equal", S(I, J)),
+    binary("logical_and", S(I, J), S(B, B), S(B, M), S(C, B), number=False, errors=[S(M, 1)]),
+    binary("logical_or", S(I, J), S(B, B), number=False),
+    binary("logical_xor", S(I, J), S(B, B), S(EDGE, B._replace(shape=())), number=False),
+    Row("bitwise_and", [S(I, J), S(B, B), S(I, 5), S(7, I), S(B, I)], forms=ALL, errors=[S(M, M), S(I, 1.0)]),
+    Row("bitwise_or", [S(I, J), S(B, B), S(I, 5)], forms=ALL, errors=[S(M, 1)]),
+    Row("bitwise_xor", [S(I, J), S(B, B), S(I, True)], forms=ALL, errors=[S(C, C)]),
+    Row("bitwise_left_shift", [S(I, NZ), S(I, 3), S(1, NZ), S(T((3,), "uint8"), 9)], forms=ALL,
+        errors=[S(M, 1), S(B, B)]),
+    Row("bitwise_right_shift", [S(I, NZ), S(I, 3), S(-300, NZ), S(T((3,), "uint8"), 2), S(I, 70)], forms=ALL,
+        errors=[S(M, 1)]),
+    Row("isclose", [S(M, M), S(EDGE, EDGE), S(EDGE, EDGE, equal_nan=True), S(M, V, 0.5, 0.1), S(I, I, 0.1),
+                    S(I, I, 0, 0), S(C, C), S(B, B)], forms=("method",),
+        errors=[S(M, I), S(M, M, -1.0), S(M, 1.0)]),
+    Row("allclose", [S(M, M), S(EDGE, EDGE), S(EDGE, EDGE, equal_nan=True), S(M, M, 100.0)], forms=("method",),
+        errors=[S(M, I)]),
+    Row("equal", [S(M, M), S(EDGE, EDGE), S(M, V), S(NZ, NZ)], forms=("method",), errors=[S(M, 1)]),
+]  # fmt: skip
+
+TERNARY = [
+    Row("clamp", [S(M, -0.5, 0.5), S(M, min=0.1), S(M, max=0.1), S(M, -1, None), S(I, 0, 5), S(I, 0.5),
+                  S(M, V), S(M, V, T((3, 1))), S(M, max=V), S(EDGE, -1.0, 1.0), S(M, 1.0, -1.0), S(H, 0, 1),
+                  S(I, min=T((), "float32")), S(B, 0, 1), S(EDGE, nan), S(M, 0.0, V), S(E, 0)],
+        forms=ALL, errors=[S(M), S(C, 0, 1), S(M, "a")]),
+    Row("clip", [S(M, 0, 1)], forms=ALL),
+    Row("clamp_min", [S(M, 0), S(M, V), S(EDGE, 0.5)], forms=ALL),
+    Row("clamp_max", [S(M, 0), S(M, V), S(EDGE, 0.5)], forms=ALL),
+    Row("lerp", [S(M, M, 0.3), S(M, M, 0.7), S(M, M, V), S(V, M, 2), S(C, C, 0.5), S(H, H, 0.25), S(M, N, N)],
+        forms=MAIN, errors=[S(M, T((4,), "float64"), 0.5), S(I, I, 1), S(M, M, I), S(M, 1.0, 0.5)]),
+    Row("addcmul", [S(M, V, V), S(M, V, T((3, 1)), value=0.5), S(I, I, I, value=2), S(C, C, M), S(M, I, I)],
+        forms=ALL, errors=[S(M, 1, 2), S(M, V, T((3,))), S(B, B, B)]),
+    Row("addcdiv", [S(M, V, P), S(M, V, P, value=-2), S(M, NZ, NZ)], forms=ALL, errors=[S(I, I, NZ)]),
+    Row("where", [S(B, M, V), S(B, M, 2.0), S(B, 1, I), S(B, 1, 2), S(B, 1.5, 2), S(B, M, I), S(B, M, N), S(B, C, M),
+                  S(T((4,), "bool"), N, N), S(B), S(T((), "bool"), M, V), S(B, True, False), S(B, EDGE[:4], 0.0)],
+        forms=("out",), errors=[S(I, 1, 2), S(B, M, T((5,))), S(True, M, M), S(B, "a", 1)]),
+    Row("Tensor.where", [S(M, B, V), S(M, B, 1.0)]),
+    Row("complex", [S(M, V), S(M, M), S(T((3,), "float64"), T((3,), "float64"))], forms=("out",),
+        errors=[S(M, T((4,), "float64")), S(I, I), S(M, 1.0)]),
+    Row("polar", [S(P, M), S(P, V)], forms=("out",), errors=[S(I, I)]),
+]  # fmt: skip
+
+ROWS = UNARY + BINARY + TERNARY
+
+
+@pytest.mark.filterwarnings("ignore:An output with one or more elements was resized")
 @pytest.mark.parametrize("immediate", [False, True], ids=["deferred", "immediate"])
 @pytest.mark.parametrize(("row", "sample"), cases(ROWS))
 def test_op(row, sample, immediate):
@@ -28,3 +226,178 @@ def test_op(row, sample, immediate):
 @pytest.mark.parametrize(("row", "sample"), error_cases(ROWS))
 def test_error(row, sample):
     check_error(row, sample)
+
+
+# ---- every dtype with every dtype --------------------------------------------------------------
+
+DTYPES = (
+    "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64",
+    "complex64", "complex128",
+)  # fmt: skip
+SCALARS = (True, 2, -3, 1.5, 1 + 2j)
+OPERATORS = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
+    "floordiv": operator.floordiv, "mod": operator.mod, "pow": operator.pow, "eq": operator.eq,
+    "lt": operator.lt, "and": operator.and_, "or": operator.or_, "lshift": operator.lshift,
+    "rshift": operator.rshift,
+}  # fmt: skip
+
+
+def attempt(call, *args):
+    """The result, or the exception."""
+    try:
+        return call(*args)
+    except (RuntimeError, TypeError) as error:
+        return error
+
+
+def agree(ours, theirs, what):
+    """Both raise alike, or both give the same."""
+    if isinstance(theirs, Exception):
+        assert isinstance(ours, Exception), f"{what}: {ours} where PyTorch raises {theirs!r}"
+        assert isinstance(ours, type(theirs)) or isinstance(theirs, type(ours)), f"{what}: {ours!r}"
+        return
+    assert not isinstance(ours, Exception), f"{what}: {ours!r}, PyTorch has {theirs}"
+    if theirs.dtype in (torch.float16, torch.bfloat16):
+        ours, theirs = (x.float() if x.dtype == d else x for x, d in
+                        ((ours, getattr(torchlike, str(theirs.dtype)[6:])), (theirs, theirs.dtype)))  # fmt: skip
+        same(ours, theirs, 1e-2, what)
+        return
+    same(ours, theirs, 1e-5, what)
+
+
+def operand(lib, dtype, shape):
+    values = [1, 2, 3] if dtype != "bool" else [True, False, True]
+    return lib.tensor(values if shape else values[1], dtype=getattr(lib, dtype))
+
+
+@pytest.mark.parametrize("shapes", [(1, 1), (1, 0), (0, 1), (0, 0)], ids=str)
+@pytest.mark.parametrize("symbol", OPERATORS)
+def test_promotion_of_tensors(symbol, shapes):
+    fn, results = OPERATORS[symbol], []
+    for a in DTYPES:
+        for b in DTYPES:
+            if symbol in ("floordiv", "mod") and "bool" in (a, b) and (a != b):
+                continue  # division by False: PyTorch raises from the data, see the docs
+            pair = [
+                attempt(fn, operand(lib, a, shapes[0]), operand(lib, b, shapes[1]))
+                for lib in (torchlike, torch)
+            ]
+            results.append((*pair, f"{a} {symbol} {b}"))
+    for ours, theirs, what in results:
+        agree(ours, theirs, what)
+
+
+@pytest.mark.parametrize("reflected", [False, True], ids=["x.s", "s.x"])
+@pytest.mark.parametrize("symbol", OPERATORS)
+def test_promotion_of_numbers(symbol, reflected):
+    fn, results = OPERATORS[symbol], []
+    for a in DTYPES:
+        for number in SCALARS:
+            for shape in (1, 0):
+                if reflected and a == "bool" and symbol in ("floordiv", "mod"):
+                    continue  # division by False
+                pair = [
+                    attempt(fn, number, operand(lib, a, shape)) if reflected
+                    else attempt(fn, operand(lib, a, shape), number)
+                    for lib in (torchlike, torch)
+                ]  # fmt: skip
+                results.append((*pair, f"{a}{shape} {symbol} {number} (reflected: {reflected})"))
+    for ours, theirs, what in results:
+        agree(ours, theirs, what)
+
+
+@pytest.mark.parametrize("symbol", ["iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand"])
+def test_inplace_operators(symbol):
+    fn = getattr(operator, symbol)
+    for a in DTYPES:
+        for number in SCALARS:
+            pair = []
+            for lib in (torchlike, torch):
+                x = operand(lib, a, 1)
+                pair.append(attempt(fn, x, number))
+                if not isinstance(pair[-1], Exception):
+                    assert pair[-1] is x
+            agree(*pair, f"{a} {symbol} {number}")
+
+
+UNARY_NAMES = [row.name for row in UNARY if row.name not in ("polygamma", "Tensor.polygamma", "mvlgamma", "frexp")]
+
+
+@pytest.mark.parametrize("name", UNARY_NAMES)
+def test_unary_in_every_dtype(name):
+    results = []
+    for dtype in DTYPES:
+        pair = [attempt(getattr(lib, name), operand(lib, dtype, 1)) for lib in (torchlike, torch)]
+        results.append((*pair, f"{name} of {dtype}"))
+    for ours, theirs, what in results:
+        agree(ours, theirs, what)
+
+
+# ---- Python's operators ------------------------------------------------------------------------
+
+
+def test_operators_with_what_is_no_number():
+    x = torchlike.tensor([1.0])
+    assert (x == "a") is False
+    assert (x != "a") is True
+    assert (x == None) is False  # noqa: E711
+    for fn in (operator.add, operator.sub, operator.truediv, operator.pow, operator.lt, operator.mod):
+        for other in ("a", None, [1], object()):
+            with pytest.raises(TypeError):
+                fn(x, other)
+            with pytest.raises(TypeError):
+                fn(other, x)
+    with pytest.raises(TypeError):
+        ~x
+    with pytest.raises(TypeError):
+        divmod(x, 2)
+
+
+def test_operators_with_numpy():
+    array = np.array([1.0, 2.0], "float32")
+    for fn in (operator.add, operator.mul, operator.pow):
+        ours = fn(torchlike.tensor([3.0, 4.0]), array)
+        same(ours, fn(torch.tensor([3.0, 4.0]), torch.tensor(array)), 1e-6, fn.__name__)
+    same(torchlike.tensor([1.0]) * np.float32(2), torch.tensor([1.0]) * np.float32(2), 1e-6, "mul")
+
+
+def test_constant_exponents_make_no_power():
+    """x ** 2 is a product, and its gradient another."""
+    ours = torchlike.tensor([0.0, -2.0], requires_grad=True)
+    theirs = torch.tensor([0.0, -2.0], requires_grad=True)
+    for lib_x in (ours, theirs):
+        (lib_x**2).sum().backward()
+    same(ours.grad, theirs.grad, 0, "grad")
+
+
+@pytest.mark.parametrize("name", ["sqrt", "exp", "sigmoid", "tanh", "reciprocal", "tan", "expm1", "relu"])
+def test_what_saves_its_result_lets_the_operand_change(name):
+    for lib in (torchlike, torch):
+        x = lib.tensor([0.5, 0.25], requires_grad=True)
+        y = x * 1
+        z = getattr(lib, name)(y)
+        y.add_(1)
+        z.sum().backward()
+        z = getattr(lib, name)(x * 1)
+        z.add_(1)
+        with pytest.raises(RuntimeError, match="modified by an"):
+            z.sum().backward()
+
+
+def test_quotient_by_a_constant_lets_the_dividend_change():
+    for lib in (torchlike, torch):
+        x = lib.tensor([0.5], requires_grad=True) * 1
+        c, mask = lib.tensor([2.0]), lib.tensor([True])
+        out = x / c + lib.where(mask, x, 0.0) + lib.addcmul(x, c, c) + x.lerp(c, 0.5)
+        x.add_(1)
+        out.sum().backward()
+
+
+def test_floor_divide_has_no_derivative():
+    for lib in (torchlike, torch):
+        x = lib.tensor([5.0], requires_grad=True)
+        y = x // 2
+        assert y.requires_grad
+        with pytest.raises(RuntimeError, match="derivative for aten::floor_divide is not implemented"):
+            y.backward()

@@ -1,4 +1,4 @@
-"""The generator behind PyTorch's CPU stream: Mersenne Twister words, 53-bit draws, normals one by one, saved state.
+"""The generator behind PyTorch's CPU streams: seeding, raw words, scalar normals, saved state.
 
 Below it is numpy's MT19937 bit generator. Facts it reproduces: the seed's low 32 bits fill the
 state as in the reference implementation; a 64-bit draw takes its high word first; a scalar normal
@@ -42,7 +42,7 @@ _STATE = np.dtype(
 
 
 def libm(function, values: np.ndarray) -> np.ndarray:
-    """``function`` from ``math``, elementwise: numpy's own loops may differ from the C library by 1 ulp."""
+    """``function`` of ``math`` elementwise: numpy's loops may differ from the C library's."""
     return np.fromiter(map(function, values.tolist()), np.float64, values.size)
 
 
@@ -181,7 +181,7 @@ class MersenneTwister:
         return (high << 32 | raw()) * 2.0**-53
 
     def standard_normals(self, count: int, exact: bool = True) -> np.ndarray:
-        """``count`` scalar normals: (count,) float64; without ``exact`` large draws may be off by 1 ulp."""
+        """``count`` scalar normals: (count,) float64; to 1 ulp if many and not ``exact``."""
         if count == 0:
             return np.empty(0)
         kept = self._next_normal

@@ -1,4 +1,4 @@
-"""One sample each of PyTorch's CPU Poisson, binomial and gamma, from functions that give uniforms and normals.
+"""Single samples of PyTorch's CPU Poisson, binomial and gamma, from sources of plain draws.
 
 Poisson: Hoermann's transformed rejection (PTRS), or products of uniforms below rate 10. Binomial:
 Hoermann's BTRS, or inversion below mean 10. Gamma: Marsaglia and Tsang. ``narrow`` rounds to the

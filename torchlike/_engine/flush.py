@@ -11,24 +11,50 @@ from torchlike._core import devices, errors
 from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._engine import prefix
+from torchlike._engine.compat import program_scope
 from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
 from torchlike._engine.stats import stats
-from torchlike._engine.values import Value
+from torchlike._engine.values import Value, expose, exposed
 
 
 class Place:
     """A line of the user's code that forces flushes: does compiling pay there?"""
 
-    __slots__ = ("compiled", "reused")
+    __slots__ = ("flushes", "line", "reused")
 
-    def __init__(self):
-        self.compiled = False
-        self.reused = True
+    def __init__(self, why: str, frame):
+        self.line = f"{why} at {frame.f_code.co_filename}:{frame.f_lineno}"
+        self.flushes = 0  # counted into the statistics when they are asked for
+        self.reused = True  # whether an earlier program has paid
 
 
 _places: dict = {}
 _MAX_PLACES = 10_000
+
+
+def place_of(why: str) -> Place:
+    """The record of the user's line that is running now."""
+    frame = errors.user_frame()
+    key = (frame.f_code, frame.f_lasti, why)
+    place = _places.get(key)
+    if place is None:
+        if len(_places) > _MAX_PLACES:
+            _places.clear()
+        place = _places[key] = Place(why, frame)
+    place.flushes += 1
+    return place
+
+
+def flush_lines(clear: bool = False) -> dict[str, int]:
+    """How many flushes each line of the user's code forced, most first."""
+    counts: dict[str, int] = {}
+    for place in _places.values():
+        if place.flushes:
+            counts[place.line] = counts.get(place.line, 0) + place.flushes
+            if clear:
+                place.flushes = 0
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def flush(segment: Segment | None = None, why: str = "explicit") -> None:
@@ -55,84 +81,85 @@ def run(segment: Segment, why: str) -> None:
     if segment.device is devices.META:
         segment.done = True
         return
-    live = tuple(i for i, ref in enumerate(segment.refs[: node.slots]) if ref() is not None)
+    refs = segment.refs
+    live = tuple([i for i in range(node.slots) if refs[i]() is not None])
     prefix.tree.clock += 1
     node.first.used = prefix.tree.clock
+    place = place_of(why)
     programs = node.programs
     program = None if programs is None else programs.get(live)
-    frame = errors.user_frame()
-    stats.flushes[why, f"{frame.f_code.co_filename}:{frame.f_lineno}"] += 1
-    key = (frame.f_code, frame.f_lasti)
-    place = _places.get(key)
-    if place is None:
-        if len(_places) > _MAX_PLACES:
-            _places.clear()
-        place = _places[key] = Place()
-    if settings.immediate:
-        run_op_by_op(segment, live)
-        commit(segment)
-        return
     if program is not None:
         place.reused = True
         stats.hits += 1
-    elif not any_needed(node, live):
+        execute(segment, program)
+    elif not live and not any(call.op.checks for call in node.path()):
         segment.done = True
         release(segment)
         return
+    elif settings.immediate:
+        run_op_by_op(segment, live)
+    elif place.reused or (node.seen is not None and live in node.seen):
+        place.reused = False
+        compile_and_run(segment, live)
     else:
-        seen = node.seen
-        if place.reused or (seen is not None and live in seen):
-            program = Program(node, live)
-            if node.programs is None:
-                node.programs = {}
-            place.reused = False
-        else:
-            if seen is None:
-                seen = node.seen = set()
-            seen.add(live)
-            run_op_by_op(segment, live)
-            commit(segment)
-            return
-    execute(segment, program)
+        # A key that keeps changing is not worth a compile: op by op, until it comes back.
+        if node.seen is None:
+            node.seen = set()
+        node.seen.add(live)
+        run_op_by_op(segment, live)
     commit(segment)
 
 
-def any_needed(node: Prefix, live) -> bool:
-    """Whether running would have any effect: a live value, or a range check."""
-    return bool(live) or any(call.op.checks for call in node.path())
+def compile_and_run(segment: Segment, live: tuple) -> None:
+    """Compile the program of a new key, run it, and keep it."""
+    program = Program(segment.node, live)
+    start = time.perf_counter()
+    execute(segment, program)
+    stats.compiles += 1
+    stats.compile_seconds += time.perf_counter() - start
+    if program.owner.programs is None:
+        program.owner.programs = {}
+    program.owner.programs[live] = program
 
 
 def execute(segment: Segment, program: Program) -> None:
-    """Call the program; the first call compiles it."""
-    arrays = segment.arrays[: program.owner.externals]
+    """Call the program; its results stand in the segment before anything can interrupt."""
+    arrays = segment.arrays
+    if len(arrays) != program.owner.externals:
+        arrays = arrays[: program.owner.externals]
     results: list = []
-    for d in program.donated:
-        if segment.owners[d]() is not None or _shared(d, arrays):
-            with jax.core.eval_context(), jax.enable_x64(True):
-                arrays[d] = jax.numpy.array(arrays[d])  # somebody still sees it: donate a copy
-    new = program.owner.programs.get(program.live) is not program
-    start = time.perf_counter() if new else 0.0
-    with jax.core.eval_context(), jax.enable_x64(True):
-        device = segment.device
-        if device is not devices.CPU:
-            with jax.default_device(devices.jax_device(device)):
+    with program_scope():
+        if program.donated:
+            arrays = protect(segment, program, arrays)
+        segment.results = (program.live, results, program)
+        try:
+            if segment.device is devices.CPU:
                 call_into(results, program.function, program.arguments(segment, arrays))
-        else:
-            call_into(results, program.function, program.arguments(segment, arrays))
-    segment.results = (program.live, results, program)
+            else:
+                with jax.default_device(devices.jax_device(segment.device)):
+                    call_into(results, program.function, program.arguments(segment, arrays))
+        finally:
+            if not results:
+                segment.results = None
     stats.programs += 1
-    if new:
-        program.owner.programs[program.live] = program
-        stats.compiles += 1
-        stats.compile_seconds += time.perf_counter() - start
     cache.touch(program)
 
 
-def _shared(d: int, arrays) -> bool:
-    array = arrays[d]
-    return array.__class__ is np.ndarray or any(
-        array is other for i, other in enumerate(arrays) if i != d
-    )
+def protect(segment: Segment, program: Program, arrays: list) -> list:
+    """The arrays with a copy of each that the program overwrites and somebody else still sees."""
+    owners = segment.owners
+    repeated = len(set(map(id, arrays))) != len(arrays)
+    arrays = list(arrays)
+    for d in program.donated:
+        array = arrays[d]
+        if (
+            owners[d]() is not None
+            or array.__class__ is np.ndarray
+            or id(array) in exposed
+            or (repeated and sum(array is other for other in arrays) > 1)
+        ):
+            arrays[d] = jax.numpy.array(array)
+    return arrays
 
 
 def commit(segment: Segment) -> None:
@@ -147,12 +174,10 @@ def commit(segment: Segment) -> None:
             value.segment = None
     if program is not None:
         for n, external in program.forwarded:
-            for ref in (refs[live[n]], segment.owners[external]):
-                value = ref()
-                if value is not None:
-                    value.exposed = True
+            expose(arrays[n])
+            expose(segment.arrays[external])
         if program.checks:
-            pending_checks.append((arrays[-1], list(program.checks)))
+            pending_checks.append((arrays[-1], program.checks))
             if len(pending_checks) > _MAX_PENDING_CHECKS:
                 check_bad_indices()
     segment.done = True
@@ -174,7 +199,7 @@ def run_op_by_op(segment: Segment, live) -> None:
             last_use[ref] = n
     wanted = set(live)
     values: dict = {}
-    with jax.core.eval_context(), jax.enable_x64(True):
+    with program_scope():
         for n, call in enumerate(calls):
             float_at, int_at = call.parent.floats, call.parent.ints
             arrays = []
@@ -263,7 +288,7 @@ def jax_array(value: Value) -> jax.Array:
     """The value's jax.Array, put on its device if only the host has it."""
     array = array_of(value)
     if array.__class__ is np.ndarray:
-        with jax.core.eval_context(), jax.enable_x64(True):
+        with program_scope():
             array = value.array = jax.device_put(array, devices.jax_device(value.aval.device))
     return array
 
@@ -318,6 +343,7 @@ def clear_caches() -> None:
         op.vjp_ops.clear()
 
 
+stats.flush_lines = flush_lines
 prefix.flush_hook[0] = flush
 prefix.flush_hook[1] = array_of
 _ = dt

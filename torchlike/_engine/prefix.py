@@ -11,9 +11,10 @@ import numpy as np
 from torchlike._core import devices, errors
 from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
+from torchlike._engine.compat import program_scope
 from torchlike._engine.stats import stats
 from torchlike._engine.values import Value, aval, from_array
-from torchlike._ops.table import Op, Scalar, evaluate
+from torchlike._ops.table import Op, Scalar, check_operands, evaluate
 
 
 class Prefix:
@@ -26,7 +27,7 @@ class Prefix:
 
     __slots__ = (
         "avals", "children", "depth", "externals", "first", "floats", "in_avals", "ints", "line", "nbytes",
-        "numbers", "op", "outs", "parent", "programs", "refs", "seen", "slots", "statics", "used",
+        "numbers", "op", "outs", "parent", "plans", "programs", "refs", "seen", "slots", "statics", "used",
     )  # fmt: skip
 
     def __init__(self, parent=None, op=None, statics=(), refs=(), avals=(), in_avals=()):
@@ -36,6 +37,7 @@ class Prefix:
         self.in_avals = in_avals  # of the operands; a class for a number
         self.outs = len(avals)
         self.numbers = any(a.__class__ is type or a.__class__ is tuple for a in in_avals)
+        self.plans = {}  # operands that need a gradient -> how the tape differentiates this call
         self.programs = None  # live slots -> Program, made at the first flush here
         self.seen = None  # live slots flushed here without a program
         self.line = None
@@ -289,6 +291,7 @@ def infer(op: Op, statics: tuple, in_avals: tuple, device) -> tuple:
     found = op.inferred.get(key)
     if found is not None:
         return found
+    check_operands(op, in_avals)
     if op.shapes is not None:
         return tuple(aval(s, d, device) for s, d in op.shapes(statics, in_avals))
     shapes = [_abstract(a) for a in in_avals]
@@ -300,7 +303,7 @@ def infer(op: Op, statics: tuple, in_avals: tuple, device) -> tuple:
         return evaluate(op, wrap(op, full, in_avals), statics)
 
     try:
-        with jax.core.eval_context(), jax.enable_x64(True):
+        with program_scope():
             results = jax.eval_shape(body, *given)
     except (TypeError, ValueError, ZeroDivisionError) as error:
         if raised_here(error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from math import prod
 
 import jax
@@ -45,19 +46,17 @@ class Value:
     """An immutable result: an aval and either an array or "slot k of a pending segment".
 
     array is a jax.Array, or a numpy array that is the host's own copy and not yet on the device.
-    segment and slot name its place in the segment that it was last used in. exposed: something
-    outside the engine may see the array, so no program may overwrite it. epoch is shared by the
+    segment and slot name its place in the segment that it was last used in. epoch is shared by the
     values read from one storage at one version, and tells whether an in-place op has ended it.
     """
 
-    __slots__ = ("array", "aval", "epoch", "exposed", "segment", "slot", "__weakref__")
+    __slots__ = ("array", "aval", "epoch", "segment", "slot", "__weakref__")
 
     def __init__(self, aval: Aval, array=None, segment=None, slot=0):
         self.aval = aval
         self.array = array
         self.segment = segment
         self.slot = slot
-        self.exposed = False
         self.epoch = None
 
     def is_traced(self) -> bool:
@@ -77,10 +76,19 @@ def from_array(array, device=None) -> Value:
 
 def alias(value: Value) -> Value:
     """A second Value for the same, already computed array: in-place history is told apart."""
-    value.exposed = True
-    copy = Value(value.aval, value.array)
-    copy.exposed = True
-    return copy
+    expose(value.array)
+    return Value(value.aval, value.array)
+
+
+exposed: dict = {}  # id of an array that something else may see -> weak reference to it
+
+
+def expose(array) -> None:
+    """Note that something else may see this array, so that no program overwrites it."""
+    if isinstance(array, jax.Array) and not isinstance(array, jax.core.Tracer):
+        key = id(array)
+        if key not in exposed:
+            exposed[key] = weakref.ref(array, lambda _: exposed.pop(key, None))
 
 
 class Epoch:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
@@ -11,8 +9,12 @@ from torchlike._core import dtypes as dt
 from torchlike._ops.table import Arrays, Op, Scalar, evaluate, ignoring_bad_indices
 
 
-class Spec(NamedTuple):
-    """What a derivative must know of the forward call; part of the program's key.
+# The ``vjp`` of an op whose derivative PyTorch lacks: its result requires grad, backward raises.
+NO_DERIVATIVE = "none"
+
+
+class Spec:
+    """What a derivative must know of the forward call; interned, as part of the program's key.
 
     statics   the forward call's static arguments
     avals     of its operands: an aval, a number's class, a (class, number) pair, or None
@@ -21,11 +23,23 @@ class Spec(NamedTuple):
     has_result   whether its results were saved
     """
 
-    statics: tuple
-    avals: tuple
-    need: tuple
-    outs: int
-    has_result: bool
+    __slots__ = ("avals", "has_result", "need", "outs", "statics")
+    _interned: dict = {}
+
+    def __new__(cls, statics, avals, need, outs, has_result):
+        key = (statics, avals, need, outs, has_result)
+        found = cls._interned.get(key)
+        if found is None:
+            if len(cls._interned) > _MAX_SPECS:
+                cls._interned.clear()
+            found = object.__new__(cls)
+            found.statics, found.avals, found.need = statics, avals, need
+            found.outs, found.has_result = outs, has_result
+            cls._interned[key] = found
+        return found
+
+
+_MAX_SPECS = 100_000
 
 
 class Call:
@@ -48,6 +62,8 @@ def derivative(op: Op) -> Op:
     """The derivative of ``op`` as an op: operands are saved operands, saved results, gradients."""
     found = op.vjp_ops.get("vjp")
     if found is None:
+        if op.vjp is NO_DERIVATIVE:
+            raise RuntimeError(f"derivative for aten::{op.name} is not implemented")
 
         def backward(operands: Arrays, spec: Spec):
             return _pull(op, operands, spec)

@@ -63,6 +63,10 @@ class Op:
                  "inputs", "result" or "nothing"
     linear       the gradient needs no operand's value
     multilinear  linear in each operand: its gradient needs the other operands only
+    needs        {operand: operands whose values its gradient needs}; None: all of them
+    numbers      names of the parameters that may be Python numbers; None: all of them
+    refuses      called once per distinct call with the operands' avals (a class or (class, number)
+                 for a Python number), before promotion; raises PyTorch's errors
     vjp          own derivative rule (see conventions.py); None: jax.vjp of fn
     differentiable   False: results never require grad
     view         a view of its first operand
@@ -74,14 +78,16 @@ class Op:
 
     __slots__ = (
         "checks", "computes", "differentiable", "donates", "fn", "forms", "grad_name", "inferred",
-        "inputs", "linear", "list_at", "multilinear", "name", "params", "promotes", "run_body",
-        "saves", "shapes", "singles", "statics", "vjp", "vjp_ops", "view", "write", "__weakref__",
+        "inputs", "linear", "list_at", "multilinear", "name", "needs", "numbers", "params",
+        "promotes", "refuses", "run_body", "run_time", "saves", "shapes", "singles",
+        "statics", "vjp", "vjp_ops", "view", "write", "__weakref__",
     )  # fmt: skip
 
     def __init__(
         self, name, fn, *, promotes=None, computes=None, saves="inputs", linear=False,
         multilinear=False, vjp=None, differentiable=True, view=False, write=None, checks=False,
-        donates=None, shapes=None, grad_name=None, forms=(),
+        donates=None, needs=None, numbers=None, refuses=None, shapes=None, grad_name=None,
+        forms=(),
     ):  # fmt: skip
         self.name, self.fn = name, fn
         self.promotes, self.computes = promotes, computes
@@ -101,6 +107,16 @@ class Op:
         if len(lists) > 1:
             raise TypeError(f"op {name}: at most one parameter may be Arrays")
         self.list_at = lists[0] if lists else None
+        names = [p.name for p in self.inputs]
+        # Positions of run-time numbers: they follow the result dtype and have no part in it.
+        self.run_time = {
+            i: p.name for i, p in enumerate(self.inputs) if p.annotation is Number and not lists
+        }
+        self.numbers, self.refuses = numbers, refuses
+        self.needs = needs and {
+            names.index(name): frozenset(names.index(n) for n in needed)
+            for name, needed in needs.items()
+        }
         self.run_body = _compile_call(self)
 
     def __repr__(self):
@@ -175,6 +191,7 @@ def unary(name: str, fn, promotes="float", forms=FORMS, **attributes) -> Op:
         return fn(input)
 
     attributes.setdefault("computes", "opmath")
+    attributes.setdefault("numbers", ())
     return register(name, body, promotes=promotes, forms=forms, **attributes)
 
 
@@ -213,8 +230,8 @@ def torch_dtype(x) -> dt.dtype:
 def computing_dtype(op: Op, operands) -> dt.dtype:
     """PyTorch's result dtype for these operands."""
     dims, zero, scalars = [], [], []
-    for x in operands:
-        if x is None:
+    for i, x in enumerate(operands):
+        if x is None or i in op.run_time:
             continue
         if x.__class__ is Scalar:
             scalars.append(dt.scalar_dtype(x.kind))
@@ -242,6 +259,7 @@ def prepare(op: Op, operands):
         return [_number_beside(x, anchor) if x.__class__ is Scalar else x for x in operands]
     check_broadcast(operands)
     common = computing_dtype(op, operands)
+    _check_alpha(op, operands, common)
     numpy_type = common.numpy
     if op.computes == "opmath" and common in dt.HALF:
         numpy_type = dt.float32.numpy
@@ -249,6 +267,44 @@ def prepare(op: Op, operands):
         x if x is None else (x.array if x.__class__ is Scalar else x).astype(numpy_type)
         for x in operands
     ]
+
+
+def _check_alpha(op: Op, operands, common: dt.dtype) -> None:
+    """Raise PyTorch's errors for an ``alpha`` that the result dtype cannot hold."""
+    for i, name in op.run_time.items():
+        if name != "alpha" or operands[i] is None:
+            continue
+        kind = operands[i].kind
+        if kind is float and common.category <= dt.INTEGRAL:
+            raise RuntimeError(
+                "For integral input tensors, argument alpha must not be a floating point number."
+            )
+        if kind is complex and common.category < dt.COMPLEX:
+            raise RuntimeError(
+                "For non-complex input tensors, argument alpha must not be a complex number."
+            )
+        if kind is bool and common.category != dt.BOOL:
+            raise RuntimeError("Boolean alpha only supported for Boolean results.")
+
+
+def check_operands(op: Op, in_avals) -> None:
+    """Raise ``TypeError`` for a missing operand, or a Python number where PyTorch wants a tensor."""
+    if op.refuses is not None:
+        op.refuses(*in_avals)
+    if op.list_at is not None or (op.numbers is None and op.promotes not in ("result", "float")):
+        return
+    for i, (p, a) in enumerate(zip(op.inputs, in_avals, strict=True)):
+        if a is None:
+            if p.default is None or p.annotation is Number:
+                continue
+            kind = "NoneType"
+        elif hasattr(a, "shape") or op.numbers is None or i in op.run_time or p.name in op.numbers:
+            continue
+        else:
+            kind = (a[0] if a.__class__ is tuple else a).__name__
+        raise TypeError(
+            f"{op.name}(): argument '{p.name}' (position {i + 1}) must be Tensor, not {kind}"
+        )
 
 
 def check_broadcast(operands) -> None:

@@ -79,7 +79,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         for leaf, grad in leaves.values():
             if wanted is None or any(w is leaf for w in wanted):
                 leaf.accumulate_grad(grad, create_graph)
-                if leaf._after_hooks:
+                if leaf._after_hooks is not None:
                     for hook in list(leaf._after_hooks.values()):
                         hook(leaf)
         if wanted is not None:

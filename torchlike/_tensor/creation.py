@@ -13,7 +13,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.sizes import Size
 from torchlike._engine.flush import flush, jax_array
 from torchlike._engine.prefix import local
-from torchlike._engine.values import Value, aval, from_array
+from torchlike._engine.values import Value, aval, expose, from_array
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply, value_of, wrap
@@ -244,7 +244,7 @@ def from_numpy(ndarray):
 def from_jax(array):
     """A tensor over a jax.Array, without a copy."""
     value = from_array(array)
-    value.exposed = True
+    expose(array)
     return wrap(value)
 
 

@@ -24,7 +24,8 @@ _NUMBERS = {float, int, bool, complex, type(None)}
 def apply(op: Op, operands, statics=()):
     """Call an op on tensors and numbers; a Tensor, or a tuple of them for several results."""
     values = []
-    edges = None
+    targets = []  # where gradients go, for the operands whose bits are set in ``need``
+    need, bit = 0, 1
     for x in operands:
         kind = x.__class__
         if kind in TENSORS:
@@ -34,40 +35,29 @@ def apply(op: Op, operands, statics=()):
             values.append(x._value)
             node = x._node
             if node is not None:
-                if edges is None:
-                    edges = [None] * len(operands)
-                edges[len(values) - 1] = (node, x._index)
+                targets.append((node, x._index))
+                need |= bit
             elif x._requires_grad:
-                if edges is None:
-                    edges = [None] * len(operands)
-                edges[len(values) - 1] = x
+                targets.append(x)
+                need |= bit
         elif kind in _NUMBERS:
             values.append(x)
         else:
-            values.append(number(op, x))
+            values.append(number(op, x, len(values)))
+        bit += bit
     try:
         results, call = record(op, statics, values)
     except TypeError as error:
         if "unhashable" not in str(error):
             raise
         results, call = record(op, freeze(op, statics), values)
-    if edges is None or not modes.grad or not op.differentiable:
+    if not need or not modes.grad or not op.differentiable:
         if len(results) == 1:
             out = _new(_Tensor)
             out._value = results[0]
             return out
         return tuple([wrap(v) for v in results])
-    if op.linear:
-        saved = [_number_only(v) for v in values] if call.numbers else None
-    elif op.multilinear:
-        saved = _other_operands(values, edges)
-    elif op.saves == "result" and op.vjp is not None:
-        saved = [_number_only(v) for v in values]
-    else:
-        saved = values
-    node = Node(op, call.statics, saved, edges, call, len(results))
-    if op.vjp is not None and (op.saves == "result" or op.saves == "both"):
-        node.results = results
+    node = Node(op, call, need, targets, values, results)
     if len(results) == 1:
         out = _new(_Tensor)
         out._value = results[0]
@@ -81,21 +71,6 @@ def apply(op: Op, operands, statics=()):
             t._node, t._index = node, i
         out.append(t)
     return tuple(out)
-
-
-def _number_only(v):
-    return None if v.__class__ is Value else v
-
-
-def _other_operands(values, edges):
-    """What a multilinear op must save: with one operand on the tape, all the others."""
-    wanted = [i for i, e in enumerate(edges) if e is not None]
-    if len(wanted) != 1:
-        return values
-    saved = list(values)
-    if saved[wanted[0]].__class__ is Value:
-        saved[wanted[0]] = None
-    return saved
 
 
 def wrap(value: Value):
@@ -143,7 +118,7 @@ def value_of(t) -> Value:
     return t._value
 
 
-def number(op: Op, x):
+def number(op: Op, x, position: int):
     """An operand that is no tensor and no plain Python number: convert it or refuse it."""
     if isinstance(x, _Tensor):
         TENSORS.add(type(x))
@@ -154,8 +129,10 @@ def number(op: Op, x):
         return next(kind(x) for kind in (bool, int, float, complex) if isinstance(x, kind))
     if hasattr(x, "__torchlike_number__"):
         return x.__torchlike_number__()
+    name = op.inputs[position].name if op.list_at is None else op.inputs[op.list_at].name
     raise TypeError(
-        f"{op.name}(): argument must be Tensor or Number, not {type(x).__name__}"
+        f"{op.name}(): argument '{name}' (position {position + 1}) must be Tensor, not "
+        f"{type(x).__name__}"
     )
 
 

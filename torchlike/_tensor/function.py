@@ -14,23 +14,24 @@ from torchlike._tensor.modes import modes, no_grad
 class FunctionNode(tape.Node):
     """A tape node whose derivative is a user's ``backward``; it is also the ``ctx``."""
 
-    __slots__ = ("__dict__",)
-
-    def __init__(self, kind, edges, outs):
-        self.op = None
-        self.statics, self.saved, self.edges = (), None, edges
-        self.call, self.outs = None, outs
-        self.results = None
-        self.hooks = self.pre_hooks = self.retained = self.metadata = self.own = None
-        self.used = False
+    def __init__(self, kind, edges):
         self.number = tape._next_number()
         self.function = kind
+        self.all_edges = edges
+        self.targets = [e for e in edges if e is not None]
+        self.saved = ()
+        self.outs = 1
         self._saved_tensors = ()
         self._dirty = ()
         self._non_differentiable = ()
         self._materialize = True
         self._line = None
         self.needs_input_grad = tuple(e is not None for e in edges)
+
+    @property
+    def edges(self) -> list:
+        """Per argument: None, a leaf Tensor, or (Node, result index)."""
+        return self.all_edges
 
     def name(self) -> str:
         return f"{self.function.__name__}Backward"
@@ -104,16 +105,18 @@ class FunctionNode(tape.Node):
                 given.append(None if g is None else dispatch.to_tensor(g))
         out = self.function.backward(self, *given)
         out = out if isinstance(out, tuple) else (out,)
-        if len(out) > len(self.edges) and all(g is None for g in out[len(self.edges) :]):
-            out = out[: len(self.edges)]
-        if len(out) != len(self.edges):
+        if len(out) > len(self.all_edges) and all(g is None for g in out[len(self.all_edges) :]):
+            out = out[: len(self.all_edges)]
+        if len(out) != len(self.all_edges):
             raise RuntimeError(
                 f"function {self.name()} returned an incorrect number of gradients (expected "
-                f"{len(self.edges)}, got {len(out)})"
+                f"{len(self.all_edges)}, got {len(out)})"
             )
         checked = []
-        for g, edge, a in zip(out, self.edges, self.in_avals, strict=True):
-            if edge is None or g is None:
+        for g, edge, a in zip(out, self.all_edges, self.in_avals, strict=True):
+            if edge is None:
+                continue
+            if g is None:
                 checked.append(None)
                 continue
             if not isinstance(g, dispatch._Tensor):
@@ -198,7 +201,7 @@ class Function:
                     edge = x
             edges.append(edge)
             in_avals.append(a)
-        ctx = FunctionNode(cls, edges, 1)
+        ctx = FunctionNode(cls, edges)
         ctx.in_avals = in_avals
         tracked = modes.grad and any(e is not None for e in edges)
         with no_grad():

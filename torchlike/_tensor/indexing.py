@@ -9,6 +9,8 @@ from torchlike._engine.values import from_array
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
+from torchlike._tensor.host_reads import host_read
+from torchlike._tensor.modes import modes
 from torchlike._tensor.shapes import named
 from torchlike._tensor.views import apply_view
 
@@ -18,6 +20,10 @@ _ALL, _INT, _NEW = ("all",), ("int",), ("new",)
 
 def getitem(x, index):
     """``x[index]``: a view for ints, slices, None and ...; a copy for tensors and lists."""
+    if modes.host:
+        out = host_read(x, index, parse)
+        if out is not None:
+            return out
     if index.__class__ is int:  # the commonest, on its own
         shape = x._value.aval.shape
         if not shape:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from torchlike._ops import arithmetic as _a  # noqa: F401
+from torchlike._ops import compare as _cmp  # noqa: F401
 from torchlike._ops import creation as _c  # noqa: F401
+from torchlike._ops import einsum as _e  # noqa: F401
 from torchlike._ops import indexing as _i  # noqa: F401
+from torchlike._ops import join as _j  # noqa: F401
+from torchlike._ops import matmul as _m  # noqa: F401
 from torchlike._ops import optimizers as _o  # noqa: F401
 from torchlike._ops import pointwise as _p  # noqa: F401
 from torchlike._ops import reduce as _r  # noqa: F401
+from torchlike._ops import sample as _sa  # noqa: F401
+from torchlike._ops import rounding as _ro  # noqa: F401
+from torchlike._ops import trigonometry as _tr  # noqa: F401
 from torchlike._ops import views as _v  # noqa: F401
 from torchlike._tensor import forms
 
 forms.install()
 
-from torchlike._tensor import creation, masks, methods, shapes  # noqa: E402
+from torchlike._tensor import arithmetic, creation, masks, methods, random, shapes  # noqa: E402
+from torchlike._tensor import joining, products  # noqa: E402
 from torchlike._tensor.tensor import Tensor  # noqa: E402
 
 for _name, _fn in forms.METHODS.items():
@@ -21,4 +30,5 @@ for _name, _fn in forms.METHODS.items():
 for _name, _fn in {**shapes.PROPERTIES, "real": shapes.real, "imag": shapes.imag}.items():
     setattr(Tensor, _name, property(_fn))
 methods.install_operators()
-_ = creation, masks
+_ = arithmetic, creation, masks, random
+_ = joining, products

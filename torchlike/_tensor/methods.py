@@ -327,9 +327,7 @@ def install_operators() -> None:
             setattr(Tensor, f"__i{symbol}__", _inplace_operator(name))
     for name in COMPARISONS:
         setattr(Tensor, f"__{name}__", _operator(name))
-    for symbol, name in {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}.items():
-        if name in FUNCTIONS:
-            setattr(Tensor, f"__{symbol}__", METHODS[name])
-    Tensor.__pos__ = lambda self: self
+    for symbol, name in {"neg": "neg", "abs": "abs", "pos": "positive"}.items():
+        setattr(Tensor, f"__{symbol}__", METHODS[name])
     Tensor.__getitem__ = indexing.getitem
     Tensor.__setitem__ = indexing.setitem

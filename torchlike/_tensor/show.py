@@ -8,7 +8,7 @@ from torchlike._tensor import printing
 
 def node_label(node) -> str:
     """PyTorch's name of a tape node."""
-    return node.metadata or node.name()
+    return node.name()
 
 
 def tensor_repr(t) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import weakref
+from heapq import heappop, heappush
 
 from torchlike._core.errors import user_line
 from torchlike._engine.flush import resolve
@@ -17,31 +17,87 @@ from torchlike._tensor.modes import modes
 _next_number = itertools.count().__next__
 
 
+class Plan:
+    """How a recorded call is differentiated for given operands; made once per prefix and kept there.
+
+    vjp, statics   the derivative op and its static argument
+    keep           True: all operands are saved; else per operand whether its value is
+    keep_results   whether the results are saved
+    need           per operand, whether it wants a gradient
+    """
+
+    __slots__ = ("keep", "keep_results", "need", "statics", "vjp")
+
+    def __init__(self, op, call, mask):
+        n = len(call.in_avals)
+        self.need = need = tuple(bool(mask >> i & 1) for i in range(n))
+        self.keep_results = op.vjp is not None and op.saves in ("result", "both")
+        self.vjp = derivative(op)
+        self.statics = (Spec(call.statics, call.in_avals, need, call.outs, self.keep_results),)
+        if op.linear or (op.saves == "result" and op.vjp is not None):
+            keep = [False] * n
+        elif op.multilinear:
+            keep = [sum(need) > need[i] for i in range(n)]
+        elif op.needs is not None:
+            keep = _needed(op, need)
+        else:
+            keep = [True] * n
+        # Numbers are always kept: they are run-time arguments of the derivative too.
+        keep = [k or not hasattr(a, "numel") for k, a in zip(keep, call.in_avals, strict=True)]
+        self.keep = True if all(keep) else keep
+
+
+def _needed(op, need):
+    """Per operand, whether the gradients wanted need its value, by the op's ``needs``."""
+    at, extra = op.list_at, len(need) - len(op.inputs)
+    names = range(len(need))  # which parameter an operand belongs to
+    if at is not None:
+        names = [i if i < at else max(at, i - extra) for i in names]
+    wanted = set()
+    for name, n in zip(names, need, strict=True):
+        if n:
+            wanted |= op.needs.get(name, frozenset())
+    return [name in wanted for name in names]
+
+
 class Node:
     """A recorded call on the tape.
 
-    edges[i] says where the gradient of operand i goes: None, a leaf Tensor, or (Node, result
-    index). saved holds the operands' values that the derivative needs, results the results';
-    own is the value that the call itself overwrote, if it was in place.
+    targets[k] says where the gradient of the k-th operand that wants one goes: a leaf Tensor, or
+    (Node, result index). saved holds the operands' values that the derivative needs, results the
+    results'; own is the value that the call itself overwrote, if it was in place.
     """
 
-    __slots__ = ("call", "edges", "hooks", "metadata", "number", "op", "outs", "own",
-                 "pre_hooks", "results", "retained", "saved", "statics", "used", "__weakref__")  # fmt: skip
+    hooks = pre_hooks = retained = metadata = own = results = None
+    used = False
 
-    def __init__(self, op, statics, saved, edges, call, outs):
-        self.op, self.statics, self.saved, self.edges = op, statics, saved, edges
-        self.call, self.outs = call, outs
-        self.results = None
-        self.hooks = self.pre_hooks = self.retained = self.metadata = self.own = None
-        self.used = False
+    def __init__(self, op, call, need, targets, values, results):
+        plan = call.plans.get(need)
+        if plan is None:
+            plan = call.plans[need] = Plan(op, call, need)
+        self.op, self.call, self.plan, self.targets = op, call, plan, targets
+        self.outs = call.outs
+        keep = plan.keep
+        if keep is True:
+            self.saved = values
+        else:
+            self.saved = [v if k else None for v, k in zip(values, keep)]
+        if plan.keep_results:
+            self.results = results
         self.number = _next_number()
 
     def name(self) -> str:
         """PyTorch's name of this node, e.g. ``AddBackward0``."""
-        return self.op.grad_name
+        return self.metadata or self.op.grad_name
 
     def __repr__(self):
         return f"<{self.name()} object at {id(self):#x}>"
+
+    @property
+    def edges(self) -> list:
+        """Per operand: None, a leaf Tensor, or (Node, result index)."""
+        targets = iter(self.targets)
+        return [next(targets) if n else None for n in self.plan.need]
 
     @property
     def next_functions(self):
@@ -78,42 +134,29 @@ class Node:
         self.used = True
 
     def derive(self, grads, create_graph):
-        """Gradients of the operands: a list with None where none is wanted."""
+        """Gradients for ``targets``, in their order."""
         if self.used:
             raise RuntimeError(BACKWARD_TWICE)
-        op, call = self.op, self.call
-        need = tuple([e is not None for e in self.edges])
-        saved = self.saved
         check_versions(self)
-        in_avals = call.in_avals
-        if saved is None:
-            operands = [None] * len(in_avals)
-        else:
-            operands = list(saved)
-        results = self.results
-        spec = Spec(self.statics, in_avals, need, self.outs, results is not None)
-        vjp = derivative(op)
+        plan = self.plan
         if create_graph:
-            return self._derive_graph(vjp, spec, operands, results, grads)
-        if results is not None:
-            operands.extend(results)
-        operands.extend(grads)
-        out, _ = record(vjp, (spec,), operands)
-        out = iter(out)
-        return [next(out) if n else None for n in need]
+            return self._derive_graph(grads)
+        results = self.results
+        if results is None:
+            return record(plan.vjp, plan.statics, self.saved + grads)[0]
+        return record(plan.vjp, plan.statics, self.saved + results + grads)[0]
 
-    def _derive_graph(self, vjp, spec, operands, results, grads):
+    def _derive_graph(self, grads):
         from torchlike._tensor.dispatch import apply, history
 
-        tensors = []
-        for x, edge in zip(operands, self.edges, strict=True):
-            tensors.append(history(x, edge) if x.__class__ is Value else x)
-        if results is not None:
-            tensors.extend(history(r, (self, i)) for i, r in enumerate(results))
-        tensors.extend(grads)
-        out = apply(vjp, tensors, (spec,))
-        out = iter(out if isinstance(out, tuple) else (out,))
-        return [next(out) if n else None for n in spec.need]
+        tensors = [
+            history(x, edge) if x.__class__ is Value else x
+            for x, edge in zip(self.saved, self.edges, strict=True)
+        ]
+        if self.results is not None:
+            tensors += [history(r, (self, i)) for i, r in enumerate(self.results)]
+        out = apply(self.plan.vjp, tensors + grads, self.plan.statics)
+        return out if isinstance(out, tuple) else (out,)
 
 
 BACKWARD_TWICE = (
@@ -222,26 +265,28 @@ def run(roots, *, create_graph=False, retain_graph=False, wanted=None):
     interior = {} if wanted is None else {t: None for t in wanted if t.__class__ is tuple}
     reach = None if wanted is None else _reaching(roots, wanted)
 
-    def send(edge, grad):
-        if edge.__class__ is tuple:
+    arrived = list(roots)
+    while True:
+        for edge, grad in arrived:
+            if grad is None:
+                continue
+            if edge.__class__ is not tuple:
+                before = leaves.get(id(edge))
+                leaves[id(edge)] = (edge, grad if before is None else add(before[1], grad))
+                continue
             node, index = edge
-            if reach is not None and node not in reach and edge not in interior:
-                return
             slots = pending.get(node)
             if slots is None:
+                if reach is not None and node not in reach and edge not in interior:
+                    continue
                 slots = pending[node] = [None] * node.outs
-                heapq.heappush(heap, (-node.number, node))
+                heappush(heap, (-node.number, node))
             slots[index] = grad if slots[index] is None else add(slots[index], grad)
-        else:
-            key = id(edge)
-            before = leaves.get(key)
-            leaves[key] = (edge, grad if before is None else add(before[1], grad))
-
-    for edge, grad in roots:
-        send(edge, grad)
-    while heap:
-        _, node = heapq.heappop(heap)
+        if not heap:
+            break
+        node = heappop(heap)[1]
         grads = pending.pop(node)
+        arrived = ()
         if node.pre_hooks:
             grads = _run_pre_hooks(node, grads, to_tensor, to_value, create_graph)
         if node.retained:
@@ -249,9 +294,10 @@ def run(roots, *, create_graph=False, retain_graph=False, wanted=None):
                 tensor = ref()
                 if tensor is not None and grads[index] is not None:
                     tensor.accumulate_grad(grads[index], create_graph, retained=True)
-        for edge in interior:
-            if edge[0] is node:
-                interior[edge] = grads[edge[1]]
+        if interior:
+            for edge in interior:
+                if edge[0] is node:
+                    interior[edge] = grads[edge[1]]
         if reach is not None and node not in reach:
             continue
         out = node.derive(grads, create_graph)
@@ -259,9 +305,7 @@ def run(roots, *, create_graph=False, retain_graph=False, wanted=None):
             out = _run_hooks(node, out, grads, to_tensor, to_value, create_graph)
         if not retain_graph:
             node.release()
-        for edge, grad in zip(node.edges, out, strict=True):
-            if edge is not None and grad is not None:
-                send(edge, grad)
+        arrived = zip(node.targets, out)
     for key, (leaf, grad) in leaves.items():
         if leaf._hooks:
             leaves[key] = (leaf, _run_tensor_hooks(leaf, grad, to_tensor, to_value, create_graph))
@@ -280,13 +324,11 @@ def _reaching(roots, wanted):
             continue
         seen.add(node)
         order.append(node)
-        stack.extend(e[0] for e in node.edges if e.__class__ is tuple)
+        stack.extend(e[0] for e in node.targets if e.__class__ is tuple)
     order.sort(key=lambda n: n.number)
     reach = set()
     for node in order:  # oldest first, so that operands come before the calls on them
-        for e in node.edges:
-            if e is None:
-                continue
+        for e in node.targets:
             if e.__class__ is tuple:
                 if e[0] in reach or e[0] in nodes:
                     reach.add(node)

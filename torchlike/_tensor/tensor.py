@@ -10,7 +10,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.sizes import Size
 from torchlike._engine.flush import host_array, jax_array
-from torchlike._engine.values import Value
+from torchlike._engine.values import Value, expose
 from torchlike._tensor import dispatch, tape, views
 from torchlike._tensor.dispatch import TENSORS, apply, to_value, value_of
 from torchlike._tensor.modes import modes
@@ -168,10 +168,10 @@ class Tensor:
         before = self._grad
         if before is None or retained:
             if grad.__class__ is Value:
-                new = dispatch.wrap(grad)
+                self._grad = new = object.__new__(Tensor)
+                new._value = grad
             else:
-                new = grad if create_graph else views.detach(grad)
-            self._grad = new
+                self._grad = grad if create_graph else views.detach(grad)
         elif create_graph:
             self._grad = before + grad
         else:
@@ -265,9 +265,8 @@ class Tensor:
 
     def jax(self):
         """The jax.Array behind this tensor, without a copy; it will not see later in-place ops."""
-        value = value_of(self)
-        array = jax_array(value)
-        value.exposed = True
+        array = jax_array(value_of(self))
+        expose(array)
         return array
 
     def __jax_array__(self):

@@ -2,8 +2,40 @@
 
 from __future__ import annotations
 
-from torchlike._tensor.dispatch import TENSORS, value_of
-from torchlike._tensor.tensor import Tensor
+import numpy as np
+
+from torchlike._core import devices
+from torchlike._core import dtypes as dt
+from torchlike._tensor.creation import from_host, target_device
+from torchlike._tensor.dispatch import value_of, wrap
+from torchlike._tensor.tensor import Tensor, copy_value
+
+__all__ = [
+    "Buffer",
+    "Parameter",
+    "UninitializedBuffer",
+    "UninitializedParameter",
+    "UninitializedTensorMixin",
+    "is_lazy",
+]
+
+
+def _fresh(shape, device=None, dtype=None):
+    """Zeros in host memory: nothing is recorded, so that a new model costs no program."""
+    dtype = dtype or dt.get_default_dtype()
+    return from_host(np.zeros(shape, dtype.numpy), target_device(device))
+
+
+def _handle(cls, data):
+    """A new handle of class ``cls`` to the storage of ``data``, off the tape."""
+    data = data.detach()
+    out = object.__new__(cls)
+    out._value = value_of(data)
+    storage = data._storage
+    if storage is not None:
+        out._storage, out._chain, out._base = storage, data._chain, data._base
+        out._seen, out._detached = data._seen, True
+    return out
 
 
 class Parameter(Tensor):
@@ -13,53 +45,130 @@ class Parameter(Tensor):
 
     def __new__(cls, data=None, requires_grad: bool = True):
         if data is None:
-            from torchlike._tensor.creation import zeros
-
-            data = zeros(0)
+            data = _fresh((0,))
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter data must be a Tensor, not {type(data).__name__}")
-        data = data.detach()
-        out = object.__new__(cls)
-        # It shares the storage of data, as PyTorch's does, but is a leaf of its own.
-        out._value = value_of(data)
-        storage = data._storage
-        if storage is not None:
-            out._storage, out._chain, out._base = storage, data._chain, data._base
-            out._seen, out._detached = data._seen, True
-        return out.requires_grad_(requires_grad)
+        return _handle(cls, data).requires_grad_(requires_grad)
 
     def __init__(self, data=None, requires_grad: bool = True):
         pass
 
+    def __deepcopy__(self, memo):
+        if id(self) not in memo:
+            copied = wrap(copy_value(value_of(self)))
+            memo[id(self)] = type(self)(copied, self._requires_grad)
+        return memo[id(self)]
+
+    def __repr__(self, *, tensor_contents=None) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
     def __reduce_ex__(self, protocol):
-        import numpy as np
-
-        return _rebuild_parameter, (np.array(self._host()), self._requires_grad)
-
-
-def _rebuild_parameter(array, requires_grad):
-    from torchlike._core import devices
-    from torchlike._tensor.creation import from_host
-
-    return Parameter(from_host(array, devices.CPU), requires_grad)
+        state = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+        data = np.array(self._host())
+        return _rebuild_parameter, (data, self._requires_grad, self.device, state)
 
 
-class Buffer(Tensor):
+def _rebuild_parameter(array, requires_grad, device=devices.CPU, state=None):
+    out = Parameter(from_host(array, device), requires_grad)
+    out.__dict__.update(state or {})
+    return out
+
+
+class _BufferClass(type):
+    """A buffer is a plain Tensor that carries a mark."""
+
+    def __instancecheck__(cls, instance):
+        if cls is Buffer and isinstance(instance, Tensor):
+            return getattr(instance, "_is_buffer", False)
+        return super().__instancecheck__(instance)
+
+
+class Buffer(Tensor, metaclass=_BufferClass):
     """A tensor that is a module's buffer (https://pytorch.org/docs/stable/generated/torch.nn.parameter.Buffer.html)."""
 
     def __new__(cls, data=None, *, persistent: bool = True):
         if data is None:
-            from torchlike._tensor.creation import zeros
-
-            data = zeros(0)
-        out = object.__new__(cls)
-        out._value = value_of(data)
-        out._requires_grad = data._requires_grad
+            data = _fresh((0,))
+        out = _handle(Tensor, data).requires_grad_(data.requires_grad)
         out.persistent = persistent
+        out._is_buffer = True
         return out
 
-    def __init__(self, data=None, *, persistent: bool = True):
+
+# ---- not yet initialised -----------------------------------------------------------------------
+
+
+class UninitializedTensorMixin:
+    """A tensor without a shape, as lazy modules hold it until their first call."""
+
+    def materialize(self, shape, device=None, dtype=None) -> None:
+        """Give it a shape, and become an ordinary parameter or buffer."""
+        value = self._value.aval
+        fresh = _fresh(tuple(shape), device or value.device, dtype or value.dtype)
+        self.__class__ = self.cls_to_become
+        self.data = fresh
+
+    @property
+    def shape(self):
+        """Raises: there is none yet."""
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually "
+            "happens in `load_state_dict` when trying to load an uninitialized parameter into an "
+            "initialized one. Call `forward` to initialize the parameters before accessing their "
+            "attributes."
+        )
+
+    def share_memory_(self):
+        """Raises: there is no memory yet."""
+        raise RuntimeError(
+            "Can't share memory on an uninitialized parameter or buffer. Call `forward` to "
+            "initialize the parameters before calling `module.share_memory()`."
+        )
+
+    def __repr__(self, *, tensor_contents=None) -> str:
+        return f"<{type(self).__name__}>"
+
+    def detach(self):
+        """Itself: a state dict holds it as it is."""
+        return self
+
+    def __reduce_ex__(self, protocol):
+        return type(self), (self._requires_grad,)
+
+    def __deepcopy__(self, memo):
+        if id(self) not in memo:
+            a = self._value.aval
+            memo[id(self)] = type(self)(self._requires_grad, a.device, a.dtype)
+        return memo[id(self)]
+
+
+class UninitializedParameter(UninitializedTensorMixin, Parameter):
+    """A parameter whose shape the first call of its module decides."""
+
+    cls_to_become = Parameter
+
+    def __new__(cls, requires_grad=True, device=None, dtype=None):
+        return _handle(cls, _fresh((0,), device, dtype)).requires_grad_(requires_grad)
+
+    def __init__(self, requires_grad=True, device=None, dtype=None):
         pass
 
 
-TENSORS.add(Parameter)
+class UninitializedBuffer(UninitializedTensorMixin, Tensor):
+    """A buffer whose shape the first call of its module decides."""
+
+    cls_to_become = Tensor
+
+    def __new__(cls, requires_grad=False, device=None, dtype=None, persistent=True):
+        out = _handle(cls, _fresh((0,), device, dtype)).requires_grad_(requires_grad)
+        out.persistent = persistent
+        out._is_buffer = True
+        return out
+
+    def __init__(self, requires_grad=False, device=None, dtype=None, persistent=True):
+        pass
+
+
+def is_lazy(param) -> bool:
+    """Whether a parameter or buffer has no shape yet."""
+    return isinstance(param, UninitializedTensorMixin)

@@ -190,21 +190,20 @@ class Optimizer:
         rule = RULES[self.rule]
         state = self.state
         numbers = [_number(x) for x in self.scalars(group)]
-        cohorts, counters = [len(params)], []
+        cohorts, counters = (len(params),), []
         if rule.counts:
             params, cohorts, counters = by_step(params, state)
-        plan = Plan(self.rule, tuple(flags.items()), rule.scalars, tuple(cohorts), names)
+        plan = Plan(self.rule, tuple(flags.items()), rule.scalars, cohorts, names)
+        slots = [state[p] for p in params]
+        states = [slot[name] for name in names for slot in slots]
         operands = numbers
-        operands += [dispatch.value_of(c) for c in counters]
-        for p in params:
-            if p._storage is not None:
-                p._refresh()
-            operands.append(p._value)
-        operands += [dispatch.value_of(p._grad) for p in params]
-        states = [state[p][name] for name in names for p in params]
-        operands += [s._value if s._storage is None else dispatch.value_of(s) for s in states]
+        for t in (*counters, *params, *[p._grad for p in params], *states):
+            storage = t._storage
+            if storage is not None and t._seen != storage.version:
+                t._sync()
+            operands.append(t._value)
         values, _ = record(_STEP, (plan,), operands)
-        rebind_all(counters + params + states, values, line)
+        rebind_all([*counters, *params, *states], values, line)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
@@ -337,40 +336,43 @@ def share_steps(slots) -> None:
         count = 0.0 if step is None else float(step)
         if count not in shared:
             shared[count] = dispatch.wrap(Value(_STEP_AVAL, np.array(count, np.float32)))
+            shared[count].holders = 0
         slot["step"] = shared[count]
+        shared[count].holders += 1
 
 
 def by_step(params, state):
     """Parameters ordered by their step-count tensor: (params, sizes of the runs, the tensors).
 
-    A parameter that missed a step (it had no gradient) leaves those it shared a count with.
+    A parameter that missed a step (it had no gradient) leaves those it shared a count with; the
+    tensor's ``holders`` tells how many share it.
     """
     first = state[params[0]]["step"]
-    if all(state[p]["step"] is first for p in params):
-        runs = {id(first): (first, list(params))}
-    else:
-        runs = {}
+    if first.__class__ is Tensor and first.holders == len(params):
         for p in params:
+            if state[p]["step"] is not first:
+                break
+        else:
+            return params, (len(params),), [first]
+    runs: dict[int, tuple] = {}
+    for p in params:
+        step = state[p]["step"]
+        if step.__class__ is not Tensor or not hasattr(step, "holders"):
+            share_steps([state[p]])
             step = state[p]["step"]
-            if step.__class__ is not Tensor:
-                step = state[p]["step"] = dispatch.wrap(
-                    Value(_STEP_AVAL, np.array(float(step), np.float32))
-                )
-            runs.setdefault(id(step), (step, []))[1].append(p)
-    holders = defaultdict(int)
-    for slot in state.values():
-        if slot.get("step") is not None:
-            holders[id(slot["step"])] += 1
+        runs.setdefault(id(step), (step, []))[1].append(p)
     out, sizes, counters = [], [], []
-    for key, (step, members) in runs.items():
-        if holders[key] != len(members):
+    for step, members in runs.values():
+        if step.holders != len(members):
+            step.holders -= len(members)
             step = step.clone()
+            step.holders = len(members)
             for p in members:
                 state[p]["step"] = step
         out += members
         sizes.append(len(members))
         counters.append(step)
-    return out, sizes, counters
+    return out, tuple(sizes), counters
 
 
 _STEP_AVAL = aval((), dt.float32, devices.CPU)

@@ -123,7 +123,7 @@ def _text(value: Any) -> Any:
 
 
 class Rebuilder:
-    """The allowed names of torch: `names` maps each to what takes its place."""
+    """The allowed names of torch, and what takes the place of each."""
 
     def __init__(self, makers: Makers) -> None:
         self._makers = makers

@@ -1,0 +1,201 @@
+"""PyTorch's own conventions for derivatives, where they differ from JAX's, mostly as one-liners.
+
+A *slope* is a function (result, *operands) -> partial derivative of the result by one operand, all
+arrays promoted to one dtype. A *rule* is the ``vjp=`` of an op: (call, gradient) -> gradients.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from torchlike._ops.dims import axes, axis, count, kept
+
+
+def with_slopes(fn, *slopes):
+    """``fn`` with these partial derivatives, one slope an operand; None for a slope of zero."""
+
+    @jax.custom_jvp
+    def body(*operands):
+        return fn(*operands)
+
+    def derive(operands, tangents):
+        result = body(*operands)
+        total = jnp.zeros((), result.dtype)
+        for slope, tangent in zip(slopes, tangents, strict=True):
+            if slope is None or isinstance(tangent, jax.custom_derivatives.SymbolicZero):
+                continue
+            total = total + slope(result, *operands) * tangent
+        return result, jnp.broadcast_to(total, result.shape).astype(result.dtype)
+
+    body.defjvp(derive, symbolic_zeros=True)
+    return body
+
+
+# ---- pointwise ---------------------------------------------------------------------------------
+
+
+def zero_where(condition, x):
+    """``x`` with zeros where the condition holds, whatever stands there."""
+    return jnp.where(condition, jnp.zeros((), x.dtype), x)
+
+
+# Powers: no gradient where the exponent is zero; none for the exponent where 0 ** y stays 0.
+def power_by_base(r, x, y):
+    return zero_where(y == 0, y * jnp.power(x, y - 1))
+
+
+def power_by_exponent(r, x, y):
+    stays = (x == 0) & (y.real >= 0 if jnp.iscomplexobj(y) else y >= 0)
+    return zero_where(stays, r * jnp.log(jnp.where(stays, jnp.ones((), x.dtype), x)))
+
+
+# x log y is 0 where x is 0, and so is its slope there unless y is.
+def xlogy_by_x(r, x, y):
+    return zero_where((x == 0) & (y <= 0), jnp.log(y))
+
+
+def half_at_ties(r, x, y):
+    """The slope of maximum by x: ties share the gradient; a minimum negates both."""
+    return jnp.where(x == y, 0.5, jnp.where(x < y, 0.0, 1.0)).astype(r.dtype)
+
+
+# Rules over saved results.
+sqrt = lambda c, g: g / (2 * c.result.conj())  # noqa: E731
+rsqrt = lambda c, g: -0.5 * g * (c.result**3).conj()  # noqa: E731
+reciprocal = lambda c, g: -g * (c.result * c.result).conj()  # noqa: E731
+exp = lambda c, g: g * c.result.conj()  # noqa: E731
+exp2 = lambda c, g: g * (c.result * 0.6931471805599453).conj()  # noqa: E731
+expm1 = lambda c, g: g * (c.result + 1).conj()  # noqa: E731
+tan = lambda c, g: g * (1 + c.result * c.result).conj()  # noqa: E731
+tanh = lambda c, g: g * (1 - c.result * c.result).conj()  # noqa: E731
+sigmoid = lambda c, g: g * (c.result * (1 - c.result)).conj()  # noqa: E731
+relu = lambda c, g: jnp.where(c.result <= 0, jnp.zeros((), g.dtype), g)  # noqa: E731
+
+
+# ---- reductions --------------------------------------------------------------------------------
+
+
+def _unreduced(c, *arrays):
+    shape, dim, keepdim = c.shapes[0].shape, c.statics.get("dim"), c.statics.get("keepdim", False)
+    return [None if a is None else kept(a, shape, dim, keepdim) for a in arrays]
+
+
+def evenly(c, g):
+    """amax, amin: elements equal to the result share the gradient; none is (0 / 0) beside a nan."""
+    result, g = _unreduced(c, c.result, g)
+    return share(g, c.operands[0] == result, axes(c.statics["dim"], c.operands[0].ndim))
+
+
+def evenly_over_all(c, g):
+    """Full max, min, median: as ``evenly``, and a nan result goes to the nans."""
+    x, r = c.operands[0], c.result
+    return share(g, (x == r) | ((x != x) & (r != r)), None)
+
+
+def share(g, at, dims):
+    """A gradient divided among the places that are set."""
+    return g * at / at.sum(dims, keepdims=True, dtype=g.dtype)
+
+
+def picked(c, g, _=None):
+    """Results (values, indices) along one dimension: the gradient goes to the one index."""
+    shape = c.shapes[0].shape
+    if g is None or not shape:
+        return g
+    index, g = _unreduced(c, c.results[1], g)
+    here = jax.lax.broadcasted_iota(index.dtype, shape, axis(c.statics["dim"], len(shape)))
+    return jnp.where(here == index, g, jnp.zeros((), g.dtype))
+
+
+def reordered(c, g, _=None):
+    """Results (values, indices) that stay a list along a dimension: gradients go back by index."""
+    shape = c.shapes[0].shape
+    if g is None or not shape:
+        return g
+    at, index = axis(c.statics["dim"], len(shape)), c.results[1]
+    _, back = jax.vjp(
+        lambda x: jnp.take_along_axis(x, index, at, mode="clip"), jnp.zeros(shape, g.dtype)
+    )
+    return back(g)[0]
+
+
+def variance(c, g, result=None):
+    """var: 2 (x - mean) / (n - correction)."""
+    x = c.operands[0]
+    at = axes(c.statics["dim"], x.ndim)
+    (g,) = _unreduced(c, g)
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    x = x.astype(wide)
+    free = max(count(x.shape, at) - c.statics["correction"], 0)
+    scale = 2 / free if free else float("inf")
+    return (g.astype(jnp.finfo(wide).dtype) * scale) * (x - x.mean(at, keepdims=True))
+
+
+def deviation(c, g):
+    """std: as var, over 2 std, and 0 where std is 0."""
+    return variance(c, zero_where(c.results[0] == 0, g / (2 * c.results[0])))
+
+
+def _with_mean(rule):
+    def both(c, g, mean_g):
+        out = 0 if g is None else rule(c, g)
+        if mean_g is not None:
+            x = c.operands[0]
+            (mean_g,) = _unreduced(c, mean_g)
+            out = out + jnp.broadcast_to(
+                mean_g / count(x.shape, axes(c.statics["dim"], x.ndim)), x.shape
+            )
+        return out
+
+    return both
+
+
+variance_and_mean = _with_mean(variance)
+deviation_and_mean = _with_mean(deviation)
+
+
+def softmax(c, g):
+    # Written out it costs a third of what jax.vjp of the forward costs: 96 against 295 us at
+    # (512, 128) on two CPU cores.
+    r, at = c.result.astype(jnp.promote_types(c.result.dtype, jnp.float32)), c.statics["dim"]
+    if r.ndim == 0:
+        return jnp.zeros((), r.dtype) * g
+    return r * (g - (g * r).sum(at, keepdims=True))
+
+
+def log_softmax(c, g):
+    r, at = c.result.astype(jnp.promote_types(c.result.dtype, jnp.float32)), c.statics["dim"]
+    g = g.astype(r.dtype)
+    return g - jnp.exp(r) * (g.sum(at, keepdims=True) if r.ndim else g)
+
+
+def logsumexp(c, g):
+    x = c.operands[0]
+    result, g = _unreduced(c, c.result, g)
+    # Where all are -inf the difference is nan, and PyTorch's gradient is what exp(-inf) gives.
+    below = result == -jnp.inf
+    return g * zero_where(below, jnp.exp(x - zero_where(below, result))).conj()
+
+
+def norm(c, g):
+    """Vector norms: 0 where the norm is 0 (p > 1) or the element is (p < 1); ties of inf share."""
+    x, p = c.operands[0], c.statics["p"]
+    wide = jnp.promote_types(c.result.dtype, jnp.float32)
+    r, g = (a.astype(wide) for a in _unreduced(c, c.result, g))
+    x = x.astype(jnp.promote_types(x.dtype, wide))
+    if p == 0:
+        return jnp.zeros_like(x)
+    if p == 2:
+        return x * zero_where(r == 0, g / jnp.where(r == 0, 1, r))
+    if p == 1:
+        return jnp.sign(x) * g
+    a = jnp.abs(x)
+    if abs(p) == float("inf"):
+        at = (a == r) | ((a != a) & (r != r))
+        return jnp.sign(x) * share(g, at, axes(c.statics["dim"], x.ndim))
+    # jnp.sign of a complex number is x / |x|, as sgn is.
+    a = jnp.where(a == 0, 1, a)
+    if p < 1:
+        return jnp.sign(x) * a ** (p - 1) * (g * r ** (1 - p))
+    return jnp.sign(x) * a ** (p - 1) * zero_where(r == 0, g / jnp.where(r == 0, 1, r) ** (p - 1))

@@ -1,0 +1,50 @@
+"""Distances and similarities between vectors."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from torchlike._ops.normalization import safe_norm
+from torchlike._ops.table import Dim
+from torchlike._ops.windows import layer
+
+
+@layer("pairwise_distance", promotes="float", forms=("function",), grad_name="NormBackward1")
+def pairwise_distance(x1, x2, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False):
+    """The p-norm of x1 - x2 + eps over the last dimension."""
+    return safe_norm(x1 - x2 + eps, p, -1, keepdim)
+
+
+@layer("cosine_similarity", promotes="result", forms=("function",), grad_name="SumBackward1")
+def cosine_similarity(x1, x2, dim: Dim = 1, eps: float = 1e-8):
+    """The cosine of the angle between vectors along a dimension."""
+    if not jnp.issubdtype(x1.dtype, jnp.inexact):
+        raise RuntimeError("expected common dtype to be floating point, yet common dtype is Long")
+    shape = jnp.broadcast_shapes(x1.shape, x2.shape)
+    rank = len(shape) or 1
+    if not -rank <= dim < rank:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got "
+            f"{dim})"
+        )
+    x1, x2 = jnp.broadcast_to(x1, shape), jnp.broadcast_to(x2, shape)
+    unit = lambda x: x / _at_least(safe_norm(x, 2, dim, True), eps)  # noqa: E731
+    return (unit(x1) * unit(x2)).sum(dim)
+
+
+def _at_least(x, low):
+    return jnp.where(x >= low, x, jnp.asarray(low, x.dtype))
+
+
+@layer("pdist", grad_name="PdistBackward0")
+def pdist(input, p: float):
+    """p-norms of the differences of all pairs of rows."""
+    if input.ndim != 2:
+        raise RuntimeError(
+            f"pdist only supports 2D tensors, got: {input.ndim}D"
+        )
+    if p < 0:
+        raise RuntimeError("pdist only supports non-negative p values")
+    i, j = np.triu_indices(input.shape[0], 1)
+    return safe_norm(input[i] - input[j], p, -1, False)

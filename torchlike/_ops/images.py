@@ -1,0 +1,393 @@
+"""Padding, sliding blocks, shuffled pixels and resizing: ops on grids of pixels."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from torchlike._ops.table import Shape
+from torchlike._ops.windows import layer, require_floating, slices, widen
+
+# ---- padding -----------------------------------------------------------------------------------
+
+_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+@layer("constant_pad_nd", linear=True)
+def constant_pad_nd(input, pad: Shape, value: float):
+    """Pad with one number from the last dimension backwards; negative padding crops."""
+    low, high = _edges(input, pad)
+    for n, a, b in zip(input.shape, low, high):
+        if n + a + b < 0:
+            raise RuntimeError(
+                f"The input size {n}, plus negative padding {a} and {b} resulted in a negative "
+                "output size, which is invalid."
+            )
+    fill = jnp.asarray(0 if value is None else value).astype(input.dtype)
+    return lax.pad(input, fill, [(a, b, 0) for a, b in zip(low, high)])
+
+
+def _edges(input, pad):
+    if len(pad) % 2:
+        raise RuntimeError("Padding length must be divisible by 2")
+    if len(pad) > 2 * input.ndim:
+        raise RuntimeError(
+            "Padding length should be less than or equal to two times the input dimension but got "
+            f"padding length {len(pad)} and input of dimension {input.ndim}"
+        )
+    low, high = [0] * input.ndim, [0] * input.ndim
+    for i in range(len(pad) // 2):
+        low[-1 - i], high[-1 - i] = pad[2 * i], pad[2 * i + 1]
+    return low, high
+
+
+@layer("pad_like_input", linear=True, grad_name="ReflectionPad2DBackward0")
+def pad_like_input(input, pad: Shape, mode: str):
+    """Pad the last dimensions with the input's own elements."""
+    low, high = _edges(input, pad)
+    for d, (n, a, b) in enumerate(zip(input.shape, low, high)):
+        if mode == "reflect" and (a >= n or b >= n) and (a or b):
+            raise RuntimeError(
+                "Argument #4: Padding size should be less than the corresponding input dimension, "
+                f"but got: padding ({a}, {b}) at dimension {d} of input {list(input.shape)}"
+            )
+        if mode == "circular" and (a > n or b > n):
+            raise RuntimeError("Padding value causes wrapping around more than once.")
+    widths = [(max(a, 0), max(b, 0)) for a, b in zip(low, high)]
+    # PyTorch's circular padding crops before it wraps, so that what it cuts is gone.
+    cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, a, b in zip(input.shape, low, high))
+    return jnp.pad(input[cut], widths, mode=_MODES[mode])
+
+
+# ---- sliding blocks ----------------------------------------------------------------------------
+
+
+def _pair(value, name):
+    value = (value, value) if isinstance(value, int) else tuple(value)
+    if len(value) != 2:
+        raise RuntimeError(f"It is expected {name} to be 2, but got {len(value)}")
+    return value
+
+
+def _blocks(size, kernel, dilation, padding, stride):
+    return tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, d, p, s in zip(size, kernel, dilation, padding, stride)
+    )
+
+
+def _im2col(x, kernel, dilation, padding, stride, out):
+    edges = [(0, 0, 0)] * (x.ndim - 2) + [(p, p, 0) for p in padding]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), edges)
+    parts = [part for _, part in slices(padded, kernel, stride, dilation, out)]
+    return jnp.stack(parts, -3).reshape(*x.shape[:-3], x.shape[-3] * prod(kernel), prod(out))
+
+
+@layer("im2col", linear=True)
+def im2col(input, kernel: Shape, dilation: Shape, padding: Shape, stride: Shape):
+    """Sliding blocks as columns: (N, C, H, W) -> (N, C * block, blocks)."""
+    if input.ndim not in (3, 4):
+        raise RuntimeError(
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
+            f"dimensions for input, but got: {list(input.shape)}"
+        )
+    kernel, dilation = _pair(kernel, "kernel_size"), _pair(dilation, "dilation")
+    padding, stride = _pair(padding, "padding"), _pair(stride, "stride")
+    out = _blocks(input.shape[-2:], kernel, dilation, padding, stride)
+    if min(out) < 1:
+        raise RuntimeError(
+            f"Given input with spatial size {tuple(input.shape[-2:])}, kernel_size={kernel}, "
+            f"dilation={dilation}, padding={padding}, calculated shape of the array of sliding "
+            f"blocks as {tuple(max(n, 0) for n in out)}, but its components must be at least one."
+        )
+    return _im2col(input, kernel, dilation, padding, stride, out)
+
+
+@layer("col2im", linear=True)
+def col2im(input, size: Shape, kernel: Shape, dilation: Shape, padding: Shape, stride: Shape):
+    """Columns summed back to where their blocks lie: the transpose of ``im2col``."""
+    size, kernel = _pair(size, "output_size"), _pair(kernel, "kernel_size")
+    dilation, padding = _pair(dilation, "dilation"), _pair(padding, "padding")
+    stride = _pair(stride, "stride")
+    if input.ndim not in (2, 3):
+        raise RuntimeError(
+            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and "
+            f"non-zero dimensions for input, but got: {list(input.shape)}"
+        )
+    if input.shape[-2] % prod(kernel):
+        raise RuntimeError(
+            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, "
+            f"but got input.size(1)={input.shape[-2]} and kernel_size={kernel}."
+        )
+    out = _blocks(size, kernel, dilation, padding, stride)
+    if input.shape[-1] != prod(out):
+        raise RuntimeError(
+            f"Given output_size={size}, kernel_size={kernel}, dilation={dilation}, "
+            f"padding={padding}, stride={stride}, expected size of input's dimension 2 to match the "
+            f"calculated number of sliding blocks {out[0]} * {out[1]} = {prod(out)}, but got "
+            f"input.size(2)={input.shape[-1]}."
+        )
+    shape = (*input.shape[:-2], input.shape[-2] // prod(kernel), *size)
+    image = jax.ShapeDtypeStruct(shape, input.dtype)
+    forward = lambda x: _im2col(x, kernel, dilation, padding, stride, out)  # noqa: E731
+    return jax.linear_transpose(forward, image)(input)[0]
+
+
+# ---- shuffled pixels ---------------------------------------------------------------------------
+
+
+@layer("pixel_shuffle", linear=True, forms=("function",))
+def pixel_shuffle(input, upscale_factor: int):
+    """(*, C * r^2, H, W) -> (*, C, H * r, W * r)."""
+    r = upscale_factor
+    _at_least_3d("pixel_shuffle", input)
+    if r <= 0:
+        raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
+    *lead, c, h, w = input.shape
+    if c % (r * r):
+        raise RuntimeError(
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
+            f"upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
+        )
+    n = len(lead)
+    x = input.reshape(*lead, c // (r * r), r, r, h, w)
+    x = x.transpose(*range(n + 1), n + 3, n + 1, n + 4, n + 2)
+    return x.reshape(*lead, c // (r * r), h * r, w * r)
+
+
+@layer("pixel_unshuffle", linear=True, forms=("function",))
+def pixel_unshuffle(input, downscale_factor: int):
+    """(*, C, H * r, W * r) -> (*, C * r^2, H, W)."""
+    r = downscale_factor
+    _at_least_3d("pixel_unshuffle", input)
+    if r <= 0:
+        raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
+    *lead, c, h, w = input.shape
+    for name, size, at in (("height", h, -2), ("width", w, -1)):
+        if size % r:
+            raise RuntimeError(
+                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but "
+                f"input.size({at})={size} is not divisible by {r}"
+            )
+    n = len(lead)
+    x = input.reshape(*lead, c, h // r, r, w // r, r)
+    x = x.transpose(*range(n + 1), n + 2, n + 4, n + 1, n + 3)
+    return x.reshape(*lead, c * r * r, h // r, w // r)
+
+
+def _at_least_3d(name, input):
+    if input.ndim < 3:
+        raise RuntimeError(
+            f"{name} expects input to have at least 3 dimensions, but got input with {input.ndim} "
+            "dimension(s)"
+        )
+
+
+@layer("channel_shuffle", linear=True, forms=("function",))
+def channel_shuffle(input, groups: int):
+    """Channels dealt out over the groups in turn."""
+    if input.ndim < 3:
+        raise RuntimeError(
+            f"channel_shuffle expects input with > 2 dims, but got input with sizes "
+            f"{list(input.shape)}"
+        )
+    n, c, *rest = input.shape
+    if groups <= 0 or c % groups:
+        raise RuntimeError(
+            f"Number of channels must be divisible by groups. Got {c} channels and {groups} groups."
+        )
+    return input.reshape(n, groups, c // groups, *rest).swapaxes(1, 2).reshape(input.shape)
+
+
+# ---- resizing ----------------------------------------------------------------------------------
+
+# Above this many entries the matrix of a resized dimension gives way to gathers.
+_MAX_MATRIX = 1 << 16
+
+
+def _source(n, out, scale, align_corners, cubic=False):
+    """Where each output element lies on the input, in float32 as PyTorch computes it."""
+    i = np.arange(out, dtype=np.float32)
+    if align_corners:
+        step = np.float32((n - 1) / (out - 1)) if out > 1 else np.float32(0)
+        return i * step
+    step = np.float32(1 / scale if scale else n / out)
+    at = step * (i + np.float32(0.5)) - np.float32(0.5)
+    return at if cubic else np.maximum(at, 0)
+
+
+def _linear_taps(n, out, scale, align_corners):
+    at = _source(n, out, scale, align_corners)
+    first = np.minimum(at.astype(np.int64), n - 1)
+    part = np.clip(at - first, 0, 1)
+    return [(first, 1 - part), (np.minimum(first + 1, n - 1), part)]
+
+
+def _cubic(t, a):
+    t = np.abs(t)
+    near = ((a + 2) * t - (a + 3)) * t * t + 1
+    far = ((t - 5) * t + 8) * t * a - 4 * a
+    return np.where(t <= 1, near, np.where(t < 2, far, 0))
+
+
+def _cubic_taps(n, out, scale, align_corners):
+    at = _source(n, out, scale, align_corners, True)
+    first = np.floor(at)
+    part = at - first
+    return [
+        (np.clip(first.astype(np.int64) + k, 0, n - 1), _cubic(part - k, -0.75))
+        for k in (-1, 0, 1, 2)
+    ]
+
+
+def _antialias_matrix(n, out, scale, align_corners, cubic):
+    """Weights of a filter that grows with the shrinking, as Pillow's."""
+    if align_corners:
+        step = (n - 1) / (out - 1) if out > 1 else 0
+    else:
+        step = 1 / scale if scale else n / out
+    half = 2 if cubic else 1
+    support = half * step if step >= 1 else half
+    inverse = 1 / step if step >= 1 else 1
+    matrix = np.zeros((out, n))
+    for i in range(out):
+        center = step * (i + 0.5)
+        low = max(int(center - support + 0.5), 0)
+        high = min(int(center + support + 0.5), n)
+        t = (np.arange(low, high) - center + 0.5) * inverse
+        w = _cubic(t, -0.5) if cubic else np.maximum(1 - np.abs(t), 0)
+        matrix[i, low:high] = w / w.sum()
+    return matrix
+
+
+def _resize(x, axis, taps, out):
+    """Combine the taps along one dimension, by a matrix while that is small."""
+    n = x.shape[axis]
+    if n * out > _MAX_MATRIX:
+        shape = [1] * x.ndim
+        shape[axis] = out
+        return sum(
+            jnp.take(x, jnp.asarray(at), axis=axis) * jnp.asarray(w, x.dtype).reshape(shape)
+            for at, w in taps
+        )
+    matrix = np.zeros((out, n))
+    for at, w in taps:
+        np.add.at(matrix, (np.arange(out), at), w)
+    return _apply_matrix(x, axis, matrix)
+
+
+def _apply_matrix(x, axis, matrix):
+    m = jnp.asarray(matrix, x.dtype)
+    return jnp.moveaxis(lax.dot_general(x, m, (((axis,), (1,)), ((), ()))), -1, axis)
+
+
+def _nearest(x, axis, out, scale, exact):
+    n = x.shape[axis]
+    if scale is None and out % n == 0:
+        shape = (*x.shape[: axis + 1], out // n, *x.shape[axis + 1 :])
+        return jnp.broadcast_to(jnp.expand_dims(x, axis + 1), shape).reshape(
+            *x.shape[:axis], out, *x.shape[axis + 1 :]
+        )
+    step = np.float32(1 / scale if scale else n / out)
+    i = np.arange(out, dtype=np.float32) + np.float32(0.5 if exact else 0)
+    at = np.minimum(np.floor(i * step).astype(np.int64), n - 1)
+    return jnp.take(x, jnp.asarray(at), axis=axis)
+
+
+@layer("upsample", linear=True, grad_name="UpsampleBackward0")
+def upsample(
+    input, size: Shape, scales: Shape, mode: str, align_corners: bool, antialias: bool
+):
+    """Resize the spatial dimensions, one after the other."""
+    rank = input.ndim - 2
+    if min(input.shape[2:]) <= 0 or min(size) <= 0:
+        raise RuntimeError(
+            "Input and output sizes should be greater than 0, but got input "
+            f"{list(input.shape[2:])} and output {list(size)}"
+        )
+    nearest = mode in ("nearest", "nearest-exact")
+    if not nearest:
+        require_floating(input, f"upsample_{mode}{rank}d")
+    x = input if nearest else widen(input)
+    for d in reversed(range(rank)):
+        axis, n, out, scale = d + 2, input.shape[d + 2], size[d], scales[d]
+        if n == out and (scale is None or scale == 1) and not antialias:
+            continue
+        if nearest:
+            x = _nearest(x, axis, out, scale, mode == "nearest-exact")
+        elif antialias:
+            matrix = _antialias_matrix(n, out, scale, align_corners, mode == "bicubic")
+            x = _apply_matrix(x, axis, matrix)
+        else:
+            taps = _cubic_taps if mode == "bicubic" else _linear_taps
+            x = _resize(x, axis, taps(n, out, scale, align_corners), out)
+    return x.astype(input.dtype)
+
+
+# ---- sampling at any place ---------------------------------------------------------------------
+
+
+@layer("affine_grid_generator", linear=True)
+def affine_grid_generator(theta, size: Shape, align_corners: bool):
+    """Coordinates in [-1, 1] of an image of the given size, mapped by affine matrices."""
+    lines = []
+    for n in size[2:]:
+        line = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
+        lines.append(line if align_corners else line * (n - 1) / n)
+    grid = np.stack([*np.meshgrid(*lines, indexing="ij")[::-1], np.ones(size[2:])], -1)
+    base = jnp.asarray(grid.reshape(-1, len(size) - 1), theta.dtype)
+    out = lax.dot_general(base, theta, (((1,), (2,)), ((), ())))  # (points, N, coordinates)
+    return jnp.moveaxis(out, 1, 0).reshape(size[0], *size[2:], len(size) - 2)
+
+
+def _unnormalize(x, n, align_corners):
+    return (x + 1) / 2 * (n - 1) if align_corners else ((x + 1) * n - 1) / 2
+
+
+def _fold_back(x, n, padding_mode, align_corners):
+    """Coordinates outside the image, as the padding mode maps them inside."""
+    if padding_mode == "reflection":
+        low, span = (0.0, n - 1.0) if align_corners else (-0.5, float(n))
+        if span == 0:
+            return jnp.zeros_like(x)
+        x = jnp.abs(x - low)
+        turns, extra = jnp.floor(x / span), jnp.fmod(x, span)
+        x = jnp.where(turns % 2 == 0, extra + low, span - extra + low)
+    if padding_mode != "zeros":
+        x = jnp.where(x <= 0, 0, jnp.where(x >= n - 1, n - 1, x)).astype(x.dtype)
+    return x
+
+
+@layer("grid_sampler")
+def grid_sampler(input, grid, mode: str, padding_mode: str, align_corners: bool):
+    """The input sampled at coordinates in [-1, 1]; the last of them counts rows or planes."""
+    spatial = input.shape[2:]
+    batch = jnp.arange(input.shape[0]).reshape(-1, *[1] * (grid.ndim - 2))
+    at = [
+        _fold_back(_unnormalize(grid[..., -1 - d], n, align_corners), n, padding_mode, align_corners)
+        for d, n in enumerate(spatial)
+    ]
+    image = jnp.moveaxis(input, 1, -1)  # (N, *spatial, C)
+
+    def read(places):
+        inside = jnp.ones(grid.shape[:-1], bool)
+        for p, n in zip(places, spatial):
+            inside &= (p >= 0) & (p <= n - 1)
+        index = tuple(jnp.clip(p, 0, n - 1).astype(jnp.int64) for p, n in zip(places, spatial))
+        return jnp.where(inside[..., None], image[(batch, *index)], 0)
+
+    if mode == "nearest":
+        return jnp.moveaxis(read([lax.round(a, lax.RoundingMethod.TO_NEAREST_EVEN) for a in at]), -1, 1)
+    first = [jnp.floor(a) for a in at]
+    total = 0
+    for corner in product((0, 1), repeat=len(spatial)):
+        weight = 1
+        for a, f, k in zip(at, first, corner):
+            weight = weight * ((a - f) if k else (f + 1 - a))
+        total = total + read([f + k for f, k in zip(first, corner)]) * weight[..., None]
+    return jnp.moveaxis(total, -1, 1)

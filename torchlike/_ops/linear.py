@@ -1,0 +1,97 @@
+"""Affine maps: linear and bilinear."""
+
+from __future__ import annotations
+
+from math import prod
+
+import jax.numpy as jnp
+from jax import lax
+
+from torchlike._core import dtypes as dt
+from torchlike._ops.table import torch_dtype
+from torchlike._ops.windows import layer
+
+_C_NAMES = {dt.float32: "float", dt.float64: "double", dt.float16: "c10::Half",
+            dt.bfloat16: "c10::BFloat16", dt.int64: "long", dt.int32: "int"}  # fmt: skip
+
+
+def _dot(a, b, at_a, at_b):
+    return lax.dot_general(a, b, (((at_a,), (at_b,)), ((), ())))
+
+
+def _linear_vjp(c, g):
+    """Each gradient as one product in the layout of its operand, with no transpose to copy."""
+    x, w, _ = c.operands
+    shapes = [None if a is None else a.shape for a in c.shapes]
+    rows = prod(shapes[0][:-1])
+    dx = dw = db = None
+    if len(shapes[1]) == 1:
+        if c.need[0]:
+            dx = g[..., None] * w
+        if c.need[1]:
+            dw = _dot(g.reshape(rows), x.reshape(rows, shapes[0][-1]), 0, 0)
+    else:
+        g = g.reshape(rows, shapes[1][0])
+        if c.need[0]:
+            dx = _dot(g, w, 1, 0).reshape(shapes[0])
+        if c.need[1]:
+            dw = _dot(g, x.reshape(rows, shapes[0][-1]), 0, 0)
+    if c.need[2]:
+        db = g.sum(0) if shapes[2] and len(shapes[1]) == 2 else g.sum()
+        if shapes[2] and len(shapes[2]) == 1 and len(shapes[1]) == 2:
+            db = db if shapes[2][0] == db.shape[0] else db.sum(keepdims=True)
+    return dx, dw, db
+
+
+@layer(
+    "linear", vjp=_linear_vjp, grad_name="AddmmBackward0",
+    needs={"input": ("weight",), "weight": ("input",), "bias": ()},
+)  # fmt: skip
+def linear(input, weight, bias=None):
+    """input @ weight.T + bias over the last dimension."""
+    if weight.ndim not in (1, 2):
+        raise RuntimeError("linear(): weight must be 1-D or 2-D")
+    if input.ndim == 0:
+        raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
+    n, lead = input.shape[-1], input.shape[:-1]
+    if weight.shape[-1] != n:
+        t = tuple(reversed(weight.shape))
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({prod(lead)}x{n} and "
+            f"{'x'.join(map(str, t))})"
+        )
+    for other in (weight,) if bias is None else (weight, bias):
+        if other.dtype != input.dtype:
+            a, b = torch_dtype(input), torch_dtype(other)
+            raise RuntimeError(
+                "expected m1 and m2 to have the same dtype, but got: "
+                f"{_C_NAMES.get(a, a.name)} != {_C_NAMES.get(b, b.name)}"
+            )
+    out = _dot(input.reshape(-1, n) if input.size else input.reshape(prod(lead), n),
+               weight, 1, weight.ndim - 1)  # fmt: skip
+    if bias is not None:
+        if weight.ndim == 2 and bias.ndim == 1 and bias.shape[0] not in (1, weight.shape[0]):
+            raise RuntimeError(
+                f"The expanded size of the tensor ({weight.shape[0]}) must match the existing size "
+                f"({bias.shape[0]}) at non-singleton dimension 1.  Target sizes: "
+                f"{list(out.shape)}.  Tensor sizes: {list(bias.shape)}"
+            )
+        out = out + bias
+    return out.reshape((*lead, *out.shape[1:]))
+
+
+@layer("bilinear")
+def bilinear(input1, input2, weight, bias=None):
+    """y_k = input1 W_k input2 + b_k over the last dimensions."""
+    if input1.shape[:-1] != input2.shape[:-1]:
+        raise RuntimeError(
+            f"bilinear(): input batch dimensions do not match: got {list(input1.shape)} and "
+            f"{list(input2.shape)}"
+        )
+    if (input1.shape[-1], input2.shape[-1]) != weight.shape[1:]:
+        raise RuntimeError(
+            f"bilinear(): input sizes {input1.shape[-1]} and {input2.shape[-1]} do not match weight "
+            f"of size {list(weight.shape)}"
+        )
+    out = jnp.einsum("...i,kij,...j->...k", input1, weight, input2)
+    return out if bias is None else out + bias

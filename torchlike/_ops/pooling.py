@@ -1,0 +1,369 @@
+"""Pools over windows of one to three spatial dimensions, fixed and adaptive, and their inverse."""
+
+from __future__ import annotations
+
+from math import prod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from torchlike._core import dtypes as dt
+from torchlike._ops.table import Shape, torch_dtype
+from torchlike._ops.windows import (
+    MAX_UNROLLED,
+    layer,
+    lowest,
+    pad_spatial,
+    require_floating,
+    slices,
+    unbatched,
+    widen,
+)
+
+_WORDS = {1: "one int", 2: "two ints", 3: "three ints"}
+
+
+def _ints(value, rank: int, what: str, name: str) -> tuple:
+    if isinstance(value, int):
+        return (value,) * rank
+    value = tuple(value)
+    if len(value) == 1:
+        return value * rank
+    if len(value) != rank:
+        raise RuntimeError(
+            f"{name}: {what} must either be a single int, or a tuple of {_WORDS[rank]}"
+        )
+    return value
+
+
+class Geometry:
+    """The sizes of a pool call, checked as PyTorch checks them."""
+
+    def __init__(self, input, kernel, stride, padding, dilation, ceil_mode, rank, name):
+        self.rank = rank
+        self.kernel = _ints(kernel, rank, "kernel_size", name)
+        no_stride = stride is None or stride == ()
+        self.stride = self.kernel if no_stride else _ints(stride, rank, "stride", name)
+        self.padding = _ints(padding, rank, "padding", name)
+        self.dilation = _ints(dilation, rank, "dilation", name)
+        self.spatial = input.shape[-rank:]
+        if any(k <= 0 for k in self.kernel):
+            raise RuntimeError(
+                f"kernel size should be greater than zero, but got {list(self.kernel)}"
+            )
+        if any(s == 0 for s in self.stride):
+            raise RuntimeError("stride should not be zero")
+        if any(d <= 0 for d in self.dilation):
+            raise RuntimeError(
+                f"dilation should be greater than zero, but got {list(self.dilation)}"
+            )
+        for p, k, d in zip(self.padding, self.kernel, self.dilation):
+            if p < 0:
+                raise RuntimeError(f"pad must be non-negative, but got pad: {p}")
+            if p > (d * (k - 1) + 1) // 2:
+                raise RuntimeError(
+                    f"pad should be at most half of effective kernel size, but got pad={p}, "
+                    f"kernel_size={k} and dilation={d}"
+                )
+        self.out = tuple(
+            _pooled(*sizes, ceil_mode)
+            for sizes in zip(self.spatial, self.kernel, self.stride, self.padding, self.dilation)
+        )
+        if any(n < 1 for n in self.out):
+            lead = input.shape[-rank - 1]
+            before, after = ("x".join(map(str, (lead, *s))) for s in (self.spatial, self.out))
+            raise RuntimeError(
+                f"Given input size: ({before}). Calculated output size: ({after}). Output size is "
+                "too small"
+            )
+        # What the last window needs beyond the input; negative where it does not reach the end.
+        self.reach = tuple(
+            (o - 1) * s + d * (k - 1) + 1 - p - n
+            for o, s, d, k, p, n in zip(
+                self.out, self.stride, self.dilation, self.kernel, self.padding, self.spatial
+            )
+        )
+        self.tiled = (
+            self.kernel == self.stride
+            and not any(self.padding)
+            and not any(self.reach)
+            and all(d == 1 or k == 1 for d, k in zip(self.dilation, self.kernel))
+        )
+
+    def tiles(self, input):
+        """The input with each dimension split in (windows, window), and the axes of the latter."""
+        lead = input.shape[: input.ndim - self.rank]
+        shape = [n for pair in zip(self.out, self.kernel) for n in pair]
+        axes = tuple(len(lead) + 2 * i + 1 for i in range(self.rank))
+        return input.reshape(*lead, *shape), axes
+
+
+def _pooled(n, kernel, stride, pad, dilation, ceil_mode):
+    room = n + 2 * pad - dilation * (kernel - 1) - 1
+    out = (room + (stride - 1 if ceil_mode else 0)) // stride + 1
+    if ceil_mode and (out - 1) * stride >= n + pad:
+        out -= 1
+    return out
+
+
+def _check_rank(input, rank, name):
+    if input.ndim in (rank + 1, rank + 2):
+        return
+    if rank == 1:
+        raise RuntimeError(
+            f"{name}: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for "
+            f"input, but got:{list(input.shape)}"
+        )
+    raise RuntimeError(
+        f"non-empty {rank + 1}D or {rank + 2}D (batch mode) tensor expected for input"
+    )
+
+
+# ---- maximum -----------------------------------------------------------------------------------
+
+
+def _first_maximum(x, best, axes):
+    """Number of the first element of each window that is its maximum (or a nan)."""
+    number = 0
+    for axis in axes:
+        number = number * x.shape[axis] + lax.broadcasted_iota(jnp.int32, x.shape, axis)
+    hit = x == best
+    if jnp.issubdtype(x.dtype, jnp.inexact):
+        hit |= x != x
+    count = prod(x.shape[a] for a in axes)
+    return jnp.min(jnp.where(hit, number, count), axes, keepdims=True), number
+
+
+def _max_pool_vjp(c, g):
+    """All of a window's gradient goes to its first maximum."""
+    (input,), s = c.operands, c.statics
+    rank, name = s["rank"], f"max_pool{s['rank']}d"
+    geo = Geometry(
+        input, s["kernel"], s["stride"], s["padding"], s["dilation"], s["ceil_mode"], rank, name
+    )
+    if not geo.tiled:
+        return jax.vjp(lambda x: _max_windows(x, geo, False)[0], input)[1](g)
+    x, axes = geo.tiles(input)
+    first, number = _first_maximum(x, x.max(axes, keepdims=True), axes)
+    return jnp.where(number == first, jnp.expand_dims(g, axes), 0).reshape(input.shape)
+
+
+@layer("max_pool", vjp=_max_pool_vjp, grad_name="MaxPool2DWithIndicesBackward0")
+def max_pool(
+    input, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape, ceil_mode: bool, rank: int
+):
+    """The maximum of each window."""
+    name = f"max_pool{rank}d"
+    _check_rank(input, rank, name)
+    geo = Geometry(input, kernel, stride, padding, dilation, ceil_mode, rank, name)
+    if geo.tiled:
+        x, axes = geo.tiles(input)
+        return x.max(axes)
+    return _max_windows(input, geo, False)[0]
+
+
+@layer("max_pool_with_indices", grad_name="MaxPool2DWithIndicesBackward0")
+def max_pool_with_indices(
+    input, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape, ceil_mode: bool, rank: int
+):
+    """The maximum of each window, and where in the flattened input it stands."""
+    name = f"max_pool{rank}d"
+    _check_rank(input, rank, name)
+    geo = Geometry(input, kernel, stride, padding, dilation, ceil_mode, rank, name)
+    return _max_windows(input, geo, True)
+
+
+def _max_windows(input, geo, indices: bool):
+    if prod(geo.kernel) > MAX_UNROLLED:
+        at = [
+            np.arange(o)[:, None] * s - p + np.arange(k) * d
+            for o, s, p, k, d in zip(geo.out, geo.stride, geo.padding, geo.kernel, geo.dilation)
+        ]
+        return _max_gathered(input, at, [(a >= 0) & (a < n) for a, n in zip(at, geo.spatial)])
+    padded = pad_spatial(input, geo.padding, [max(r, 0) for r in geo.reach], lowest(input.dtype))
+    best = best_at = None
+    places = _places(geo)
+    for offset, part in slices(padded, geo.kernel, geo.stride, geo.dilation, geo.out):
+        at = places(offset) if indices else None
+        if best is None:
+            best, best_at = part, at
+            continue
+        # A nan wins, and later nans win over it, as in PyTorch's loop.
+        better = (part > best) | (part != part)
+        best = jnp.where(better, part, best)
+        if indices:
+            best_at = jnp.where(better, at, best_at)
+    if not indices:
+        return best, None
+    return best, jnp.broadcast_to(best_at, best.shape).astype(jnp.int64)
+
+
+def _places(geo):
+    """A function from a window's offset to the flat index of the element that it meets."""
+
+    def at(offset):
+        flat = 0
+        for i, (o, n) in enumerate(zip(offset, geo.spatial)):
+            line = np.arange(geo.out[i]) * geo.stride[i] - geo.padding[i] + o * geo.dilation[i]
+            shape = [1] * geo.rank
+            shape[i] = -1
+            flat = flat * n + np.maximum(line, 0).reshape(shape)
+        return flat
+
+    return at
+
+
+def _max_gathered(input, at, valid):
+    """Maximum over windows given as index tables per dimension: (out, window), padded by marks."""
+    rank = len(at)
+    lead, spatial = input.ndim - rank, input.shape[input.ndim - rank :]
+    x = input
+    flat, inside = np.zeros((), np.int64), np.ones((), bool)
+    for i, (a, ok, n) in enumerate(zip(at, valid, spatial)):
+        axis = lead + 2 * i
+        x = jnp.take(x, jnp.asarray(np.clip(a, 0, n - 1).reshape(-1)), axis=axis)
+        x = x.reshape(*x.shape[:axis], *a.shape, *x.shape[axis + 1 :])
+        shape = [1] * (2 * rank)
+        shape[2 * i : 2 * i + 2] = a.shape
+        flat = flat * n + np.clip(a, 0, n - 1).reshape(shape)
+        inside = inside & ok.reshape(shape)
+    order = [*range(lead), *range(lead, x.ndim, 2), *range(lead + 1, x.ndim, 2)]
+    outs = [a.shape[0] for a in at]
+    x = jnp.where(inside, x, lowest(x.dtype)).transpose(order)
+    x = x.reshape(*x.shape[: lead + rank], -1)
+    turn = [*range(0, 2 * rank, 2), *range(1, 2 * rank, 2)]
+    flat = flat.transpose(turn).reshape(*outs, -1)
+    # Padding must not be picked, not even where a window's elements are all the lowest number.
+    mark = inside.transpose(turn).reshape(*outs, -1)
+    hit = (x == x.max(-1, keepdims=True)) | (x != x)
+    pick = jnp.argmax(hit & mark, -1, keepdims=True)
+    best = jnp.take_along_axis(x, pick, -1)[..., 0]
+    found = jnp.take_along_axis(jnp.broadcast_to(flat, x.shape), pick, -1)[..., 0]
+    return best, found.astype(jnp.int64)
+
+
+# ---- average -----------------------------------------------------------------------------------
+
+
+@layer("avg_pool", linear=True, grad_name="AvgPool2DBackward0")
+def avg_pool(
+    input, kernel: Shape, stride: Shape, padding: Shape, ceil_mode: bool, count_include_pad: bool,
+    divisor_override: int, rank: int,
+):  # fmt: skip
+    """The mean of each window."""
+    name = f"avg_pool{rank}d"
+    _check_rank(input, rank, name)
+    if divisor_override == 0:
+        raise RuntimeError("divisor must be not zero")
+    geo = Geometry(input, kernel, stride, padding, 1, ceil_mode, rank, name)
+    integral = torch_dtype(input).category < dt.FLOATING
+    if geo.tiled:
+        x, axes = geo.tiles(widen(input))
+        total = x.sum(axes, dtype=x.dtype)
+    else:
+        lead = (1,) * (input.ndim - rank)
+        edges = [(0, 0)] * len(lead) + list(zip(geo.padding, geo.reach))
+        x = widen(input)
+        total = lax.reduce_window(
+            x, jnp.zeros((), x.dtype), lax.add, lead + geo.kernel, lead + geo.stride, edges
+        )
+    count = divisor_override or _divisor(geo, count_include_pad)
+    result = lax.div(total, jnp.broadcast_to(jnp.asarray(count, total.dtype), total.shape)) \
+        if integral else total / jnp.asarray(count, total.dtype)
+    return result.astype(input.dtype)
+
+
+def _divisor(geo, count_include_pad):
+    """How many elements each window counts."""
+    result = np.ones((), np.int64)
+    for i, (n, o, k, s, p) in enumerate(
+        zip(geo.spatial, geo.out, geo.kernel, geo.stride, geo.padding)
+    ):
+        start = np.arange(o) * s - p
+        end = np.minimum(start + k, n + p)
+        if not count_include_pad:
+            start, end = np.maximum(start, 0), np.minimum(end, n)
+        shape = [1] * geo.rank
+        shape[i] = o
+        result = result * (end - start).reshape(shape)
+    return result.flat[0] if (result == result.flat[0]).all() else result
+
+
+# ---- adaptive ----------------------------------------------------------------------------------
+
+
+def _targets(input, size, rank, name):
+    if input.ndim not in (rank + 1, rank + 2):
+        raise RuntimeError(
+            f"{name}: Expected {rank + 1}D or {rank + 2}D tensor, but got {list(input.shape)}"
+        )
+    size = (size,) * rank if size is None or isinstance(size, int) else tuple(size)
+    if len(size) != rank:
+        raise RuntimeError(f"{name}: output_size must be {rank}")
+    spatial = input.shape[-rank:]
+    out = tuple(n if o is None else o for o, n in zip(size, spatial))
+    if any(o < 0 for o in out):
+        raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0")
+    if any(n == 0 for n in spatial):
+        raise RuntimeError(
+            f"{name}: Expected input to have non-zero size for non-batch dimensions, but input has "
+            f"sizes {list(input.shape)}"
+        )
+    return spatial, out
+
+
+def _bounds(n, o):
+    """Start and end of each adaptive window."""
+    i = np.arange(o)
+    return i * n // o, -(-(i + 1) * n // o)
+
+
+@layer("adaptive_avg_pool", linear=True, grad_name="AdaptiveAvgPool2DBackward0")
+def adaptive_avg_pool(input, size: Shape, rank: int):
+    """Means over windows that divide the input as evenly as integers can."""
+    spatial, out = _targets(input, size, rank, f"adaptive_avg_pool{rank}d()")
+    require_floating(input, "adaptive_avg_pool2d")
+    x = widen(input)
+    for i, (n, o) in enumerate(zip(spatial, out)):
+        axis = input.ndim - rank + i
+        if o and n % o == 0:
+            if n != o:
+                shape = (*x.shape[:axis], o, n // o, *x.shape[axis + 1 :])
+                x = x.reshape(shape).mean(axis + 1)
+            continue
+        start, end = _bounds(n, o)
+        column = np.arange(n)
+        inside = (column >= start[:, None]) & (column < end[:, None])
+        share = jnp.asarray(inside / np.maximum(end - start, 1)[:, None], x.dtype)
+        x = jnp.moveaxis(lax.dot_general(x, share, (((axis,), (1,)), ((), ()))), -1, axis)
+    return x.astype(input.dtype)
+
+
+@layer("adaptive_max_pool", grad_name="AdaptiveMaxPool2DBackward0")
+def adaptive_max_pool(input, size: Shape, rank: int):
+    """Maxima over windows that divide the input as evenly as integers can, and their places."""
+    spatial, out = _targets(input, size, rank, f"adaptive_max_pool{rank}d()")
+    at, valid = [], []
+    for n, o in zip(spatial, out):
+        start, end = _bounds(n, o)
+        table = start[:, None] + np.arange(int((end - start).max()) if o else 1)
+        at.append(table)
+        valid.append(table < end[:, None])
+    return _max_gathered(input, at, valid)
+
+
+# ---- inverse -----------------------------------------------------------------------------------
+
+
+@layer("max_unpool", grad_name="MaxUnpool2DBackward0")
+def max_unpool(input, indices, size: Shape, rank: int):
+    """Zeros of the given spatial size, with the input at the indices that a max pool returned."""
+    lone = unbatched(input, rank, f"max_unpool{rank}d")
+    lead = input.shape[: 1 if lone else 2]
+    rows = prod(lead)
+    at = indices.reshape(rows, -1)
+    flat = jnp.zeros((rows, prod(size)), input.dtype)
+    flat = flat.at[jnp.arange(rows)[:, None], at].set(input.reshape(rows, -1), mode="drop")
+    return flat.reshape(*lead, *size)

@@ -1,0 +1,195 @@
+"""Exponentials, logarithms, roots, trigonometric, hyperbolic and special functions of one operand."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy import special
+
+from torchlike._core import dtypes as dt
+from torchlike._ops import conventions
+from torchlike._ops.arithmetic import refuse
+from torchlike._ops.table import FORMS, binary, op, unary
+
+# ---- powers, exponentials, logarithms ----------------------------------------------------------
+
+unary("sqrt", jnp.sqrt, saves="result", vjp=conventions.sqrt)
+unary("rsqrt", lambda x: 1 / jnp.sqrt(x) if jnp.iscomplexobj(x) else lax.rsqrt(x),
+      saves="result", vjp=conventions.rsqrt)  # fmt: skip
+unary("exp", jnp.exp, saves="result", vjp=conventions.exp)
+unary("exp2", jnp.exp2, saves="result", vjp=conventions.exp2)
+unary("expm1", jnp.expm1, saves="result", vjp=conventions.expm1)
+unary("log", jnp.log)
+unary("log2", jnp.log2)
+unary("log10", jnp.log10)
+unary("log1p", jnp.log1p)
+
+
+# ---- trigonometric and hyperbolic --------------------------------------------------------------
+
+unary("sin", jnp.sin)
+unary("cos", jnp.cos)
+unary("tan", jnp.tan, saves="result", vjp=conventions.tan)
+unary("asin", jnp.arcsin)
+unary("acos", jnp.arccos)
+unary("atan", jnp.arctan)
+unary("sinh", jnp.sinh)
+unary("cosh", jnp.cosh)
+unary("tanh", jnp.tanh, saves="result", vjp=conventions.tanh)
+unary("asinh", jnp.arcsinh)
+unary("acosh", jnp.arccosh)
+unary("atanh", jnp.arctanh)
+unary("sinc", jnp.sinc)
+
+
+def _no_complex(name, factor):
+    def body(x):
+        if jnp.iscomplexobj(x):
+            raise RuntimeError(f"{name} is not supported for complex tensors.")
+        return x * factor
+
+    return body
+
+
+unary("deg2rad", _no_complex("deg2rad", math.pi / 180), linear=True, grad_name="Deg2RadBackward0")
+unary("rad2deg", _no_complex("rad2deg", 180 / math.pi), linear=True, grad_name="Rad2DegBackward0")
+
+
+def _atan2(x, y):
+    refuse("atan2_cpu", x, dt.COMPLEX)
+    return _arctan2(x, y)
+
+
+_arctan2 = conventions.with_slopes(
+    jnp.arctan2,
+    lambda r, y, x: x / (x * x + y * y),
+    lambda r, y, x: -y / (x * x + y * y),
+)
+binary("atan2", _atan2, promotes="float", numbers=())
+
+
+# ---- activations -------------------------------------------------------------------------------
+
+unary("sigmoid", jax.nn.sigmoid, saves="result", vjp=conventions.sigmoid)
+
+
+def _relu(x):
+    if jnp.iscomplexobj(x) or x.dtype == bool:
+        raise RuntimeError(
+            "Boolean inputs not supported for relu" if x.dtype == bool
+            else "clamp is not supported for complex types"
+        )  # fmt: skip
+    return jnp.maximum(x, 0)
+
+
+unary("relu", _relu, promotes=None, computes=None, saves="result", vjp=conventions.relu,
+      forms=("function", "method", "inplace"))  # fmt: skip
+
+
+@op(promotes="float", computes="opmath", numbers=(), forms=FORMS)
+def logit(input, eps: float = None):
+    """log(x / (1 - x)), x first clamped to [eps, 1 - eps] if eps is given."""
+    refuse("logit_cpu", input, dt.COMPLEX)
+    return _logit(eps)(input)
+
+
+def _logit(eps):
+    low, high = (0.0, 1.0) if eps is None else (eps, 1 - eps)
+
+    def value(x):
+        x = x if eps is None else jnp.clip(x, low, high)
+        return jnp.log(x / (1 - x))
+
+    def slope(r, x):
+        outside = (x < low) | (x > high)
+        return jnp.where(outside, jnp.nan if eps is None else 0.0, 1 / (x * (1 - x))).astype(r.dtype)
+
+    return conventions.with_slopes(value, slope)
+
+
+# ---- special -----------------------------------------------------------------------------------
+
+
+def _real(name, fn):
+    def body(x):
+        refuse(name, x, dt.COMPLEX)
+        return fn(x)
+
+    return body
+
+
+unary("erf", _real("erf_vml_cpu", lax.erf))
+unary("erfc", _real("erfc_vml_cpu", lax.erfc))
+unary("erfinv", _real("erfinv_vml_cpu", lax.erf_inv))
+unary("lgamma", _real("lgamma_vml_cpu", lax.lgamma))
+unary("i0", _real("i0_vml_cpu", special.i0))
+
+
+def polygamma_value(n, x):
+    """The n-th derivative of digamma, with PyTorch's values at the poles."""
+    if n == 0:
+        # At zero digamma goes to minus infinity from above.
+        pole = jnp.copysign(jnp.asarray(jnp.inf, x.dtype), -x)
+        return jnp.where(x == 0, pole, lax.digamma(jnp.where(x == 0, 1, x)))
+    sign = 1.0 if n % 2 else -1.0
+    factor = jnp.asarray(sign * math.gamma(n + 1), x.dtype)
+    return factor * lax.zeta(jnp.asarray(float(n + 1), x.dtype), x)
+
+
+def polygamma_of(n):
+    """``polygamma_value`` of an order, whose slope is that of the next."""
+    return conventions.with_slopes(
+        lambda x: polygamma_value(n, x), lambda r, x: polygamma_of(n + 1)(x)
+    )
+
+
+unary("digamma", _real("digamma", lambda x: polygamma_of(0)(x)))
+
+
+@op("polygamma_of_order", promotes="float", computes="opmath", grad_name="PolygammaBackward0")
+def polygamma(input, n: int):
+    """The n-th derivative of digamma."""
+    if n < 0:
+        raise RuntimeError("polygamma(n, x) does not support negative n.")
+    refuse("polygamma", input, dt.COMPLEX)
+    return polygamma_of(n)(input)
+
+
+@op(promotes="float", computes="opmath", numbers=(), forms=FORMS)
+def mvlgamma(input, p: int):
+    """The logarithm of the multivariate gamma function of dimension p."""
+    if p < 1:
+        raise RuntimeError("p has to be greater than or equal to 1")
+    refuse("mvlgamma", input, dt.COMPLEX)
+    shifts = jnp.asarray([-i / 2 for i in range(p)], input.dtype)
+    total = lax.lgamma(input[..., None] + shifts).sum(-1)
+    return total + p * (p - 1) / 4 * math.log(math.pi)
+
+
+@op(promotes="float", computes="opmath", numbers=(), forms=FORMS)
+def igamma(input, other):
+    """The regularised lower incomplete gamma function."""
+    refuse("igamma", input, dt.COMPLEX)
+    return lax.igamma(*jnp.broadcast_arrays(input, other))
+
+
+@op(promotes="float", computes="opmath", numbers=(), forms=FORMS)
+def igammac(input, other):
+    """The regularised upper incomplete gamma function."""
+    refuse("igammac", input, dt.COMPLEX)
+    return lax.igammac(*jnp.broadcast_arrays(input, other))
+
+
+@op("frexp", numbers=(), forms=("function", "method", "out", ("mantissa", "exponent")))
+def frexp(input):
+    """Mantissa and exponent of floating numbers."""
+    if not jnp.issubdtype(input.dtype, jnp.floating):
+        raise RuntimeError("torch.frexp() only supports floating-point dtypes")
+    mantissa, exponent = jnp.frexp(lax.stop_gradient(input))
+    scale = jnp.exp2(-exponent.astype(input.dtype))
+    # The mantissa's slope is the scale; its value is exact as it stands.
+    mantissa = mantissa.astype(input.dtype) + (input - lax.stop_gradient(input)) * scale
+    return mantissa, exponent.astype(jnp.int32)

@@ -1,0 +1,303 @@
+"""Pointwise functions whose calls PyTorch resolves by hand: division, powers, choice, rounding."""
+
+from __future__ import annotations
+
+from torchlike._core import dtypes as dt
+from torchlike._ops.arithmetic import CLOSED_POWERS
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch
+from torchlike._tensor.dispatch import TENSORS, apply
+from torchlike._tensor.forms import FUNCTIONS, alias, function, method
+
+_DIVIDE, _POW, _CLOSED = TABLE["true_divide"], TABLE["pow"], TABLE["pow_constant"]
+_INTEGRAL = dt.INTEGRAL
+
+
+def written(out, result):
+    """The result, or ``out`` after the result went into it."""
+    return result if out is None else dispatch.copy_out(out, result)
+
+
+def is_tensor(x) -> bool:
+    """Whether an argument is one of our tensors."""
+    return x.__class__ in TENSORS or isinstance(x, dispatch._Tensor)
+
+
+# ---- division ----------------------------------------------------------------------------------
+
+
+def _refuse_zero(a, b):
+    """Integer division by a number zero raises; by a zero in a tensor it gives some number."""
+    if (b.__class__ is int or b.__class__ is bool) and b == 0:
+        kind = a._value.aval.dtype.category if is_tensor(a) else dt.INTEGRAL
+        if kind == dt.INTEGRAL or (kind == dt.BOOL and b.__class__ is int):
+            raise RuntimeError("ZeroDivisionError")
+
+
+@function(method=True, inplace=True)
+def div(input, other, *, rounding_mode=None, out=None):
+    """The quotient, as it is or rounded by ``"floor"`` or ``"trunc"``
+    (https://pytorch.org/docs/stable/generated/torch.div.html)."""
+    if rounding_mode is None:
+        result = apply(_DIVIDE, (input, other))
+        return result if out is None else dispatch.copy_out(out, result)
+    if rounding_mode not in ("floor", "trunc"):
+        raise RuntimeError(
+            "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
+            f"'{rounding_mode}'"
+        )
+    _refuse_zero(input, other)
+    return written(out, apply(TABLE[f"div_{rounding_mode}"], (input, other)))
+
+
+@function(method=True, inplace=True)
+def true_divide(input, other, *, out=None):
+    """The quotient, floating also for integers."""
+    return written(out, apply(_DIVIDE, (input, other)))
+
+
+def _checking_zero(name):
+    op = TABLE[name]
+
+    def divide(input, other, *, out=None):
+        _refuse_zero(input, other)
+        return written(out, apply(op, (input, other)))
+
+    divide.__name__, divide.__doc__ = name, op.fn.__doc__
+    return divide
+
+
+for _name in ("floor_divide", "remainder", "fmod"):
+    function(_name, method=True, inplace=True)(_checking_zero(_name))
+
+
+# ---- powers ------------------------------------------------------------------------------------
+
+
+@function("pow", method=True, inplace=True)
+def pow_(input, exponent, *, out=None):
+    """input ** exponent; small constant exponents become multiplications
+    (https://pytorch.org/docs/stable/generated/torch.pow.html)."""
+    kind = exponent.__class__
+    if (kind is int or kind is float) and is_tensor(input):
+        category = input._value.aval.dtype.category
+        if exponent in CLOSED_POWERS and (
+            category > _INTEGRAL or (category == _INTEGRAL and kind is int and exponent > 0)
+        ):
+            return written(out, apply(_CLOSED, (input,), (exponent,)))
+        if kind is int and exponent < 0 and category <= _INTEGRAL:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+    return written(out, apply(_POW, (input, exponent)))
+
+
+@function(method=True, inplace=True)
+def square(input, *, out=None):
+    """input * input."""
+    if not is_tensor(input):
+        raise TypeError(
+            f"square(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+        )
+    return pow_(input, 2, out=out)
+
+
+def _as_double(x):
+    wide = dt.complex128 if _is_complex(x) else dt.float64
+    if is_tensor(x):
+        return x.to(wide)
+    return complex(x) if wide is dt.complex128 else float(x)
+
+
+def _is_complex(x):
+    return x.is_complex() if is_tensor(x) else isinstance(x, complex)
+
+
+@function(method=True)
+def float_power(input, exponent, *, out=None):
+    """input ** exponent in double precision."""
+    if not is_tensor(input) and not is_tensor(exponent):
+        raise TypeError("float_power(): argument 'input' (position 1) must be Tensor")
+    base, power = _as_double(input), _as_double(exponent)
+    if not is_tensor(base):
+        base = FUNCTIONS["tensor"](
+            base, dtype=dt.complex128 if isinstance(base, complex) else dt.float64
+        )
+    return written(out, pow_(base, power))
+
+
+@method("float_power_")
+def float_power_(self, exponent):
+    """In-place form of ``float_power``; the tensor must be double."""
+    dispatch.check_inplace(self)
+    wide = dt.complex128 if _is_complex(self) or _is_complex(exponent) else dt.float64
+    if self.dtype is not wide:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {dt.SCALAR_NAMES[self.dtype]} but the "
+            f"operation's result requires dtype {dt.SCALAR_NAMES[wide]}"
+        )
+    return pow_inplace(self, _as_double(exponent))
+
+
+def pow_inplace(self, exponent):
+    """``Tensor.pow_``."""
+    return dispatch._Tensor.pow_(self, exponent)
+
+
+@function(method=True, inplace=True)
+def ldexp(input, other, *, out=None):
+    """input * 2 ** other."""
+    for i, (name, x) in enumerate((("input", input), ("other", other)), 1):
+        if not is_tensor(x):
+            raise TypeError(
+                f"ldexp(): argument '{name}' (position {i}) must be Tensor, not {type(x).__name__}"
+            )
+    return written(out, input * pow_(2.0, other))
+
+
+# ---- signs -------------------------------------------------------------------------------------
+
+
+@function(method=True)
+def positive(input):
+    """The tensor itself; raises for bool."""
+    if input.dtype is dt.bool_:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+@method("__invert__")
+def invert(self):
+    """``~``: bits or truth values flipped."""
+    if self.dtype.category > dt.INTEGRAL:
+        raise TypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+        )
+    return apply(TABLE["bitwise_not"], (self,))
+
+
+# ---- comparison of whole tensors ---------------------------------------------------------------
+
+
+@function(method=True)
+def isclose(input, other, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False):
+    """Whether elements are equal up to ``atol + rtol * |other|``."""
+    if is_tensor(input) and is_tensor(other) and input.dtype is not other.dtype:
+        raise RuntimeError(
+            f"{dt.SCALAR_NAMES[input.dtype]} did not match {dt.SCALAR_NAMES[other.dtype]}"
+        )
+    if rtol < 0 or atol < 0:
+        name, value = ("rtol", rtol) if rtol < 0 else ("atol", atol)
+        raise RuntimeError(
+            f"{name} must be greater than or equal to zero, but got {value}"
+        )
+    return apply(TABLE["isclose"], (input, other), (float(rtol), float(atol), bool(equal_nan)))
+
+
+@function(method=True)
+def allclose(input, other, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False):
+    """Whether all elements are close."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+@function(method=True)
+def equal(input, other) -> bool:
+    """Whether two tensors have the same shape and elements."""
+    for i, (name, x) in enumerate((("input", input), ("other", other)), 1):
+        if not is_tensor(x):
+            raise TypeError(
+                f"equal(): argument '{name}' (position {i}) must be Tensor, not {type(x).__name__}"
+            )
+    if input.device is not other.device:
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but found at least two devices, "
+            f"{input.device} and {other.device}!"
+        )
+    if input._value.aval.shape != other._value.aval.shape:
+        return False
+    return bool((input == other).all())
+
+
+# ---- choice ------------------------------------------------------------------------------------
+
+
+@function()
+def where(condition, input=None, other=None, *, out=None):
+    """``input`` where the condition holds, ``other`` elsewhere; alone, the indices where it holds
+    (https://pytorch.org/docs/stable/generated/torch.where.html)."""
+    if input is None and other is None:
+        return FUNCTIONS["nonzero"](condition, as_tuple=True)
+    if not is_tensor(condition):
+        raise TypeError(
+            "where(): argument 'condition' (position 1) must be Tensor, not "
+            f"{type(condition).__name__}"
+        )
+    if condition.dtype is not dt.bool_ and condition.dtype is not dt.uint8:
+        raise RuntimeError(
+            "where expected condition to be a boolean tensor, but got a tensor with dtype "
+            f"{dt.SCALAR_NAMES[condition.dtype]}"
+        )
+    return written(out, apply(TABLE["where"], (condition, input, other)))
+
+
+@method("where")
+def where_method(self, condition, other):
+    """The tensor where the condition holds, ``other`` elsewhere."""
+    return where(condition, self, other)
+
+
+# ---- of an order -------------------------------------------------------------------------------
+
+
+@function()
+def polygamma(n, input, *, out=None):
+    """The n-th derivative of digamma."""
+    return written(out, apply(TABLE["polygamma_of_order"], (input,), (int(n),)))
+
+
+@method("polygamma", inplace=True)
+def polygamma_method(self, n):
+    """The n-th derivative of digamma."""
+    return polygamma(n, self)
+
+
+# ---- complex -----------------------------------------------------------------------------------
+
+
+@function(method=True)
+def conj(input):
+    """The complex conjugate; a real tensor itself."""
+    return apply(TABLE["conj_complex"], (input,)) if input.is_complex() else input
+
+
+@function(method=True)
+def resolve_conj(input):
+    """The tensor itself: conjugates are computed, never pending."""
+    return input
+
+
+@function(method=True)
+def resolve_neg(input):
+    """The tensor itself: negatives are computed, never pending."""
+    return input
+
+
+@function(method=True)
+def is_conj(input) -> bool:
+    """Always False: conjugates are computed, never pending."""
+    return False
+
+
+@function(method=True)
+def is_neg(input) -> bool:
+    """Always False: negatives are computed, never pending."""
+    return False
+
+
+# ---- second names ------------------------------------------------------------------------------
+
+for _new, _old in {
+    "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh",
+    "arctan": "atan", "arctan2": "atan2", "arctanh": "atanh", "clip": "clamp", "divide": "div",
+    "fix": "trunc", "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le",
+    "multiply": "mul", "negative": "neg", "not_equal": "ne", "subtract": "sub",
+}.items():  # fmt: skip
+    alias(_new, _old)

@@ -1,0 +1,100 @@
+"""Reads of tensors whose data the host has at hand, done by numpy with nothing recorded.
+
+While a data fetcher runs (``modes.host``), ``x[i]`` is called once per sample: the engine's record
+would cost more than the read. The result is the same view, or the same copy, as without.
+"""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from torchlike._core import devices
+from torchlike._engine.values import Value, aval
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch
+from torchlike._tensor.modes import modes
+from torchlike._tensor.views import attach
+
+_INDEX = TABLE["index_basic"]
+_ALL, _INT = ("all",), ("int",)
+_BASIC = (int, slice, type(None), type(Ellipsis))
+
+
+def host_data(x) -> np.ndarray | None:
+    """The data of a tensor as numpy, if that takes no computing and autograd does not care."""
+    x._refresh()
+    if modes.grad and (x._node is not None or x._requires_grad):
+        return None
+    value = x._value
+    array = value.array
+    if array.__class__ is np.ndarray:
+        return array if value.aval.device is devices.CPU else None
+    if array is None or value.aval.device is not devices.CPU or isinstance(array, jax.core.Tracer):
+        return None
+    value.exposed = True  # what is read here is a window on the array: nobody may overwrite it
+    return np.asarray(array)
+
+
+def wrap_host(array: np.ndarray, dtype):
+    """A fresh tensor over a numpy array of this dtype, on the CPU."""
+    return dispatch.wrap(Value(aval(array.shape, dtype, devices.CPU), array))
+
+
+def host_read(x, index, parse):
+    """``x[index]`` by numpy; None where that is not possible, or where the index is wrong."""
+    data = host_data(x)
+    if data is None:
+        return None
+    dtype = x._value.aval.dtype
+    kind = index.__class__
+    if kind is int:
+        shape = data.shape
+        if not shape or not -shape[0] <= index < shape[0]:
+            return None
+        number = index + shape[0] if index < 0 else index
+        spec = (_INT, *[_ALL] * (len(shape) - 1))
+        out = wrap_host(data[number, ...], dtype)
+        return attach(out, x, (_INDEX, (number,), (spec,), 0))
+    if kind is list or isinstance(index, dispatch._Tensor):
+        rows = host_rows(index)
+        if rows is None or not data.ndim:
+            return None
+        try:
+            return wrap_host(data.take(rows, 0), dtype)
+        except IndexError:
+            return None
+    items = index if kind is tuple else (index,)
+    if not all(item.__class__ in _BASIC for item in items):
+        return None
+    spec, numbers, _, _ = parse(x, index)
+    if spec is None:
+        return None
+    out = wrap_host(data[_numpy_index(spec, numbers)], dtype)
+    return attach(out, x, (_INDEX, numbers, (spec,), 0))
+
+
+def host_rows(index) -> np.ndarray | None:
+    """Row numbers from a list of ints or an integer tensor at hand; else None."""
+    if index.__class__ is list:
+        if not index or any(i.__class__ is not int for i in index):
+            return None
+        return np.array(index)
+    rows = host_data(index)
+    return None if rows is None or not rows.ndim or rows.dtype != np.int64 else rows
+
+
+def _numpy_index(spec, numbers) -> tuple:
+    numbers, out = iter(numbers), []
+    for item in spec:
+        kind = item[0]
+        if kind == "all":
+            out.append(slice(None))
+        elif kind == "int":
+            out.append(next(numbers))
+        elif kind == "new":
+            out.append(None)
+        else:
+            start = next(numbers)
+            out.append(slice(start, start + item[1] * item[2], item[2]))
+    return (*out, Ellipsis)

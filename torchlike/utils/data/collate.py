@@ -1,0 +1,156 @@
+"""Collating: a list of samples as one batch, container by container, as PyTorch does it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
+
+import numpy as np
+
+from torchlike._core import dtypes as dt
+from torchlike._tensor.creation import as_tensor, tensor
+from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.host_reads import host_data, wrap_host
+from torchlike._tensor.tensor import Tensor
+
+_BAD_TYPE = (
+    "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
+)
+
+
+def default_collate(batch):
+    """Stack tensors and numbers of all samples, keeping their containers (https://pytorch.org/docs/stable/data.html#torch.utils.data.default_collate)."""
+    return collate(batch, collate_fn_map=default_collate_fn_map)
+
+
+def default_convert(data):
+    """Numpy arrays within a sample as tensors (https://pytorch.org/docs/stable/data.html#torch.utils.data.default_convert)."""
+    kind = type(data)
+    if isinstance(data, Tensor):
+        return data
+    if kind.__module__ == "numpy" and kind.__name__ not in ("str_", "string_"):
+        if kind is np.ndarray and _holds_no_numbers(data.dtype):
+            return data
+        return as_tensor(data)
+    if isinstance(data, Mapping):
+        return _like_mapping(data, {key: default_convert(data[key]) for key in data})
+    if isinstance(data, tuple):
+        items = [default_convert(item) for item in data]
+        return kind(*items) if hasattr(data, "_fields") else items
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return _like_sequence(data, [default_convert(item) for item in data])
+    return data
+
+
+def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | None = None):
+    """Collate by the type of the first sample; functions for types of one's own go first."""
+    first = batch[0]
+    kind = type(first)
+    if collate_fn_map is not None:
+        function = collate_fn_map.get(kind)
+        if function is None:
+            function = next((f for t, f in collate_fn_map.items() if isinstance(first, t)), None)
+        if function is not None:
+            return function(batch, collate_fn_map=collate_fn_map)
+    if isinstance(first, Mapping):
+        columns = {
+            key: collate([sample[key] for sample in batch], collate_fn_map=collate_fn_map)
+            for key in first
+        }
+        return _like_mapping(first, columns)
+    if isinstance(first, tuple) and hasattr(first, "_fields"):
+        columns = zip(*batch, strict=False)
+        return kind(*[collate(column, collate_fn_map=collate_fn_map) for column in columns])
+    if isinstance(first, Sequence):
+        if any(len(sample) != len(first) for sample in batch):
+            raise RuntimeError("each element in list of batch should be of equal size")
+        columns = [
+            collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch, strict=True)
+        ]
+        return columns if isinstance(first, tuple) else _like_sequence(first, columns)
+    raise TypeError(_BAD_TYPE.format(kind))
+
+
+# A container may carry more than its items: copy it and replace them, or else make one of its
+# type; one that can do neither (range) becomes a plain one.
+
+
+def _like_mapping(original: Mapping, items: dict):
+    try:
+        if not isinstance(original, MutableMapping):
+            return type(original)(items)
+        clone = copy.copy(original)
+        clone.update(items)
+        return clone
+    except TypeError:
+        return items
+
+
+def _like_sequence(original: Sequence, items: list):
+    try:
+        if not isinstance(original, MutableSequence):
+            return type(original)(items)
+        clone = copy.copy(original)
+        for i, item in enumerate(items):
+            clone[i] = item
+        return clone
+    except TypeError:
+        return items
+
+
+def _holds_no_numbers(dtype: np.dtype) -> bool:
+    return dtype.kind in "SaUO"
+
+
+# ---- leaves ------------------------------------------------------------------------------------
+
+
+def collate_tensor_fn(batch, *, collate_fn_map=None):
+    """Tensors, stacked: by numpy where all are at hand, otherwise by the recorded op."""
+    first = batch[0]
+    arrays = []
+    for t in batch:
+        array = host_data(t) if isinstance(t, Tensor) else None
+        if array is None or t.shape != first.shape or t.dtype is not first.dtype:
+            return FUNCTIONS["stack"](list(batch), 0)
+        arrays.append(array)
+    return wrap_host(np.stack(arrays), first.dtype)
+
+
+def collate_numpy_array_fn(batch, *, collate_fn_map=None):
+    """Numpy arrays, stacked."""
+    dtype = batch[0].dtype
+    if _holds_no_numbers(dtype):
+        raise TypeError(_BAD_TYPE.format(dtype))
+    return collate([as_tensor(array) for array in batch], collate_fn_map=collate_fn_map)
+
+
+def collate_numpy_scalar_fn(batch, *, collate_fn_map=None):
+    """Numpy's numbers, as a tensor of their type."""
+    return as_tensor(batch)
+
+
+def collate_float_fn(batch, *, collate_fn_map=None):
+    """Python floats, in double precision."""
+    return tensor(batch, dtype=dt.float64)
+
+
+def collate_int_fn(batch, *, collate_fn_map=None):
+    """Python ints and bools."""
+    return tensor(batch)
+
+
+def collate_str_fn(batch, *, collate_fn_map=None):
+    """Text, as it is."""
+    return batch
+
+
+default_collate_fn_map: dict[type | tuple[type, ...], Callable] = {
+    Tensor: collate_tensor_fn,
+    np.ndarray: collate_numpy_array_fn,
+    (np.bool_, np.number, np.object_): collate_numpy_scalar_fn,
+    float: collate_float_fn,
+    int: collate_int_fn,
+    str: collate_str_fn,
+    bytes: collate_str_fn,
+}
