@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from torchlike._core.errors import NotSupported
 from torchlike._core.streams import HostStream
 
 torch = pytest.importorskip("torch")
@@ -165,7 +166,7 @@ def test_integers_that_a_float_dtype_skips(dtype, span):
         span = min(span, 60000)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for low in (0, -(2**9), -span, 1023):
+        for low in (0, -999, -span, 1023):
             stream, generator = pair(low % 97)
             expected = torch.empty(500, dtype=getattr(torch, dtype))
             expected.random_(low, low + span, generator=generator)
@@ -180,6 +181,11 @@ def test_permutations(dtype):
         expected = torch.randperm(n, generator=generator, dtype=getattr(torch, dtype))
         assert_same(stream.randperm(n, NUMPY[dtype]), expected, n)
     assert_in_step(stream, generator, dtype)
+
+
+def test_a_permutation_by_pytorchs_other_algorithm_is_refused():
+    with pytest.raises(NotSupported, match="randperm of 214748364 numbers or more"):
+        HostStream().randperm(214748364)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

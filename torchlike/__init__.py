@@ -1,16 +1,89 @@
-"""torchlike: PyTorch's API on JAX and XLA."""
+"""torchlike: PyTorch's API on JAX and XLA, with no torch installed."""
 
-from torchlike._tensor import install as _install  # noqa: F401
-from torchlike._core.devices import device
-from torchlike._core.dtypes import *  # noqa
-from torchlike._core import dtypes as _dt
-for _n, _d in {**_dt.BY_NAME, **_dt.ALIASES}.items():
-    globals()[_n] = _d
-from torchlike._core.sizes import Size
-from torchlike._tensor.tensor import Tensor
-from torchlike._tensor.forms import FUNCTIONS as _F
-globals().update(_F)
-from torchlike._tensor.modes import no_grad, enable_grad, set_grad_enabled, inference_mode
-from torchlike import autograd, compiler
-from torchlike._tensor.random import Generator, default_generator, manual_seed, seed, initial_seed, get_rng_state, set_rng_state
-from torchlike import random, optim
+from __future__ import annotations
+
+from torchlike._core import dtypes as _dtypes
+from torchlike._core.devices import device as device
+from torchlike._core.devices import get_default_device as get_default_device
+from torchlike._core.devices import set_default_device as set_default_device
+from torchlike._core.dtypes import dtype as dtype
+from torchlike._core.dtypes import get_default_dtype as get_default_dtype
+from torchlike._core.dtypes import promote_types as promote_types
+from torchlike._core.errors import NotSupported as NotSupported
+from torchlike._core.sizes import Size as Size
+from torchlike._tensor import install as _install
+from torchlike._tensor import layouts as _layouts
+from torchlike._tensor.forms import FUNCTIONS as _FUNCTIONS
+from torchlike._tensor.layouts import layout as layout
+from torchlike._tensor.layouts import memory_format as memory_format
+from torchlike._tensor.modes import enable_grad as enable_grad
+from torchlike._tensor.modes import inference_mode as inference_mode
+from torchlike._tensor.modes import is_grad_enabled as is_grad_enabled
+from torchlike._tensor.modes import is_inference_mode_enabled as is_inference_mode_enabled
+from torchlike._tensor.modes import no_grad as no_grad
+from torchlike._tensor.modes import set_grad_enabled as set_grad_enabled
+from torchlike._tensor.printing import get_printoptions as get_printoptions
+from torchlike._tensor.printing import set_printoptions as set_printoptions
+from torchlike._tensor.queries import can_cast as can_cast
+from torchlike._tensor.queries import finfo as finfo
+from torchlike._tensor.queries import iinfo as iinfo
+from torchlike._tensor.queries import is_storage as is_storage
+from torchlike._tensor.queries import is_tensor as is_tensor
+from torchlike._tensor.queries import result_type as result_type
+from torchlike._tensor.queries import set_default_dtype as set_default_dtype
+from torchlike._tensor.queries import typename as typename
+from torchlike._tensor.random import Generator as Generator
+from torchlike._tensor.random import default_generator as default_generator
+from torchlike._tensor.random import get_rng_state as get_rng_state
+from torchlike._tensor.random import initial_seed as initial_seed
+from torchlike._tensor.random import manual_seed as manual_seed
+from torchlike._tensor.random import seed as seed
+from torchlike._tensor.random import set_rng_state as set_rng_state
+from torchlike._tensor.tensor import Tensor as Tensor
+from torchlike.threads import get_num_threads as get_num_threads
+from torchlike.threads import set_num_threads as set_num_threads
+
+__version__ = "0.1.0"
+
+_install.publish(globals(), _FUNCTIONS)
+for _name, _dtype in {**_dtypes.BY_NAME, **_dtypes.ALIASES}.items():
+    globals()[_name] = _dtype
+for _name in (
+    "strided", "sparse_coo", "sparse_csr", "contiguous_format", "preserve_format",
+    "channels_last", "channels_last_3d",
+):  # fmt: skip
+    globals()[_name] = getattr(_layouts, _name)
+for _value in list(globals().values()):
+    if isinstance(_value, type) and _value.__module__.startswith("torchlike._"):
+        _value.__module__ = "torchlike"
+
+from math import e as e  # noqa: E402
+from math import inf as inf  # noqa: E402
+from math import nan as nan  # noqa: E402
+from math import pi as pi  # noqa: E402
+
+newaxis = None
+
+from torchlike import autograd as autograd  # noqa: E402
+from torchlike import backends as backends  # noqa: E402
+from torchlike import compiler as compiler  # noqa: E402
+from torchlike import cuda as cuda  # noqa: E402
+from torchlike import optim as optim  # noqa: E402
+from torchlike import random as random  # noqa: E402
+# TEMPORARY while modules are being written
+import importlib as _il  # noqa: E402
+for _name in ("nn", "utils", "serialization"):
+    try:
+        globals()[_name] = _il.import_module("torchlike." + _name)
+    except ModuleNotFoundError as _e:
+        print("MISSING", _e)
+if "serialization" in globals():
+    load, save = globals()["serialization"].load, globals()["serialization"].save
+# TEMPORARY end
+
+__all__ = sorted(
+    name
+    for name, value in globals().items()
+    if not name.startswith("_") and not hasattr(value, "__path__")
+    and name not in ("annotations", "random", "serialization", "threads")
+)  # fmt: skip

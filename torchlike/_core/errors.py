@@ -15,6 +15,10 @@ class NotSupported(NotImplementedError):
         super().__init__(f"torchlike does not support {what}" + (f"; {instead}" if instead else ""))
 
 
+class BadIndex(IndexError, RuntimeError):
+    """An index out of range: PyTorch raises the one type for some ops and the other for others."""
+
+
 def user_frame():
     """The innermost frame outside this package, or the outermost one there is."""
     frame = sys._getframe(1)

@@ -4,10 +4,10 @@ For the same seed or state each draw returns what PyTorch 2.13 returns on an x86
 AVX2 or AVX-512, and leaves the generator where PyTorch leaves it, so that the next draw agrees:
 
 - bit for bit: ``rand``, ``uniform``, ``random``, ``randint``, ``randperm``, ``bernoulli``,
-  ``bernoulli_p``, ``geometric``, ``multinomial``, and ``randn``, ``normal`` and
-  ``normal_arrays`` in every dtype; ``exponential``, ``cauchy``, ``log_normal``, ``poisson``,
-  ``binomial`` and ``standard_gamma`` as long as Python's ``math`` and PyTorch call the same C
-  library (on Linux, glibc), else to 1-2 ulp in float64;
+  ``bernoulli_p``, ``geometric``, ``multinomial``, and 16 or more normals of 32 bits or less;
+- bit for bit as long as Python's ``math`` and PyTorch call the same C library (on Linux, glibc),
+  else to 1-2 ulp in float64: fewer or float64 normals, ``exponential``, ``cauchy``,
+  ``log_normal``, ``poisson``, ``binomial``, ``standard_gamma``;
 - to 1-2 ulp: ``dirichlet`` in float64, as PyTorch sums in another order;
 - not matched: which of several equal scores ``multinomial`` without replacement takes first
   (bfloat16, or fewer categories of non-zero weight than samples), and what PyTorch draws on
@@ -43,6 +43,7 @@ from .draw_arguments import (
     require_continuous,
     scalar_name,
 )
+from .errors import NotSupported
 from .mersenne import MersenneTwister, fused, libm
 from .permutation import after_swaps
 
@@ -50,7 +51,7 @@ _BLOCK = 1 << 14  # numbers drawn at once: what is in flight stays in the second
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
 _WIDE_RANGE = 2**28  # from here on, randint takes 64 bits for each number
-_LONG_PERMUTATION = (2**32 - 1) // 20  # and here randperm does
+_LONG_PERMUTATION = (2**32 - 1) // 20
 
 
 class HostStream(MersenneTwister):
@@ -212,13 +213,12 @@ class HostStream(MersenneTwister):
         """``torch.randperm``: 0 .. n-1 in random order, by swaps from the front."""
         dtype = np.dtype(dtype)
         check_permutation(n, dtype)
-        draw, unsigned = self.words, np.uint32
         if n >= _LONG_PERMUTATION:
-            draw, unsigned = self.long_words, np.uint64
+            # PyTorch changes to another algorithm, which needs a loop.
+            raise NotSupported(f"randperm of {_LONG_PERMUTATION} numbers or more")
         targets = np.arange(n)
-        # The last place has nothing left to swap with.
-        left = np.arange(n, 1, -1, dtype=unsigned)
-        targets[: left.size] += (draw(left.size) % left).astype(np.int64)
+        left = np.arange(n, 1, -1, dtype=np.uint32)  # the last place has no one to swap with
+        targets[: left.size] += (self.words(left.size) % left).astype(np.int64)
         return _narrow(after_swaps(targets), dtype)
 
     # ---- coins and categories ------------------------------------------------------------------
@@ -283,7 +283,6 @@ class HostStream(MersenneTwister):
         for row, sample in zip(rows, samples):
             sums = np.cumsum(row)
             sums /= sums[-1]
-            sums[-1] = 1
             sample[:] = np.searchsorted(sums.astype(np.float64), self.doubles(num_samples))
         return samples.reshape(*probs.shape[:-1], num_samples)
 
@@ -390,7 +389,7 @@ class HostStream(MersenneTwister):
 
 
 def _size(shape) -> int:
-    return shape if isinstance(shape, int) else math.prod(shape)
+    return int(shape) if isinstance(shape, (int, np.integer)) else math.prod(shape)
 
 
 def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -412,7 +411,7 @@ def _affine(values: np.ndarray, scale: float, shift: float, dtype: np.dtype) -> 
 
 
 def _remainder(words: np.ndarray, span: int) -> np.ndarray:
-    """``words % span``, overwriting ``words``; numpy's division by a scalar is faster than its %."""
+    """``words % span`` in place; numpy divides by a scalar faster than it takes remainders."""
     if span & (span - 1) == 0:
         words &= words.dtype.type(span - 1)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import jax
@@ -65,11 +66,12 @@ def flush(segment: Segment | None = None, why: str = "explicit") -> None:
         if segment.arrays or segment.device is not devices.CPU:
             local.segment = Segment(prefix.tree)
         return
+    # What is recorded from here on belongs to the next segment, whatever happens to this one: if
+    # it fails or is interrupted its values stay pending in it, and run when they are needed.
+    local.segment = Segment(prefix.tree)
     with segment.lock:
         if not segment.done:
             run(segment, why)
-    if local.segment is segment:
-        local.segment = Segment(prefix.tree)
 
 
 def run(segment: Segment, why: str) -> None:
@@ -114,7 +116,13 @@ def compile_and_run(segment: Segment, live: tuple) -> None:
     """Compile the program of a new key, run it, and keep it."""
     program = Program(segment.node, live)
     start = time.perf_counter()
-    execute(segment, program)
+    try:
+        execute(segment, program)
+    except Exception:
+        # One op may be at fault: op by op, it is named with its line. If none is, the program as
+        # a whole was too much for XLA, and its results are here all the same.
+        run_op_by_op(segment, live)
+        return
     stats.compiles += 1
     stats.compile_seconds += time.perf_counter() - start
     if program.owner.programs is None:
@@ -214,7 +222,13 @@ def run_op_by_op(segment: Segment, live) -> None:
                     int_at += 1
                 else:
                     arrays.append(None)
-            results, checks = run_single(call, arrays)
+            try:
+                results, checks = run_single(call, arrays)
+            except Exception as error:
+                raise RuntimeError(
+                    f"{call.op.name}() recorded at {call.line} failed to run: {error}; results that "
+                    "depend on it cannot be computed, all others stay usable"
+                ) from error
             if checks is not None:
                 pending_checks.append(checks)
             slot = call.slots - call.outs
@@ -243,14 +257,11 @@ def resolve(value: Value):
         flush(segment, "value")
     else:
         with segment.lock:
-            if segment.results is not None and not segment.done:
-                commit(segment)
-            if value.array is None:
-                if segment.done:
-                    raise RuntimeError(
-                        "a value was lost: the program that should have computed it failed"
-                    )
-                resolve_elsewhere(value, segment)
+            if value.array is None and not segment.done:
+                if segment.results is not None or segment.thread == threading.get_ident():
+                    run(segment, "value")  # it was closed by a flush that did not finish
+                else:
+                    resolve_elsewhere(value, segment)
     if value.array is None:
         raise RuntimeError("a value was lost: the program that should have computed it failed")
     return value.array
@@ -318,7 +329,7 @@ def check_bad_indices() -> None:
         rows = np.asarray(flags)
         for (bad, first), (size, ndim, call) in zip(rows, meta, strict=True):
             if bad:
-                raise IndexError(bad_index_text(call.op.name, int(first), size, call.line))
+                raise errors.BadIndex(bad_index_text(call.op.name, int(first), size, call.line))
 
 
 def bad_index_text(name: str, index: int, size: int, line: str | None) -> str:

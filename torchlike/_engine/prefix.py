@@ -65,11 +65,11 @@ class Segment:
     """The ops recorded since the last flush, on one thread and one device."""
 
     __slots__ = ("arrays", "device", "done", "floats", "ints", "lock", "node", "owners", "refs",
-                 "results", "tree")  # fmt: skip
+                 "results", "thread")  # fmt: skip
 
     def __init__(self, tree: Tree, device=devices.CPU):
-        self.tree = tree
         self.node = tree.root
+        self.thread = threading.get_ident()
         self.device = device
         self.arrays: list = []  # external inputs, in order of first use
         self.owners: list = []  # weak references to the Values they belong to
@@ -83,8 +83,6 @@ class Segment:
     def rollback(self) -> None:
         """Forget what a failed or interrupted call has left beyond the last whole one."""
         node = self.node
-        if self.done:
-            return
         for ref in self.owners[node.externals :]:
             value = ref()
             if value is not None and value.segment is self:
@@ -183,10 +181,11 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
                             return record(op, statics, operands)
                         else:
                             segment.device = x.aval.device
-                    x.slot = ~len(segment.arrays)
-                    x.segment = segment
-                    segment.arrays.append(array)
+                    # Marked last: an interrupt before that leaves nothing that rollback misses.
                     segment.owners.append(_ref(x))
+                    segment.arrays.append(array)
+                    x.slot = -len(segment.arrays)
+                    x.segment = segment
                     put(x.aval)
             elif kind is float:
                 segment.floats.append(x)
@@ -216,9 +215,6 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
             slot += 1
         segment.node = node
     except BaseException:
-        if segment.done:  # an interrupt had fallen between a flush and its new segment
-            local.segment = Segment(tree)
-            return record(op, statics, operands)
         segment.rollback()
         raise
     stats.ops += 1
@@ -271,7 +267,7 @@ def _extend(segment, parent, op, statics, operands, key) -> Prefix:
     node.floats += sum(k is float for k in key[2:])
     node.ints += sum(k is int for k in key[2:])
     node.line = errors.user_line()
-    segment.tree.grow()
+    tree.grow()
     return parent.children.setdefault(key, node)
 
 

@@ -43,13 +43,14 @@ def add(input, other, *, alpha: Number = None):
 
 
 def _no_bool_subtraction(input, other, alpha=None):
-    kinds = [hasattr(x, "shape") and x.dtype is dt.bool_ for x in (input, other)]
-    if all(kinds):
+    tensors = [hasattr(x, "shape") and x.dtype is dt.bool_ for x in (input, other)]
+    numbers = [x.__class__ is tuple and x[0] is bool for x in (input, other)]
+    if all(tensors):
         raise RuntimeError(
             "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
             "`logical_xor()` operator instead."
         )
-    if any(kinds):
+    if any(tensors) or any(numbers):
         raise RuntimeError(
             "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying "
             "to invert a mask, use the `~` or `logical_not()` operator instead."
@@ -232,6 +233,7 @@ def pow_constant(input, exponent: float):
 
 
 CLOSED_POWERS = {
+    0: jnp.ones_like,
     0.5: jnp.sqrt,
     1: lambda x: x,
     2: lambda x: x * x,

@@ -68,7 +68,15 @@ def scores(query, key, mask, is_causal, scale):
 
 @layer("scaled_dot_product_attention")
 def scaled_dot_product_attention(
-    query, key, value, mask=None, dropped=None, *, keep: Number, is_causal: bool, scale: float,
+    query,
+    key,
+    value,
+    mask=None,
+    dropped=None,
+    *,
+    keep: Number,
+    is_causal: bool,
+    scale: float,
     enable_gqa: bool,
 ):
     """Attention; ``dropped`` is a mask of 0 and 1 over the probabilities, kept at rate ``keep``."""

@@ -30,7 +30,10 @@ def per_dim(value, rank: int, name: str) -> tuple:
 
 
 def _check(input, weight, bias, groups, name, transposed):
-    shape, channels = list(weight.shape), weight.shape[0] if transposed else weight.shape[1] * groups
+    shape, channels = (
+        list(weight.shape),
+        weight.shape[0] if transposed else weight.shape[1] * groups,
+    )
     given = f"transposed={1}" if transposed else f"groups={groups}"
     if groups <= 0:
         raise RuntimeError("non-positive groups is not supported")
@@ -87,7 +90,15 @@ _NEEDS = {"input": ("weight",), "weight": ("input",), "bias": ()}
 
 @layer("convolution", needs=_NEEDS)
 def convolution(
-    input, weight, bias=None, *, stride: Shape, padding: Shape, dilation: Shape, groups: Dim, rank: Dim
+    input,
+    weight,
+    bias=None,
+    *,
+    stride: Shape,
+    padding: Shape,
+    dilation: Shape,
+    groups: Dim,
+    rank: Dim,
 ):
     """Cross-correlation of (N, C, ...) with a kernel (out, C / groups, ...)."""
     lone = unbatched(input, rank, f"conv{rank}d")
@@ -177,8 +188,7 @@ def conv_transpose(
     w = jnp.flip(weight, range(2, 2 + rank)).reshape(groups, cin // groups, per_group, *kernel)
     w = w.swapaxes(1, 2).reshape(groups * per_group, cin // groups, *kernel)
     edges = [
-        (d * (k - 1) - p, d * (k - 1) - p + e)
-        for k, d, p, e in zip(kernel, dilation, pad, extra)
+        (d * (k - 1) - p, d * (k - 1) - p + e) for k, d, p, e in zip(kernel, dilation, pad, extra)
     ]
     out = lax.conv_general_dilated(
         input, w, (1,) * rank, edges, lhs_dilation=stride, rhs_dilation=dilation,

@@ -300,9 +300,7 @@ def _nearest(x, axis, out, scale, exact):
 
 
 @layer("upsample", linear=True, grad_name="UpsampleBackward0")
-def upsample(
-    input, size: Shape, scales: Shape, mode: str, align_corners: bool, antialias: bool
-):
+def upsample(input, size: Shape, scales: Shape, mode: str, align_corners: bool, antialias: bool):
     """Resize the spatial dimensions, one after the other."""
     rank = input.ndim - 2
     if min(input.shape[2:]) <= 0 or min(size) <= 0:
@@ -369,7 +367,9 @@ def grid_sampler(input, grid, mode: str, padding_mode: str, align_corners: bool)
     spatial = input.shape[2:]
     batch = jnp.arange(input.shape[0]).reshape(-1, *[1] * (grid.ndim - 2))
     at = [
-        _fold_back(_unnormalize(grid[..., -1 - d], n, align_corners), n, padding_mode, align_corners)
+        _fold_back(
+            _unnormalize(grid[..., -1 - d], n, align_corners), n, padding_mode, align_corners
+        )
         for d, n in enumerate(spatial)
     ]
     image = jnp.moveaxis(input, 1, -1)  # (N, *spatial, C)
@@ -382,7 +382,9 @@ def grid_sampler(input, grid, mode: str, padding_mode: str, align_corners: bool)
         return jnp.where(inside[..., None], image[(batch, *index)], 0)
 
     if mode == "nearest":
-        return jnp.moveaxis(read([lax.round(a, lax.RoundingMethod.TO_NEAREST_EVEN) for a in at]), -1, 1)
+        return jnp.moveaxis(
+            read([lax.round(a, lax.RoundingMethod.TO_NEAREST_EVEN) for a in at]), -1, 1
+        )
     first = [jnp.floor(a) for a in at]
     total = 0
     for corner in product((0, 1), repeat=len(spatial)):

@@ -52,7 +52,9 @@ def linear(input, weight, bias=None):
     if weight.ndim not in (1, 2):
         raise RuntimeError("linear(): weight must be 1-D or 2-D")
     if input.ndim == 0:
-        raise RuntimeError("both arguments to linear need to be at least 1D, but they are 0D and 2D")
+        raise RuntimeError(
+            "both arguments to linear need to be at least 1D, but they are 0D and 2D"
+        )
     n, lead = input.shape[-1], input.shape[:-1]
     if weight.shape[-1] != n:
         t = tuple(reversed(weight.shape))

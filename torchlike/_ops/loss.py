@@ -138,9 +138,7 @@ def binary_cross_entropy(input, target, weight=None, *, reduction: str):
     """Cross entropy of probabilities; logarithms stop at -100; nan outside [0, 1]."""
     if target.dtype != input.dtype:
         a, b = torch_dtype(target), torch_dtype(input)
-        raise RuntimeError(
-            f"Found dtype {dt.SCALAR_NAMES[a]} but expected {dt.SCALAR_NAMES[b]}"
-        )
+        raise RuntimeError(f"Found dtype {dt.SCALAR_NAMES[a]} but expected {dt.SCALAR_NAMES[b]}")
     require_floating(input, "binary_cross_entropy")
     x, y = widen(input), widen(target)
     loss = -(y * _log100(x) + (1 - y) * _log100(1 - x))
@@ -150,7 +148,9 @@ def binary_cross_entropy(input, target, weight=None, *, reduction: str):
 
 
 @_loss("binary_cross_entropy_with_logits")
-def binary_cross_entropy_with_logits(input, target, weight=None, pos_weight=None, *, reduction: str):
+def binary_cross_entropy_with_logits(
+    input, target, weight=None, pos_weight=None, *, reduction: str
+):
     """Cross entropy of sigmoid(input), without its overflow."""
     log_positive = jax.nn.log_sigmoid(input)
     factor = 1 if pos_weight is None else (pos_weight - 1) * target + 1
@@ -294,7 +294,13 @@ def _cross_entropy_vjp(c, g):
 
 @layer("cross_entropy", checks=True, vjp=_cross_entropy_vjp, grad_name="NllLossBackward0")
 def cross_entropy(
-    input, target, weight=None, *, ignore_index: int, reduction: str, label_smoothing: float,
+    input,
+    target,
+    weight=None,
+    *,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
     checked: bool,
 ):
     """nll_loss of log_softmax, fused; smoothing mixes in the even distribution."""
@@ -321,9 +327,7 @@ def cross_entropy(
 
 def _check_smoothing(label_smoothing):
     if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(
-            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}"
-        )
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
 
 
 @layer("cross_entropy_soft", grad_name="DivBackward0")
@@ -406,7 +410,9 @@ def _class_hits(input, target):
 
 
 @layer("multi_margin_loss", checks=True)
-def multi_margin_loss(input, target, weight=None, *, p: int, margin: float, reduction: str, checked: bool):
+def multi_margin_loss(
+    input, target, weight=None, *, p: int, margin: float, reduction: str, checked: bool
+):
     """Mean over the other classes of max(0, margin - x[class] + x)^p."""
     x = input if input.ndim == 2 else input.reshape(1, -1)
     target = target.reshape(-1)

@@ -93,9 +93,7 @@ def batch_norm_eval(input, running_mean, running_var, weight=None, bias=None, *,
 def update_running(running, new, momentum: Number):
     """running + momentum * (new - running), in the dtype of ``running``."""
     if running.shape != new.shape:
-        raise RuntimeError(
-            f"running_mean should contain {new.size} elements not {running.size}"
-        )
+        raise RuntimeError(f"running_mean should contain {new.size} elements not {running.size}")
     m = momentum.astype(running.dtype)
     return (1 - m) * running + m * new.astype(running.dtype)
 

@@ -270,8 +270,11 @@ def avg_pool(
             x, jnp.zeros((), x.dtype), lax.add, lead + geo.kernel, lead + geo.stride, edges
         )
     count = divisor_override or _divisor(geo, count_include_pad)
-    result = lax.div(total, jnp.broadcast_to(jnp.asarray(count, total.dtype), total.shape)) \
-        if integral else total / jnp.asarray(count, total.dtype)
+    result = (
+        lax.div(total, jnp.broadcast_to(jnp.asarray(count, total.dtype), total.shape))
+        if integral
+        else total / jnp.asarray(count, total.dtype)
+    )
     return result.astype(input.dtype)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from torchlike._core import dtypes as dt
-from torchlike._ops import conventions
+from torchlike._ops import conventions, table
 from torchlike._ops.dims import along, axes, count, dropped
-from torchlike._ops.table import Dim, Dims, Dtype, op, torch_dtype
+from torchlike._ops.table import Dim, Dims, Dtype, torch_dtype
 
+op = partial(table.op, numbers=())  # reductions take tensors, no Python numbers
 SIMPLE = ("function", "method", "out")
 
 

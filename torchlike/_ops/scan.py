@@ -9,8 +9,8 @@ from jax import lax
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions
 from torchlike._ops.dims import along, axis
-from torchlike._ops.reduce import cast, no_kernel, widened
-from torchlike._ops.table import Dim, Dtype, Number, op, torch_dtype
+from torchlike._ops.reduce import cast, no_kernel, op, widened
+from torchlike._ops.table import Dim, Dtype, Number, torch_dtype
 
 SCAN = ("function", "method", "inplace", "out")
 

@@ -8,8 +8,8 @@ import numpy as np
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions
 from torchlike._ops.dims import along, axes
-from torchlike._ops.reduce import cast, no_kernel, widened
-from torchlike._ops.table import Dim, Dims, Dtype, op, torch_dtype
+from torchlike._ops.reduce import cast, no_kernel, op, widened
+from torchlike._ops.table import Dim, Dims, Dtype, torch_dtype
 
 
 def _floating(name, input, dtype):

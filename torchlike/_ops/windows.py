@@ -23,7 +23,7 @@ def require_floating(input, kernel: str) -> None:
     """Raise PyTorch's error for an op that has no integer kernel."""
     d = torch_dtype(input)
     if d.category < dt.FLOATING:
-        raise NotImplementedError(f'"{kernel}" not implemented for \'{dt.SCALAR_NAMES[d]}\'')
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{dt.SCALAR_NAMES[d]}'")
 
 
 def widen(x):

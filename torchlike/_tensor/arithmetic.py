@@ -79,10 +79,12 @@ def pow_(input, exponent, *, out=None):
     """input ** exponent; small constant exponents become multiplications
     (https://pytorch.org/docs/stable/generated/torch.pow.html)."""
     kind = exponent.__class__
-    if (kind is int or kind is float) and is_tensor(input):
+    if (kind is int or kind is float or kind is bool) and is_tensor(input):
         category = input._value.aval.dtype.category
         if exponent in CLOSED_POWERS and (
-            category > _INTEGRAL or (category == _INTEGRAL and kind is int and exponent > 0)
+            category > _INTEGRAL
+            or (category == _INTEGRAL and kind is not float and exponent >= 0)
+            or kind is bool
         ):
             return written(out, apply(_CLOSED, (input,), (exponent,)))
         if kind is int and exponent < 0 and category <= _INTEGRAL:

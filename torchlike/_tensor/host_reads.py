@@ -18,19 +18,24 @@ from torchlike._tensor.views import attach
 
 _INDEX = TABLE["index_basic"]
 _ALL, _INT = ("all",), ("int",)
+_new = object.__new__
 _BASIC = (int, slice, type(None), type(Ellipsis))
 
 
 def host_data(x) -> np.ndarray | None:
     """The data of a tensor as numpy, if that takes no computing and autograd does not care."""
-    x._refresh()
-    if modes.grad and (x._node is not None or x._requires_grad):
+    storage = x._storage
+    if storage is not None and x._seen != storage.version:
+        x._sync()
+    if (x._node is not None or x._requires_grad) and modes.grad:
         return None
     value = x._value
     array = value.array
+    if value.aval.device is not devices.CPU:
+        return None
     if array.__class__ is np.ndarray:
-        return array if value.aval.device is devices.CPU else None
-    if array is None or value.aval.device is not devices.CPU or isinstance(array, jax.core.Tracer):
+        return array
+    if array is None or isinstance(array, jax.core.Tracer):
         return None
     value.exposed = True  # what is read here is a window on the array: nobody may overwrite it
     return np.asarray(array)
@@ -52,10 +57,12 @@ def host_read(x, index, parse):
         shape = data.shape
         if not shape or not -shape[0] <= index < shape[0]:
             return None
-        number = index + shape[0] if index < 0 else index
+        if index < 0:
+            index += shape[0]
         spec = (_INT, *[_ALL] * (len(shape) - 1))
-        out = wrap_host(data[number, ...], dtype)
-        return attach(out, x, (_INDEX, (number,), (spec,), 0))
+        out = _new(dispatch._Tensor)
+        out._value = Value(aval(shape[1:], dtype, devices.CPU), data[index, ...])
+        return attach(out, x, (_INDEX, (index,), (spec,), 0))
     if kind is list or isinstance(index, dispatch._Tensor):
         rows = host_rows(index)
         if rows is None or not data.ndim:

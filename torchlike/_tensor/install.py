@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torchlike._ops import activation, attention, convolution, distance, dropout, embedding, images  # noqa: F401
+from torchlike._ops import linear, loss, normalization, pooling  # noqa: F401
 from torchlike._ops import arithmetic as _a  # noqa: F401
 from torchlike._ops import compare as _cmp  # noqa: F401
 from torchlike._ops import creation as _c  # noqa: F401
@@ -13,6 +15,10 @@ from torchlike._ops import optimizers as _o  # noqa: F401
 from torchlike._ops import pointwise as _p  # noqa: F401
 from torchlike._ops import reduce as _r  # noqa: F401
 from torchlike._ops import sample as _sa  # noqa: F401
+from torchlike._ops import scan as _sc  # noqa: F401
+from torchlike._ops import softmax as _so  # noqa: F401
+from torchlike._ops import sort as _sr  # noqa: F401
+from torchlike._ops import statistics as _st  # noqa: F401
 from torchlike._ops import rounding as _ro  # noqa: F401
 from torchlike._ops import trigonometry as _tr  # noqa: F401
 from torchlike._ops import views as _v  # noqa: F401
@@ -22,6 +28,7 @@ forms.install()
 
 from torchlike._tensor import arithmetic, creation, masks, methods, random, shapes  # noqa: E402
 from torchlike._tensor import joining, products  # noqa: E402
+from torchlike._tensor import reductions, searches  # noqa: E402
 from torchlike._tensor.tensor import Tensor  # noqa: E402
 
 for _name, _fn in forms.METHODS.items():
@@ -31,4 +38,12 @@ for _name, _fn in {**shapes.PROPERTIES, "real": shapes.real, "imag": shapes.imag
     setattr(Tensor, _name, property(_fn))
 methods.install_operators()
 _ = arithmetic, creation, masks, random
-_ = joining, products
+_ = joining, products, reductions, searches
+
+
+def publish(namespace: dict, functions: dict) -> None:
+    """Put the public functions of the op table into the top-level namespace."""
+    for name, fn in functions.items():
+        if name in namespace:
+            raise ValueError(f"torchlike.{name} is defined twice")
+        namespace[name] = fn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import jax
 import numpy as np
 
 from torchlike._core import devices
@@ -51,6 +52,7 @@ class Tensor:
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         TENSORS.add(cls)
+        register_pytree(cls)
 
     # ---- what it is ----------------------------------------------------------------------------
 
@@ -433,6 +435,27 @@ def _legacy_new(cls, *args, **kwargs):
     return legacy_tensor(cls, *args, **kwargs)
 
 
+def _flatten(t):
+    return (t.jax(),), t._requires_grad
+
+
+def _unflatten(requires_grad, children):
+    from torchlike._engine.values import from_array
+
+    (array,) = children
+    out = object.__new__(Tensor)
+    # JAX also passes placeholders that are no arrays through here.
+    out._value = from_array(array) if isinstance(array, (jax.Array, np.ndarray)) else array
+    out._requires_grad = requires_grad
+    return out
+
+
+def register_pytree(kind: type) -> None:
+    """Let JAX's transformations take a Tensor class apart into its array."""
+    jax.tree_util.register_pytree_node(kind, _flatten, _unflatten)
+
+
+register_pytree(Tensor)
 TENSORS.add(Tensor)
 dispatch._Tensor = Tensor
 _ = apply, modes

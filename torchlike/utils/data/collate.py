@@ -107,14 +107,14 @@ def _holds_no_numbers(dtype: np.dtype) -> bool:
 
 def collate_tensor_fn(batch, *, collate_fn_map=None):
     """Tensors, stacked: by numpy where all are at hand, otherwise by the recorded op."""
-    first = batch[0]
+    aval = batch[0]._value.aval
     arrays = []
     for t in batch:
         array = host_data(t) if isinstance(t, Tensor) else None
-        if array is None or t.shape != first.shape or t.dtype is not first.dtype:
+        if array is None or t._value.aval is not aval:
             return FUNCTIONS["stack"](list(batch), 0)
         arrays.append(array)
-    return wrap_host(np.stack(arrays), first.dtype)
+    return wrap_host(np.array(arrays, array.dtype), aval.dtype)  # for small ones faster than stack
 
 
 def collate_numpy_array_fn(batch, *, collate_fn_map=None):

@@ -21,6 +21,16 @@ def draw_seed(generator: Generator | None) -> int:
     return int(generator_of(devices.CPU, generator).stream.random((), np.int64))
 
 
+# Generators of iterations that have ended: to seed one is cheap, to make one is not.
+_spare: list[Generator] = []
+
+
+def _take_generator() -> Generator:
+    """A generator seeded from the default one."""
+    generator = _spare.pop() if _spare else Generator()
+    return generator.manual_seed(draw_seed(None))
+
+
 class Sampler(Generic[Index]):
     """An iterable of indices, or of lists of them (https://pytorch.org/docs/stable/data.html#torch.utils.data.Sampler)."""
 
@@ -80,18 +90,20 @@ class RandomSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         n = len(self.data_source)
-        generator = self.generator
-        if generator is None:
-            generator = Generator().manual_seed(draw_seed(None))
-        if self.replacement:
-            for _ in range(self.num_samples // 32):
-                yield from randint(n, (32,), generator=generator).tolist()
-            yield from randint(n, (self.num_samples % 32,), generator=generator).tolist()
-            return
-        for _ in range(self.num_samples // n):
-            yield from randperm(n, generator=generator).tolist()
-        # Drawn even if nothing of it is used: the generator's next draws depend on it.
-        yield from randperm(n, generator=generator).tolist()[: self.num_samples % n]
+        generator = self.generator or _take_generator()
+        try:
+            if self.replacement:
+                for _ in range(self.num_samples // 32):
+                    yield from randint(n, (32,), generator=generator).tolist()
+                yield from randint(n, (self.num_samples % 32,), generator=generator).tolist()
+                return
+            for _ in range(self.num_samples // n):
+                yield from randperm(n, generator=generator).tolist()
+            # Drawn even if nothing of it is used: the generator's next draws depend on it.
+            yield from randperm(n, generator=generator).tolist()[: self.num_samples % n]
+        finally:
+            if self.generator is None:
+                _spare.append(generator)
 
     def __len__(self) -> int:
         return self.num_samples

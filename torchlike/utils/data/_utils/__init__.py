@@ -1,3 +1,3 @@
-"""Where PyTorch keeps `collate` and `default_collate_fn_map`, which its users extend."""
+"""Private to PyTorch, but used: `collate` with a map of one's own is imported from here."""
 
-from torchlike.utils.data import collate as collate
+from torchlike.utils.data._utils import collate as collate

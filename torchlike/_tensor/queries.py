@@ -1,0 +1,89 @@
+"""Questions about types: finfo, iinfo, promotion, what is a tensor."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+from torchlike._core import dtypes as dt
+from torchlike._tensor import dispatch
+
+
+class finfo:
+    """Limits of a floating dtype (https://pytorch.org/docs/stable/type_info.html)."""
+
+    def __init__(self, type=None):
+        d = type or dt.get_default_dtype()
+        if d.category < dt.FLOATING:
+            raise TypeError(
+                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
+                f"'{d}'"
+            )
+        info = ml_dtypes.finfo(d.to_real().numpy)
+        self.bits = info.bits
+        self.min, self.max, self.eps = float(info.min), float(info.max), float(info.eps)
+        self.tiny = self.smallest_normal = float(info.smallest_normal)
+        self.resolution = float(info.resolution)
+        self.dtype = d.to_real().name
+
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, "
+            f"eps={self.eps:g}, smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, "
+            f"dtype={self.dtype})"
+        )
+
+
+class iinfo:
+    """Limits of an integer dtype."""
+
+    def __init__(self, type):
+        if type.category != dt.INTEGRAL:
+            raise TypeError(
+                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'"
+            )
+        info = np.iinfo(type.numpy)
+        self.bits, self.min, self.max = info.bits, int(info.min), int(info.max)
+        self.dtype = type.name
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"
+
+
+def is_tensor(obj) -> bool:
+    """Whether an object is a Tensor."""
+    return isinstance(obj, dispatch._Tensor)
+
+
+def is_storage(obj) -> bool:
+    """Whether an object is a storage; storages are not exposed, so never."""
+    return False
+
+
+def can_cast(from_, to) -> bool:
+    """Whether PyTorch's promotion lets ``from_`` be cast to ``to``."""
+    return dt.can_cast(from_, to)
+
+
+def result_type(tensor1, tensor2):
+    """The dtype of arithmetic between two tensors or numbers."""
+    dims, zero, scalars = [], [], []
+    for x in (tensor1, tensor2):
+        if isinstance(x, dispatch._Tensor):
+            (dims if x.ndim else zero).append(x.dtype)
+        else:
+            scalars.append(dt.scalar_dtype(type(x)))
+    return dt.result_type(dims, zero, scalars)
+
+
+def set_default_dtype(d, /) -> None:
+    """Set the dtype of new floating tensors; raises ``TypeError`` for one that is not floating."""
+    dt.set_default_dtype(d)
+
+
+def typename(obj, /) -> str:
+    """The type's name as PyTorch shows it."""
+    if isinstance(obj, dispatch._Tensor):
+        return obj.type()
+    kind = type(obj)
+    return f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__name__

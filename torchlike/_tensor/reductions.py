@@ -1,0 +1,211 @@
+"""Frontends of reductions whose PyTorch functions have several overloads."""
+
+from __future__ import annotations
+
+from torchlike._core.errors import NotSupported
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch
+from torchlike._tensor.dispatch import apply, copy_out
+from torchlike._tensor.forms import FUNCTIONS, function, method, structseq
+from torchlike._tensor.products import need_tensor
+
+_GIVEN_NOT = object()  # the default of an argument whose None means something
+
+
+def into(out, result):
+    """The result, written into ``out`` if one is given."""
+    return result if out is None else copy_out(out, result)
+
+
+def _renamed(dim, keepdim, names, name):
+    """numpy's spellings of ``dim`` and ``keepdim``."""
+    if names:
+        dim = names.pop("axis", dim)
+        keepdim = names.pop("keepdims", keepdim)
+        if names:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(names))}'")
+    return dim, keepdim
+
+
+def _int_dim(name, dim):
+    if dim.__class__ is not int and (
+        isinstance(dim, (bool, float, str, tuple, list)) or not hasattr(dim, "__index__")
+    ):
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments: dim must be an int, got "
+            f"{type(dim).__name__}"
+        )
+    return dim
+
+
+# ---- extremes and medians ----------------------------------------------------------------------
+
+
+def _choice(name, pairwise=None):
+    """max, min, median, nanmedian: of all, along a dimension, or (max, min) of two tensors."""
+    whole, along = TABLE[name], TABLE[f"{name}_dim"]
+    pair = structseq(name, ("values", "indices"))
+
+    def choose(input, dim=_GIVEN_NOT, keepdim=False, *, other=None, out=None, **names):
+        if names:
+            dim, keepdim = _renamed(dim, keepdim, names, name)
+        need_tensor(name, "input", 1, input)
+        if dim is _GIVEN_NOT and other is None:
+            return into(out, apply(whole, (input,)))
+        if pairwise is not None:
+            if isinstance(dim, dispatch._Tensor):
+                other = dim
+            if other is not None:
+                return FUNCTIONS[pairwise](input, other, out=out)
+        result = apply(along, (input,), (_int_dim(name, dim), bool(keepdim)))
+        return pair(*(result if out is None else copy_out(out, result)))
+
+    choose.__name__ = choose.__qualname__ = name
+    choose.__doc__ = f"https://pytorch.org/docs/stable/generated/torch.{name}.html"
+    return choose
+
+
+for _name, _pairwise in {
+    "max": "maximum", "min": "minimum", "median": None, "nanmedian": None,
+}.items():  # fmt: skip
+    function(_name, method=True)(_choice(_name, _pairwise))
+
+
+# ---- variance ----------------------------------------------------------------------------------
+
+
+def _spread(name):
+    """var, std, var_mean, std_mean: by ``correction``, or by the older ``unbiased``."""
+    op = TABLE[name]
+
+    def spread(
+        input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=None, **names
+    ):
+        if names:
+            dim, keepdim = _renamed(dim, keepdim, names, name)
+        need_tensor(name, "input", 1, input)
+        if dim.__class__ is bool:
+            dim, unbiased = None, dim
+        if unbiased is not None:
+            if correction is not None:
+                raise TypeError(
+                    f"{name}() received an invalid combination of arguments: both unbiased and "
+                    "correction"
+                )
+            correction = 1 if unbiased else 0
+        elif correction is None:
+            correction = 1
+        dim = tuple(dim) if isinstance(dim, list) else dim
+        return into(out, apply(op, (input,), (dim, correction, bool(keepdim))))
+
+    spread.__name__ = spread.__qualname__ = name
+    spread.__doc__ = op.fn.__doc__
+    return spread
+
+
+for _name in ("var", "std"):
+    function(_name, method=True)(_spread(_name))
+for _name in ("var_mean", "std_mean"):
+    function(_name)(_spread(_name))
+
+
+# ---- norms -------------------------------------------------------------------------------------
+
+_NORM = TABLE["norm"]
+
+
+@function(method=True)
+def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
+    """A vector norm, or with p="nuc" a matrix norm (https://pytorch.org/docs/stable/generated/torch.norm.html)."""
+    need_tensor("norm", "input", 1, input)
+    dim = tuple(dim) if isinstance(dim, list) else dim
+    if p == "nuc":
+        if "linalg_matrix_norm" not in FUNCTIONS:
+            raise NotSupported("torch.norm(p='nuc')", "sum torch.linalg.svdvals(x)")
+        return into(out, FUNCTIONS["linalg_matrix_norm"](input, "nuc", dim, keepdim, dtype=dtype))
+    if p is None or p == "fro":
+        p = 2.0
+    if isinstance(p, str):
+        raise RuntimeError(f"linalg.matrix_norm: Order {p} not supported.")
+    return into(out, apply(_NORM, (input,), (float(p), dim, bool(keepdim), dtype)))
+
+
+@function(method=True)
+def dist(input, other, p=2):
+    """The norm of the difference of two tensors."""
+    need_tensor("dist", "other", 2, other)
+    return apply(_NORM, (FUNCTIONS["sub"](input, other),), (float(p), None, False, None))
+
+
+@method("sum_to_size")
+def sum_to_size(self, *size):
+    """Summed over the dimensions that broadcasting ``size`` to this shape would add."""
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = size[0]
+    shape, size = self._value.aval.shape, tuple(size)
+    lead = len(shape) - len(size)
+    if lead < 0 or any(m not in (1, n) for m, n in zip(size, shape[lead:])):
+        raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(shape)}}}.")
+    dims = [*range(lead)]
+    dims += [lead + i for i, m in enumerate(size) if m == 1 and shape[lead + i] != 1]
+    out = self.sum(tuple(dims), keepdim=True) if dims else self
+    return out.reshape(size) if lead else out
+
+
+# ---- quantiles ---------------------------------------------------------------------------------
+
+
+def _quantile(name, skip_nan):
+    op = TABLE["quantile"]
+
+    def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear", out=None, **names):
+        if names:
+            dim, keepdim = _renamed(dim, keepdim, names, name)
+        need_tensor(name, "input", 1, input)
+        if isinstance(q, dispatch._Tensor):
+            _check_probabilities(name, q)
+        else:
+            if not isinstance(q, (int, float)) or isinstance(q, bool):
+                raise TypeError(f"{name}(): argument 'q' must be Tensor or float")
+            if not 0 <= q <= 1:
+                raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q:g}")
+            q = float(q)
+        return into(
+            out, apply(op, (input, q), (dim, bool(keepdim), interpolation, skip_nan))
+        )
+
+    quantile.__name__ = quantile.__qualname__ = name
+    quantile.__doc__ = op.fn.__doc__
+    return quantile
+
+
+def _check_probabilities(name, q):
+    """Refuse what PyTorch refuses on the CPU, where the numbers are at hand."""
+    value = dispatch.value_of(q)
+    if value.array is None or value.is_traced() or value.aval.device.type != "cpu":
+        return
+    host = q._host()
+    if not ((host >= 0) & (host <= 1)).all():
+        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+
+
+function("quantile", method=True)(_quantile("quantile", False))
+function("nanquantile", method=True)(_quantile("nanquantile", True))
+
+
+# ---- order -------------------------------------------------------------------------------------
+
+
+@function(method=True)
+def msort(input, *, out=None):
+    """Sorted along the first dimension."""
+    need_tensor("msort", "input", 1, input)
+    return into(out, apply(TABLE["sort"], (input,), (0, False, False))[0])
+
+
+@function()
+def trapz(y, x=None, *, dx=None, dim=-1):
+    """``trapezoid`` under numpy's old name."""
+    return FUNCTIONS["trapezoid"](y, x, dx=dx, dim=dim)
+
+

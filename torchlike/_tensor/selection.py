@@ -1,0 +1,353 @@
+"""Frontends of gather and scatter: masks, index tensors, and their argument checks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from torchlike._core import dtypes as dt
+from torchlike._core.sizes import Size
+from torchlike._ops.table import TABLE, check_broadcast
+from torchlike._tensor import dispatch, indexing
+from torchlike._tensor.creation import from_host
+from torchlike._tensor.dispatch import apply
+from torchlike._tensor.forms import FUNCTIONS, function, method
+from torchlike._tensor.products import into, need_tensor
+from torchlike._tensor.shapes import broadcast_shapes, broadcast_tensors, shape_of, wrap_dim
+
+_UNSET = object()
+_LONG = (dt.int64, dt.int32)
+
+# ---- masks -------------------------------------------------------------------------------------
+
+
+def _need_mask(op: str, mask, text: str) -> None:
+    need_tensor(op, "mask", 2, mask)
+    if mask.dtype is not dt.bool_:
+        raise RuntimeError(text)
+
+
+@function(method=True, inplace=True)
+def masked_fill(input, mask, value):
+    """``value`` where ``mask`` is True; the mask broadcasts."""
+    if not isinstance(mask, dispatch._Tensor) or mask.dtype is not dt.bool_:
+        kind = mask.dtype.name if isinstance(mask, dispatch._Tensor) else type(mask).__name__
+        raise RuntimeError(
+            f"masked_fill_ only supports boolean masks, but got mask with dtype {kind}"
+        )
+    if isinstance(value, dispatch._Tensor) and value._value.aval.ndim:
+        raise RuntimeError(
+            f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+            f"{value._value.aval.ndim} dimension(s)."
+        )
+    if isinstance(value, complex) and input.dtype.category < dt.COMPLEX:
+        raise RuntimeError(
+            f"value cannot be converted to type {input.dtype.name} without overflow"
+        )
+    return apply(TABLE["masked_fill_value"], (input, mask, value))
+
+
+@function(method=True)
+def masked_select(input, mask, *, out=None):
+    """The elements where ``mask`` is True, in one dimension; needs the mask's values."""
+    _need_mask("masked_select", mask, "masked_select: expected BoolTensor for mask")
+    if shape_of(input) != shape_of(mask):
+        check_broadcast((input._value.aval, mask._value.aval))
+        input, mask = broadcast_tensors(input, mask)
+    if not shape_of(mask):
+        input, mask = input.reshape(1), mask.reshape(1)
+    return into(out, indexing.getitem(input, mask))
+
+
+@function(method=True, inplace=True)
+def masked_scatter(input, mask, source):
+    """The input with the next element of ``source`` wherever ``mask`` is True."""
+    need_tensor("masked_scatter", "source", 3, source)
+    need_tensor("masked_scatter", "mask", 2, mask)
+    if mask.dtype is not dt.bool_:
+        raise RuntimeError(
+            "masked_scatter_ only supports boolean masks, but got mask with dtype "
+            f"{dt.SCALAR_NAMES[mask.dtype]}"
+        )
+    if source.dtype is not input.dtype:
+        raise RuntimeError(
+            "masked_scatter: expected self and source to have same dtypes but got "
+            f"{dt.SCALAR_NAMES[input.dtype]} and {dt.SCALAR_NAMES[source.dtype]}"
+        )
+    shape = broadcast_shapes(shape_of(input), shape_of(mask))
+    if source.numel() < Size(shape).numel():
+        count = int(mask.expand(shape)._host().sum())
+        if count > source.numel():
+            raise RuntimeError("Number of elements of source < number of ones in mask")
+    return apply(TABLE["masked_scatter_from"], (input, mask, source))
+
+
+@function(method=True)
+def argwhere(input):
+    """The indices of elements that are not zero, as rows; needs the values."""
+    found = np.argwhere(input._host() != 0).astype(np.int64)
+    return from_host(found, input.device)
+
+
+@function()
+def unravel_index(indices, shape):
+    """Coordinates in ``shape`` of row-major places."""
+    if not isinstance(indices, dispatch._Tensor):
+        raise TypeError(f"expected 'indices' to be a tensor, but got {type(indices).__name__}")
+    if indices.dtype.category != dt.INTEGRAL:
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(n < 0 for n in shape):
+        raise ValueError(f"'shape' cannot have negative values, but got {shape}")
+    out = []
+    for n in reversed(shape):
+        out.append(indices % n if n else indices)
+        indices = FUNCTIONS["floor_divide"](indices, n) if n else indices
+    return tuple(reversed(out))
+
+
+# ---- an index for every element ----------------------------------------------------------------
+
+
+def _need_index(op: str, index, text: str | None = None, dtypes=_LONG):
+    need_tensor(op, "index", 3, index)
+    if index.dtype not in dtypes and index._value.aval.numel:
+        raise RuntimeError(text or f"{op}(): Expected dtype int32/int64 for index")
+
+
+def _checked(index, input, dim) -> bool:
+    """Whether an index without negative numbers is known to be in range."""
+    shape = shape_of(input) or (1,)
+    return indexing.check_index(index, shape[dim], dim, negative=False)
+
+
+@function(method=True)
+def gather(input, dim, index, *, sparse_grad=False, out=None):
+    """Along ``dim`` the elements that the index names
+    (https://pytorch.org/docs/stable/generated/torch.gather.html)."""
+    _need_index("gather", index)
+    dim = wrap_dim(dim, input._value.aval.ndim)
+    checked = _checked(index, input, dim)
+    return into(out, apply(TABLE["gather_dim"], (input, index), (dim, checked)))
+
+
+@function(method=True, inplace=True)
+def scatter(input, dim, index, src=_UNSET, *, value=_UNSET, reduce=None):
+    """The input with ``src`` put where the index points along ``dim``
+    (https://pytorch.org/docs/stable/generated/torch.Tensor.scatter_.html)."""
+    src = value if src is _UNSET else src
+    if src is _UNSET:
+        raise TypeError(
+            "scatter() received an invalid combination of arguments - got (Tensor, int, Tensor)"
+        )
+    _need_index("scatter", index)
+    dim = wrap_dim(dim, input._value.aval.ndim)
+    if reduce not in (None, "add", "multiply"):
+        raise RuntimeError("reduce argument must be either add or multiply.")
+    checked = _checked(index, input, dim)
+    if reduce == "multiply":
+        return apply(TABLE["scatter_multiply"], (input, index, src), (dim, checked))
+    how = "add" if reduce else "put"
+    return apply(TABLE["scatter_put"], (input, index, src), (dim, checked, how))
+
+
+@function(method=True, inplace=True)
+def scatter_add(input, dim, index, src):
+    """The input with ``src`` added where the index points along ``dim``."""
+    _need_index("scatter_add", index, "scatter(): Expected dtype int32/int64 for index")
+    need_tensor("scatter_add", "src", 4, src)
+    dim = wrap_dim(dim, input._value.aval.ndim)
+    checked = _checked(index, input, dim)
+    out = apply(TABLE["scatter_put"], (input, index, src), (dim, checked, "add"))
+    if out._node is not None:
+        out._node.metadata = "ScatterAddBackward0"
+    return out
+
+
+@function(method=True, inplace=True)
+def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
+    """``src`` reduced into the places that the index names along ``dim``."""
+    _need_index("scatter_reduce", index, "scatter(): Expected dtype int32/int64 for index")
+    need_tensor("scatter_reduce", "src", 4, src)
+    dim = wrap_dim(dim, input._value.aval.ndim)
+    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
+        raise RuntimeError(
+            f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
+        )
+    checked = _checked(index, input, dim)
+    statics = (dim, checked, reduce, bool(include_self))
+    return apply(TABLE["scatter_reduced"], (input, index, src), statics)
+
+
+@function(method=True)
+def take_along_dim(input, indices, dim=None, *, out=None):
+    """``gather`` with broadcasting, as numpy's ``take_along_axis``."""
+    need_tensor("take_along_dim", "indices", 2, indices)
+    if indices.dtype is not dt.int64:
+        raise RuntimeError(
+            "torch.take_along_dim(): dtype of indices should be Long but got "
+            f"{dt.SCALAR_NAMES[indices.dtype]}"
+        )
+    if dim is None:
+        return into(out, gather(input.reshape(-1), 0, indices.reshape(-1)))
+    n = input._value.aval.ndim
+    if n != indices._value.aval.ndim:
+        raise RuntimeError(
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, "
+            f"but got {n} dimensions for input, and {indices._value.aval.ndim} dimensions for "
+            "indices"
+        )
+    dim = wrap_dim(dim, n)
+    a, b = shape_of(input), shape_of(indices)
+    common = broadcast_shapes((*a[:dim], 1, *a[dim + 1 :]), (*b[:dim], 1, *b[dim + 1 :]))
+    input = input.expand(*common[:dim], a[dim], *common[dim + 1 :])
+    indices = indices.expand(*common[:dim], b[dim], *common[dim + 1 :])
+    return into(out, gather(input, dim, indices))
+
+
+# ---- an index for every slice ------------------------------------------------------------------
+
+
+@function(method=True)
+def index_select(input, dim, index, *, out=None):
+    """The slices along ``dim`` that the index names."""
+    _need_index("index_select", index, "index_select(): Expected dtype int32 or int64 for index")
+    dim = wrap_dim(dim, input._value.aval.ndim)
+    checked = _checked(index, input, dim)
+    return into(out, apply(TABLE["index_select_dim"], (input, index), (dim, checked)))
+
+
+@function(method=True, inplace=True)
+def index_add(input, dim, index, source, *, alpha=None):
+    """The input with ``alpha * source`` added to the slices that the index names."""
+    _need_index("index_add", index, "index_add_(): Expected dtype int32/int64 for index")
+    need_tensor("index_add", "source", 4, source)
+    dim = wrap_dim(dim, input._value.aval.ndim)
+    checked = _checked(index, input, dim)
+    return apply(TABLE["index_add_dim"], (input, index, source, alpha), (dim, checked))
+
+
+@function(method=True, inplace=True)
+def index_copy(input, dim, index, source):
+    """The input with ``source`` in place of the slices that the index names."""
+    _need_index("index_copy", index, "index_copy_(): Expected a long tensor for index", (dt.int64,))
+    need_tensor("index_copy", "source", 4, source)
+    dim = wrap_dim(dim, input._value.aval.ndim)
+    checked = _checked(index, input, dim)
+    return apply(TABLE["index_copy_dim"], (input, index, source), (dim, checked))
+
+
+@function(method=True, inplace=True)
+def index_fill(input, dim, index, value):
+    """The input with one value in the slices that the index names."""
+    _need_index("index_fill", index, "index_fill_(): Expected dtype int64 for index.", (dt.int64,))
+    if isinstance(value, dispatch._Tensor) and value._value.aval.ndim:
+        raise RuntimeError(
+            "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+            f"{value._value.aval.ndim} dimension(s)."
+        )
+    dim = wrap_dim(dim, input._value.aval.ndim)
+    shape = shape_of(input) or (1,)
+    checked = indexing.check_index(index, shape[dim], dim)
+    return apply(TABLE["index_fill_dim"], (input, index, value), (dim, checked))
+
+
+_REDUCES = {"prod": "prod", "mean": "mean", "amax": "amax", "amin": "amin"}
+
+
+@function(method=True, inplace=True)
+def index_reduce(input, dim, index, source, reduce, *, include_self=True):
+    """``source`` reduced into the slices that the index names."""
+    _need_index("index_reduce", index, "index_reduce(): Expected dtype int32/int64 for index")
+    if reduce not in _REDUCES:
+        raise RuntimeError(
+            "index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got "
+            f"{reduce}."
+        )
+    dim = wrap_dim(dim, input._value.aval.ndim)
+    ones = [1] * max(input._value.aval.ndim, 1)
+    ones[dim] = index.numel()
+    if source.numel() and source.shape[dim] != index.numel():
+        raise IndexError(
+            f"index_reduce_(): Number of indices ({index.numel()}) should be equal to "
+            f"source.size(dim) ({source.shape[dim]})"
+        )
+    every = index.reshape(ones).expand(source.shape)
+    return scatter_reduce(input, dim, every, source, _REDUCES[reduce], include_self=include_self)
+
+
+# ---- index_put, take, put ----------------------------------------------------------------------
+
+
+def _advanced(input, indices, name):
+    """Index tensors as ``indexing`` takes them: one entry for each dimension."""
+    if isinstance(indices, dispatch._Tensor) or not isinstance(indices, (tuple, list)):
+        raise TypeError(
+            f"{name}(): argument 'indices' (position 1) must be tuple of Tensors, not "
+            f"{type(indices).__name__}"
+        )
+    taken = 0
+    for item in indices:
+        if item is not None:
+            need_tensor(name, "indices", 1, item)
+            if item.dtype.category > dt.INTEGRAL:
+                raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+        taken += 1 if item is None else indexing.dims_of(item)
+    n = input._value.aval.ndim
+    if taken > n:
+        raise IndexError(f"too many indices for tensor of dimension {n} (got {taken})")
+    return [*indices, *[None] * (n - taken)]
+
+
+@function(method=True)
+def index_put(input, indices, values, accumulate=False):
+    """The input with values put (or added) at the indices."""
+    advanced = _advanced(input, indices, "index_put")
+    return indexing.put_values(input, advanced, values, accumulate)
+
+
+@method("index_put_")
+def index_put_(self, indices, values, accumulate=False):
+    """Put (or add) values at the indices, in place."""
+    dispatch.check_inplace(self)
+    indexing.put(self, _advanced(self, indices, "index_put_"), values, accumulate)
+    return self
+
+
+FUNCTIONS["index_put_"] = index_put_
+
+
+@function(method=True)
+def take(input, index, *, out=None):
+    """Elements by their place in row-major order."""
+    need_tensor("take", "index", 2, index)
+    if index.dtype is not dt.int64:
+        raise RuntimeError(
+            f"take(): Expected a long tensor for index, but got {dt.SCALAR_NAMES[index.dtype]}"
+        )
+    checked = _check_flat(input, index)
+    return into(out, apply(TABLE["take_flat"], (input, index), (checked,)))
+
+
+def _check_flat(input, index) -> bool:
+    n, bounds = input._value.aval.numel, indexing.host_bounds(index)
+    if bounds is None:
+        return False
+    for found in bounds:
+        if bounds[1] >= bounds[0] and not -n <= found < n:
+            raise IndexError(
+                f"out of range: tried to access index {found} on a tensor of {n} elements."
+            )
+    return True
+
+
+@function(method=True, inplace=True)
+def put(input, index, source, accumulate=False):
+    """The input with elements put or added by their place in row-major order."""
+    need_tensor("put", "index", 2, index)
+    need_tensor("put", "source", 3, source)
+    if index.dtype is not dt.int64:
+        raise RuntimeError(
+            f"put_(): Expected a long tensor for index, but got {dt.SCALAR_NAMES[index.dtype]}"
+        )
+    checked = _check_flat(input, index)
+    return apply(TABLE["put_flat"], (input, index, source), (checked, bool(accumulate)))

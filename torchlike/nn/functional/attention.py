@@ -1,0 +1,186 @@
+"""Attention of ``torch.nn.functional``."""
+
+from __future__ import annotations
+
+import math
+
+from torchlike._core.dtypes import bool_
+from torchlike._ops.table import TABLE
+from torchlike._tensor import random
+from torchlike._tensor.dispatch import apply
+from torchlike._tensor.forms import FUNCTIONS
+from torchlike.nn.functional.activation import softmax
+from torchlike.nn.functional.dropout import dropout
+from torchlike.nn.functional.layers import linear
+from torchlike.nn.functional.vision import pad
+
+_SDPA = TABLE["scaled_dot_product_attention"]
+
+
+def scaled_dot_product_attention(
+    query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,
+    *, scale: float | None = None, enable_gqa: bool = False,
+):  # fmt: skip
+    """softmax(Q K^T * scale + mask) V (https://pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html)."""
+    if is_causal and attn_mask is not None:
+        raise RuntimeError(
+            "_scaled_dot_product_attention: Explicit attn_mask should not be set when "
+            "is_causal=True"
+        )
+    dropped, keep = None, 1.0
+    if dropout_p > 0:
+        a = query._value.aval
+        shape = (*a.shape[:-1], key._value.aval.shape[-2])
+        keep = float(1 - dropout_p)
+        if keep <= 0:
+            dropped, keep = FUNCTIONS["zeros"](shape, dtype=a.dtype, device=a.device), 1.0
+        else:
+            dropped = random.bernoulli_mask(shape, keep, a.dtype, a.device)
+    operands = (query, key, value, attn_mask, dropped, keep)
+    return apply(_SDPA, operands, (bool(is_causal), scale, bool(enable_gqa)))
+
+
+def _as_float_mask(mask, name: str, dtype):
+    """A mask to add: where a bool mask is set, -inf."""
+    if mask is None:
+        return None
+    if mask.dtype.is_floating_point:
+        return mask
+    if mask.dtype is not bool_:
+        raise AssertionError(f"only bool and floating types of {name} are supported")
+    zeros = FUNCTIONS["zeros"](mask._value.aval.shape, dtype=dtype, device=mask.device)
+    return zeros.masked_fill_(mask, -math.inf)
+
+
+def _project(query, key, value, w, b):
+    """The packed projection of query, key and value, in as few products as their identity allows."""
+    width = w._value.aval.shape[1]
+    if query is key and key is value:
+        both = linear(query, w, b)
+        return both[..., :width], both[..., width : 2 * width], both[..., 2 * width :]
+    biases = (None, None, None) if b is None else (b[:width], b[width : 2 * width], b[2 * width :])
+    weights = w[:width], w[width : 2 * width], w[2 * width :]
+    return tuple(linear(x, wi, bi) for x, wi, bi in zip((query, key, value), weights, biases))
+
+
+def multi_head_attention_forward(
+    query, key, value, embed_dim_to_check: int, num_heads: int, in_proj_weight, in_proj_bias,
+    bias_k, bias_v, add_zero_attn: bool, dropout_p: float, out_proj_weight, out_proj_bias,
+    training: bool = True, key_padding_mask=None, need_weights: bool = True, attn_mask=None,
+    use_separate_proj_weight: bool = False, q_proj_weight=None, k_proj_weight=None,
+    v_proj_weight=None, static_k=None, static_v=None, average_attn_weights: bool = True,
+    is_causal: bool = False,
+):  # fmt: skip
+    """Attention of several heads with its projections; tensors are (length, batch, width)."""
+    if is_causal and attn_mask is None:
+        raise RuntimeError(
+            "Need attn_mask if specifying the is_causal hint, a key_padding_mask or need_weights "
+            "leave no other way to know it"
+        )
+    batched = query._value.aval.ndim == 3
+    if query._value.aval.ndim not in (2, 3):
+        raise AssertionError(
+            "query should be unbatched 2D or batched 3D tensor but received "
+            f"{query._value.aval.ndim}-D query tensor"
+        )
+    if not batched:
+        same = query is key, key is value
+        query = query.unsqueeze(1)
+        key = query if same[0] else key.unsqueeze(1)
+        value = key if same[1] else value.unsqueeze(1)
+        if key_padding_mask is not None:
+            key_padding_mask = key_padding_mask.unsqueeze(0)
+    length, batch, width = query._value.aval.shape
+    source = key._value.aval.shape[0]
+    if width != embed_dim_to_check:
+        raise AssertionError(
+            f"was expecting embedding dimension of {embed_dim_to_check}, but got {width}"
+        )
+    head = width // num_heads
+    if head * num_heads != width:
+        raise AssertionError(f"embed_dim {width} not divisible by num_heads {num_heads}")
+    dtype = query.dtype
+    if use_separate_proj_weight:
+        if q_proj_weight is None or k_proj_weight is None or v_proj_weight is None:
+            raise AssertionError("use_separate_proj_weight is True but a projection weight is None")
+        biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
+        weights = q_proj_weight, k_proj_weight, v_proj_weight
+        q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
+    else:
+        if key._value.aval.shape != value._value.aval.shape:
+            raise AssertionError(f"key shape {key.shape} does not match value shape {value.shape}")
+        q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)
+    # ---- masks
+    attn_mask = _as_float_mask(attn_mask, "attn_mask", dtype)
+    key_padding_mask = _as_float_mask(key_padding_mask, "key_padding_mask", dtype)
+    if attn_mask is not None:
+        shape = attn_mask._value.aval.shape
+        if len(shape) == 2:
+            if shape != (length, source):
+                raise RuntimeError(
+                    f"The shape of the 2D attn_mask is torch.Size({list(shape)}), but should be "
+                    f"{(length, source)}."
+                )
+            attn_mask = attn_mask.unsqueeze(0)
+        elif len(shape) == 3:
+            if shape != (batch * num_heads, length, source):
+                raise RuntimeError(
+                    f"The shape of the 3D attn_mask is torch.Size({list(shape)}), but should be "
+                    f"{(batch * num_heads, length, source)}."
+                )
+        else:
+            raise RuntimeError(f"attn_mask's dimension {len(shape)} is not supported")
+    if bias_k is not None and bias_v is not None:
+        if static_k is not None or static_v is not None:
+            raise AssertionError("bias cannot be added to static key or value")
+        k = FUNCTIONS["cat"]([k, bias_k.repeat(1, batch, 1)])
+        v = FUNCTIONS["cat"]([v, bias_v.repeat(1, batch, 1)])
+        attn_mask = None if attn_mask is None else pad(attn_mask, (0, 1))
+        key_padding_mask = None if key_padding_mask is None else pad(key_padding_mask, (0, 1))
+    # ---- heads: (length, batch, width) -> (batch, heads, length, head)
+    q = q.reshape(length, batch, num_heads, head).permute(1, 2, 0, 3)
+    if static_k is None:
+        k = k.reshape(-1, batch, num_heads, head).permute(1, 2, 0, 3)
+    else:
+        k = static_k.reshape(batch, num_heads, -1, head)
+    if static_v is None:
+        v = v.reshape(-1, batch, num_heads, head).permute(1, 2, 0, 3)
+    else:
+        v = static_v.reshape(batch, num_heads, -1, head)
+    if add_zero_attn:
+        k, v = pad(k, (0, 0, 0, 1)), pad(v, (0, 0, 0, 1))
+        attn_mask = None if attn_mask is None else pad(attn_mask, (0, 1))
+        key_padding_mask = None if key_padding_mask is None else pad(key_padding_mask, (0, 1))
+    source = k._value.aval.shape[2]
+    mask = None
+    if attn_mask is not None:
+        lead = attn_mask._value.aval.shape[0]
+        first = (1, 1) if lead == 1 else (batch, num_heads)
+        mask = attn_mask.reshape(*first, length, source)
+    if key_padding_mask is not None:
+        if key_padding_mask._value.aval.shape != (batch, source):
+            raise AssertionError(
+                f"expecting key_padding_mask shape of {(batch, source)}, but got "
+                f"{key_padding_mask.shape}"
+            )
+        padding = key_padding_mask.reshape(batch, 1, 1, source)
+        mask = padding if mask is None else mask + padding
+    # ---- attention
+    dropout_p = dropout_p if training else 0.0
+    if need_weights:
+        scores = (q * math.sqrt(1.0 / head)) @ k.transpose(-2, -1)
+        weights = softmax(scores if mask is None else scores + mask, -1)
+        if dropout_p > 0:
+            weights = dropout(weights, dropout_p)
+        out = weights @ v
+    else:
+        weights = None
+        out = scaled_dot_product_attention(q, k, v, mask, dropout_p)
+    out = out.permute(2, 0, 1, 3).reshape(length, batch, width)
+    out = linear(out, out_proj_weight, out_proj_bias)
+    if weights is not None and average_attn_weights:
+        weights = weights.mean(dim=1)
+    if not batched:
+        out = out.squeeze(1)
+        weights = None if weights is None else weights.squeeze(0)
+    return out, weights
