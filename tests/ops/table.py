@@ -113,7 +113,7 @@ def to_numpy(x) -> np.ndarray:
         x = x.float()
     if isinstance(x, torch.Tensor):
         x = x.resolve_conj().resolve_neg()
-    return np.asarray(x.numpy())
+    return np.asarray(x.numpy(force=True))  # PyTorch has tensors of zeros without data
 
 
 def tensors_in(x) -> list:

@@ -12,7 +12,7 @@ from torchlike._core import devices, errors
 from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._engine import prefix
-from torchlike._engine.compat import program_scope
+from torchlike._engine.compat import in_program_scope
 from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
 from torchlike._engine.stats import stats
@@ -100,16 +100,30 @@ def run(segment: Segment, why: str) -> None:
         return
     elif settings.immediate:
         run_op_by_op(segment, live)
-    elif place.reused or (node.seen is not None and live in node.seen):
+    elif worth_compiling(node, live, place, why):
         place.reused = False
         compile_and_run(segment, live)
     else:
-        # A key that keeps changing is not worth a compile: op by op, until it comes back.
-        if node.seen is None:
-            node.seen = set()
-        node.seen.add(live)
         run_op_by_op(segment, live)
     commit(segment)
+
+
+# How often a segment that was cut by its length must come back before it is compiled: XLA takes
+# 2 ms and more for each op, running one alone costs 7 us, and a loop may well end before that pays.
+_BOUND_SIGHTINGS = 3
+
+
+def worth_compiling(node: Prefix, live: tuple, place: Place, why: str) -> bool:
+    """Whether to compile a new key: at first, where programs were used again, or if it came back.
+
+    Where keys keep changing (a growing length), segments run op by op instead.
+    """
+    if place.reused and why != "bound":
+        return True
+    if node.seen is None:
+        node.seen = {}
+    seen = node.seen[live] = node.seen.get(live, 0) + 1
+    return seen > (_BOUND_SIGHTINGS if why == "bound" else 1)
 
 
 def compile_and_run(segment: Segment, live: tuple) -> None:
@@ -132,25 +146,28 @@ def compile_and_run(segment: Segment, live: tuple) -> None:
 
 def execute(segment: Segment, program: Program) -> None:
     """Call the program; its results stand in the segment before anything can interrupt."""
+    results: list = []
+    segment.results = (program.live, results, program)
+    try:
+        in_program_scope(_call, segment, program, results)
+    finally:
+        if not results:
+            segment.results = None
+    stats.programs += 1
+    cache.touch(program)
+
+
+def _call(segment: Segment, program: Program, results: list) -> None:
     arrays = segment.arrays
     if len(arrays) != program.owner.externals:
         arrays = arrays[: program.owner.externals]
-    results: list = []
-    with program_scope():
-        if program.donated:
-            arrays = protect(segment, program, arrays)
-        segment.results = (program.live, results, program)
-        try:
-            if segment.device is devices.CPU:
-                call_into(results, program.function, program.arguments(segment, arrays))
-            else:
-                with jax.default_device(devices.jax_device(segment.device)):
-                    call_into(results, program.function, program.arguments(segment, arrays))
-        finally:
-            if not results:
-                segment.results = None
-    stats.programs += 1
-    cache.touch(program)
+    if program.donated:
+        arrays = protect(segment, program, arrays)
+    if segment.device is devices.CPU:
+        call_into(results, program.function, program.arguments(segment, arrays))
+    else:
+        with jax.default_device(devices.jax_device(segment.device)):
+            call_into(results, program.function, program.arguments(segment, arrays))
 
 
 def protect(segment: Segment, program: Program, arrays: list) -> list:
@@ -199,6 +216,10 @@ def release(segment: Segment) -> None:
 
 def run_op_by_op(segment: Segment, live) -> None:
     """Run each needed call as a program of its own, dropping intermediates as they die."""
+    in_program_scope(_op_by_op, segment, live)
+
+
+def _op_by_op(segment: Segment, live) -> None:
     node = segment.node
     calls = needed_calls(node, live)
     last_use = {}
@@ -207,37 +228,36 @@ def run_op_by_op(segment: Segment, live) -> None:
             last_use[ref] = n
     wanted = set(live)
     values: dict = {}
-    with program_scope():
-        for n, call in enumerate(calls):
-            float_at, int_at = call.parent.floats, call.parent.ints
-            arrays = []
-            for ref in call.refs:
-                if ref.__class__ is int:
-                    arrays.append(segment.arrays[~ref] if ref < 0 else values[ref])
-                elif ref is float:
-                    arrays.append(np.float64(segment.floats[float_at]))
-                    float_at += 1
-                elif ref is int:
-                    arrays.append(np.int64(segment.ints[int_at]))
-                    int_at += 1
-                else:
-                    arrays.append(None)
-            try:
-                results, checks = run_single(call, arrays)
-            except Exception as error:
-                raise RuntimeError(
-                    f"{call.op.name}() recorded at {call.line} failed to run: {error}; results that "
-                    "depend on it cannot be computed, all others stay usable"
-                ) from error
-            if checks is not None:
-                pending_checks.append(checks)
-            slot = call.slots - call.outs
-            for result in results:
-                values[slot] = result
-                slot += 1
-            for ref in call.refs:
-                if ref.__class__ is int and ref >= 0 and last_use[ref] == n and ref not in wanted:
-                    values.pop(ref, None)
+    for n, call in enumerate(calls):
+        float_at, int_at = call.parent.floats, call.parent.ints
+        arrays = []
+        for ref in call.refs:
+            if ref.__class__ is int:
+                arrays.append(segment.arrays[~ref] if ref < 0 else values[ref])
+            elif ref is float:
+                arrays.append(np.float64(segment.floats[float_at]))
+                float_at += 1
+            elif ref is int:
+                arrays.append(np.int64(segment.ints[int_at]))
+                int_at += 1
+            else:
+                arrays.append(None)
+        try:
+            results, checks = run_single(call, arrays)
+        except Exception as error:
+            raise RuntimeError(
+                f"{call.op.name}() recorded at {call.line} failed to run: {error}; results that "
+                "depend on it cannot be computed, all others stay usable"
+            ) from error
+        if checks is not None:
+            pending_checks.append(checks)
+        slot = call.slots - call.outs
+        for result in results:
+            values[slot] = result
+            slot += 1
+        for ref in call.refs:
+            if ref.__class__ is int and ref >= 0 and last_use[ref] == n and ref not in wanted:
+                values.pop(ref, None)
     segment.results = (live, [tuple(values[s] for s in live)], None)
 
 
@@ -299,8 +319,8 @@ def jax_array(value: Value) -> jax.Array:
     """The value's jax.Array, put on its device if only the host has it."""
     array = array_of(value)
     if array.__class__ is np.ndarray:
-        with program_scope():
-            array = value.array = jax.device_put(array, devices.jax_device(value.aval.device))
+        device = devices.jax_device(value.aval.device)
+        array = value.array = in_program_scope(jax.device_put, array, device)
     return array
 
 

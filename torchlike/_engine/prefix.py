@@ -11,7 +11,7 @@ import numpy as np
 from torchlike._core import devices, errors
 from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
-from torchlike._engine.compat import program_scope
+from torchlike._engine.compat import in_program_scope
 from torchlike._engine.stats import stats
 from torchlike._engine.values import Value, aval, from_array
 from torchlike._ops.table import Op, Scalar, check_operands, evaluate
@@ -299,8 +299,7 @@ def infer(op: Op, statics: tuple, in_avals: tuple, device) -> tuple:
         return evaluate(op, wrap(op, full, in_avals), statics)
 
     try:
-        with program_scope():
-            results = jax.eval_shape(body, *given)
+        results = in_program_scope(jax.eval_shape, body, *given)
     except (TypeError, ValueError, ZeroDivisionError) as error:
         if raised_here(error):
             raise

@@ -198,8 +198,8 @@ def glu(input, dim: Dim):
         raise RuntimeError("glu does not support scalars because halving size must be even")
     if not -input.ndim <= dim < input.ndim:
         raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-input.ndim}, {input.ndim - 1}], "
-            f"but got {dim})"
+            "Dimension out of range (expected to be in range of "
+            f"[{-input.ndim}, {input.ndim - 1}], but got {dim})"
         )
     n = input.shape[dim]
     if n % 2:

@@ -81,11 +81,8 @@ def addcmul(input, tensor1, tensor2, *, value: Number = 1):
     return input + value * tensor1 * tensor2
 
 
-@op(promotes="result", computes="opmath", numbers=(), forms=FORMS,
-    needs={"input": (), "tensor1": ("tensor2",), "tensor2": ("tensor1", "tensor2")})  # fmt: skip
-def addcdiv(input, tensor1, tensor2, *, value: Number = 1):
-    """input + value * tensor1 / tensor2."""
-    if torch_dtype(input).category <= dt.INTEGRAL:
+def _no_integer_quotient(input, tensor1, tensor2, value):
+    if all(hasattr(x, "shape") and x.dtype.category <= dt.INTEGRAL for x in (tensor1, tensor2)):
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported, and in a future  release "
             "addcdiv will perform a true division of tensor1 and tensor2. The historic addcdiv "
@@ -94,6 +91,12 @@ def addcdiv(input, tensor1, tensor2, *, value: Number = 1):
             "tensor2) for float inputs. The future addcdiv behavior is just the latter "
             "implementation: (input + value * tensor1 / tensor2), for all dtypes."
         )
+
+
+@op(promotes="result", computes="opmath", numbers=(), forms=FORMS, refuses=_no_integer_quotient,
+    needs={"input": (), "tensor1": ("tensor2",), "tensor2": ("tensor1", "tensor2")})  # fmt: skip
+def addcdiv(input, tensor1, tensor2, *, value: Number = 1):
+    """input + value * tensor1 / tensor2."""
     return input + value * tensor1 / tensor2
 
 

@@ -81,10 +81,16 @@ def _unreduced(c, *arrays):
     return [None if a is None else kept(a, shape, dim, keepdim) for a in arrays]
 
 
-def evenly(c, g):
+def evenly(c, g, which=0):
     """amax, amin: elements equal to the result share the gradient; none is (0 / 0) beside a nan."""
-    result, g = _unreduced(c, c.result, g)
+    result, g = _unreduced(c, c.results[which], g)
     return share(g, c.operands[0] == result, axes(c.statics["dim"], c.operands[0].ndim))
+
+
+def evenly_both(c, *grads):
+    """aminmax: both results as ``evenly``."""
+    shares = [evenly(c, g, which) for which, g in enumerate(grads) if g is not None]
+    return shares[0] if len(shares) == 1 else shares[0] + shares[1]
 
 
 def evenly_over_all(c, g):
@@ -178,6 +184,14 @@ def logsumexp(c, g):
     return g * zero_where(below, jnp.exp(x - zero_where(below, result))).conj()
 
 
+def _sgn(x):
+    """The sign, or for complex numbers x / |x|; JAX's own has no derivative for those."""
+    if not jnp.iscomplexobj(x):
+        return jnp.sign(x)
+    a = jnp.where(x == 0, jnp.ones((), x.dtype), x)
+    return zero_where(x == 0, a / jnp.abs(a))
+
+
 def norm(c, g):
     """Vector norms: 0 where the norm is 0 (p > 1) or the element is (p < 1); ties of inf share."""
     x, p = c.operands[0], c.statics["p"]
@@ -189,13 +203,12 @@ def norm(c, g):
     if p == 2:
         return x * zero_where(r == 0, g / jnp.where(r == 0, 1, r))
     if p == 1:
-        return jnp.sign(x) * g
-    a = jnp.abs(x)
+        return _sgn(x) * g
+    a = jnp.abs(jnp.where(x == 0, jnp.zeros((), x.dtype), x))
     if abs(p) == float("inf"):
         at = (a == r) | ((a != a) & (r != r))
-        return jnp.sign(x) * share(g, at, axes(c.statics["dim"], x.ndim))
-    # jnp.sign of a complex number is x / |x|, as sgn is.
-    a = jnp.where(a == 0, 1, a)
+        return _sgn(x) * share(g, at, axes(c.statics["dim"], x.ndim))
+    a = jnp.abs(jnp.where(x == 0, jnp.ones((), x.dtype), x))
     if p < 1:
-        return jnp.sign(x) * a ** (p - 1) * (g * r ** (1 - p))
-    return jnp.sign(x) * a ** (p - 1) * zero_where(r == 0, g / jnp.where(r == 0, 1, r) ** (p - 1))
+        return _sgn(x) * a ** (p - 1) * (g * r ** (1 - p))
+    return _sgn(x) * a ** (p - 1) * zero_where(r == 0, g / jnp.where(r == 0, 1, r) ** (p - 1))

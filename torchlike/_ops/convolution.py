@@ -165,7 +165,7 @@ def conv_transpose(
     input, weight, bias=None, *, stride: Shape, padding: Shape, output_padding: Shape, groups: Dim,
     dilation: Shape, rank: Dim,
 ):  # fmt: skip
-    """The gradient of a convolution with respect to its input, as a layer (C, out / groups, ...)."""
+    """A convolution's gradient by its input, as a layer; the kernel is (C, out / groups, ...)."""
     lone = unbatched(input, rank, f"conv_transpose{rank}d")
     stride, pad, _, dilation = _geometry(weight, stride, padding, dilation, rank)
     extra = per_dim(output_padding, rank, "output_padding")

@@ -62,13 +62,15 @@ def derivative(op: Op) -> Op:
     """The derivative of ``op`` as an op: operands are saved operands, saved results, gradients."""
     found = op.vjp_ops.get("vjp")
     if found is None:
-        if op.vjp is NO_DERIVATIVE:
-            raise RuntimeError(f"derivative for aten::{op.name} is not implemented")
 
         def backward(operands: Arrays, spec: Spec):
             return _pull(op, operands, spec)
 
-        found = Op(f"{op.name}_backward", backward, promotes="raw", shapes=_shapes)
+        def refused(statics, in_avals):
+            raise RuntimeError(f"derivative for aten::{op.name} is not implemented")
+
+        shapes = refused if op.vjp is NO_DERIVATIVE else _shapes
+        found = Op(f"{op.name}_backward", backward, promotes="raw", shapes=shapes)
         op.vjp_ops["vjp"] = found
     return found
 

@@ -17,8 +17,8 @@ def _check_indices(input, weight):
     if d is not dt.int64 and d is not dt.int32:
         raise RuntimeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
-            f"Long, Int; but got torch.{dt.SCALAR_NAMES[d]}Tensor instead (while checking arguments "
-            "for embedding)"
+            f"Long, Int; but got torch.{dt.SCALAR_NAMES[d]}Tensor instead (while checking "
+            "arguments for embedding)"
         )
     if weight.ndim != 2:
         raise RuntimeError("'weight' must be 2-D")

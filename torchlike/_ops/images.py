@@ -128,8 +128,8 @@ def col2im(input, size: Shape, kernel: Shape, dilation: Shape, padding: Shape, s
     if input.shape[-1] != prod(out):
         raise RuntimeError(
             f"Given output_size={size}, kernel_size={kernel}, dilation={dilation}, "
-            f"padding={padding}, stride={stride}, expected size of input's dimension 2 to match the "
-            f"calculated number of sliding blocks {out[0]} * {out[1]} = {prod(out)}, but got "
+            f"padding={padding}, stride={stride}, expected size of input's dimension 2 to match "
+            f"the calculated number of sliding blocks {out[0]} * {out[1]} = {prod(out)}, but got "
             f"input.size(2)={input.shape[-1]}."
         )
     shape = (*input.shape[:-2], input.shape[-2] // prod(kernel), *size)
@@ -151,8 +151,8 @@ def pixel_shuffle(input, upscale_factor: int):
     *lead, c, h, w = input.shape
     if c % (r * r):
         raise RuntimeError(
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
-            f"upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square "
+            f"of upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
         )
     n = len(lead)
     x = input.reshape(*lead, c // (r * r), r, r, h, w)

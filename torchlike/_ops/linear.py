@@ -92,8 +92,8 @@ def bilinear(input1, input2, weight, bias=None):
         )
     if (input1.shape[-1], input2.shape[-1]) != weight.shape[1:]:
         raise RuntimeError(
-            f"bilinear(): input sizes {input1.shape[-1]} and {input2.shape[-1]} do not match weight "
-            f"of size {list(weight.shape)}"
+            f"bilinear(): input sizes {input1.shape[-1]} and {input2.shape[-1]} do not match "
+            f"weight of size {list(weight.shape)}"
         )
     out = jnp.einsum("...i,kij,...j->...k", input1, weight, input2)
     return out if bias is None else out + bias

@@ -260,18 +260,7 @@ def argmin(input, dim: Dim = None, keepdim: bool = False):
     return _index("argmin", jnp.min, input, dim, keepdim)
 
 
-def _share_both(c, g_min, g_max):
-    """Gradients of the smallest and the largest, each shared among its ties."""
-    total = 0
-    for result, g in zip(c.results, (g_min, g_max), strict=True):
-        if g is not None:
-            one = c.__class__(c.op, c.operands, (result,), c.shapes, (), c.need)
-            one.statics = c.statics
-            total = total + conventions.evenly(one, g)
-    return total
-
-
-@op(saves="both", vjp=_share_both, forms=("function", "method", "out", ("min", "max")))
+@op(saves="both", vjp=conventions.evenly_both, forms=("function", "method", "out", ("min", "max")))
 def aminmax(input, *, dim: Dim = None, keepdim: bool = False):
     """The smallest and the largest elements, along one dimension or of all."""
     if jnp.iscomplexobj(input):

@@ -30,7 +30,7 @@ def _abs(x):
     return jnp.abs(x)
 
 
-unary("abs", _abs, promotes=None, computes=None)
+unary("abs", _abs, promotes=None, computes=None, forms=("function", "method", "out"))
 
 
 def _sign(x):

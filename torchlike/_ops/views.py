@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
-from torchlike._ops.table import TABLE, Arrays, Dim, Dtype, Shape, evaluate, op
+from torchlike._ops.table import TABLE, Arrays, Dim, Dtype, Shape, evaluate, op, report_bad_index
 
 # ---- shape -------------------------------------------------------------------------------------
 
@@ -70,6 +70,12 @@ def _plan(shape, spec, numbers):
             starts.append(None)
             sizes.append(n)
             steps.append(1)
+        elif kind == "at":  # an index that is itself a result
+            index = next(numbers)
+            report_bad_index(index, n, -n)
+            starts.append(jnp.where(index < 0, index + n, index))
+            sizes.append(1)
+            steps.append(1)
         elif kind == "int":
             starts.append(next(numbers).array)
             sizes.append(1)
@@ -88,7 +94,7 @@ def _out_shape(sizes, spec):
             out.append(1)
         else:
             n = next(sizes)
-            if item[0] != "int":
+            if item[0] not in ("int", "at"):
                 out.append(n)
     return tuple(out)
 
@@ -131,6 +137,12 @@ def index_basic(input, numbers: Arrays, spec: Shape):
     if any(step != 1 for step in steps):
         out = out[tuple(slice(None, None, step) for step in steps)]
     return out.reshape(_out_shape(sizes, spec))
+
+
+op(
+    "index_at", view=True, needs={"input": ("numbers",)}, write=_write_index, promotes="raw",
+    checks=True, grad_name="SelectBackward0",
+)(index_basic)  # the same with indices that are results of other calls  # fmt: skip
 
 
 def _write_split(base, new, sizes, dim, part):
@@ -260,7 +272,10 @@ def _bitcast(x, source, target):
 # ---- writing through a chain of views ----------------------------------------------------------
 
 
-@op("write_view", promotes="raw", grad_name="CopySlices")
+@op(
+    "write_view", promotes="raw", grad_name="CopySlices",
+    needs={"base": ("numbers",), "new": ("numbers",)},
+)  # fmt: skip
 def write_view(base, new, numbers: Arrays, links: Shape):
     """The base after the view that ``links`` read off it has been replaced by ``new``."""
     taken, reads, state = 0, [], base

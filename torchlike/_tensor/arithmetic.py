@@ -166,6 +166,14 @@ def positive(input):
     return input
 
 
+@method("abs_")
+def abs_(self):
+    """In-place form of ``abs``; not for complex tensors."""
+    if self.is_complex():
+        raise RuntimeError("In-place abs is not supported for complex tensors.")
+    return dispatch.apply_inplace(TABLE["abs"], (self,))
+
+
 @method("__invert__")
 def invert(self):
     """``~``: bits or truth values flipped."""

@@ -1,29 +1,28 @@
-"""Indexing: x[...] read and written, split into a basic view and an advanced part."""
+"""Indexing: Python index expressions as one basic view plus, if need be, one gather or scatter."""
 
 from __future__ import annotations
+
+import operator
 
 import numpy as np
 
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import BadIndex
 from torchlike._engine.values import from_array
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
-from torchlike._tensor.host_reads import host_read
-from torchlike._tensor.modes import modes
 from torchlike._tensor.shapes import named
 from torchlike._tensor.views import apply_view
 
 _INDEX = TABLE["index_basic"]
-_ALL, _INT, _NEW = ("all",), ("int",), ("new",)
+_ALL, _INT, _NEW, _AT = ("all",), ("int",), ("new",), ("at",)
+_MASKS = (dt.bool_, dt.uint8)
+_INDICES = (dt.int64, dt.int32, dt.bool_, dt.uint8)
 
 
 def getitem(x, index):
     """``x[index]``: a view for ints, slices, None and ...; a copy for tensors and lists."""
-    if modes.host:
-        out = host_read(x, index, parse)
-        if out is not None:
-            return out
     if index.__class__ is int:  # the commonest, on its own
         shape = x._value.aval.shape
         if not shape:
@@ -37,34 +36,33 @@ def getitem(x, index):
         spec = (_INT, *[_ALL] * (len(shape) - 1))
         number = index + n if index < 0 else index
         return named(apply_view(_INDEX, x, (number,), (spec,)), "SelectBackward0")
+    part, advanced = basic_part(x, index)
+    return part if advanced is None else read_advanced(part, advanced)
+
+
+def basic_part(x, index):
+    """The view that the basic part of an index takes, and what is left to gather from it."""
     spec, numbers, advanced, label = parse(x, index)
-    out = x
     if spec is not None:
-        out = named(apply_view(_INDEX, x, numbers, (spec,)), label)
-    if advanced is None:
-        if spec is None:  # x[...] and x[()] are views too
-            return apply_view(TABLE["alias"], x)
-        return out
-    return read_advanced(out, advanced)
+        view_op = TABLE["index_at"] if _AT in spec else _INDEX
+        return named(apply_view(view_op, x, numbers, (spec,)), label), advanced
+    if advanced is None:  # x[...] and x[()] are views too
+        return named(apply_view(TABLE["alias"], x), label), None
+    return x, advanced
 
 
 def setitem(x, index, value) -> None:
     """``x[index] = value``: written through the view, or by ``index_put_``."""
-    if isinstance(value, np.ndarray):
-        from torchlike._tensor.creation import tensor
-
-        value = tensor(value)
+    if not isinstance(value, (dispatch._Tensor, int, float, complex)):
+        kind = type(value)
+        name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+        raise TypeError(f"can't assign a {name} to a torch.{dt.SCALAR_NAMES[x.dtype]}Tensor")
     dispatch.check_inplace(x)
-    spec, numbers, advanced, label = parse(x, index)
-    part = x
-    if spec is not None:
-        part = named(apply_view(_INDEX, x, numbers, (spec,)), label)
-    elif advanced is None:
-        part = apply_view(TABLE["alias"], x)
+    part, advanced = basic_part(x, index)
     if advanced is None:
         fill(part, value)
-        return
-    write_advanced(part, advanced, value)
+    else:
+        write_advanced(part, advanced, value)
 
 
 def fill(part, value) -> None:
@@ -72,9 +70,9 @@ def fill(part, value) -> None:
     a = part._value.aval
     if isinstance(value, dispatch._Tensor):
         shape = value._value.aval.shape
-        extra = len(shape) - a.ndim
-        if extra > 0 and all(n == 1 for n in shape[:extra]):
-            value = value.reshape(shape[extra:])
+        ones = next((i for i, n in enumerate(shape) if n != 1), len(shape))
+        if ones and len(shape) > a.ndim:
+            value = value.reshape(shape[min(ones, len(shape) - a.ndim) :])
         part.copy_(value)
     else:
         part.fill_(value)
@@ -87,59 +85,48 @@ def parse(x, index):
     """(spec, numbers, advanced, label): the basic view to take, then the advanced index on it.
 
     spec is None if the view is x itself; advanced is None, or a list with one entry per dimension
-    of the view: None or an index tensor.
+    of the view: None or an index tensor (one entry for all dimensions of a mask).
     """
-    items = list(index) if isinstance(index, tuple) else [index]
-    if isinstance(index, list) and _is_nested_index(index):
-        items = list(index)
+    items = list(index) if isinstance(index, tuple) or _is_tuple_like(index) else [index]
     a = x._value.aval
-    items = [_convert(x, item) for item in items]
-    taken = sum(_dims_of(item) for item in items)
+    items = [_convert(item) for item in items]
+    taken = sum(dims_of(item) for item in items)
     if taken > a.ndim:
         raise IndexError(f"too many indices for tensor of dimension {a.ndim}")
-    ellipses = [i for i, item in enumerate(items) if item is Ellipsis]
-    if len(ellipses) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
-    missing = [slice(None)] * (a.ndim - taken)
-    at = ellipses[0] if ellipses else len(items)
-    items[at : at + 1] = missing
-    spec, numbers, advanced, dim, label = [], [], [], 0, "AliasBackward0"
-    basic = False
+    if not a.ndim and len(items) == 1 and not (
+        items[0] is None or items[0] is Ellipsis or _is_mask(items[0])
+    ):
+        raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()`")
+    items = _without_ellipsis(items, a.ndim - taken)
+    spec, numbers, advanced, dim, label, basic = [], [], [], 0, "AliasBackward0", False
     for item in items:
-        if item is None:
+        if item is None or item is True or item is False or _is_mask(item) and not item.ndim:
             spec.append(_NEW)
-            advanced.append(None)
+            advanced.append(None if item is None else _bool_index(item))
             basic, label = True, "UnsqueezeBackward0"
             continue
-        if item is True or item is False:
-            spec.append(_NEW)
-            basic = True
-            advanced.append(_bool_index(item))
-            continue
-        if isinstance(item, dispatch._Tensor):
-            if item.dtype is dt.bool_ or item.dtype is dt.uint8:
-                for k, n in enumerate(item._value.aval.shape):
-                    if dim + k < a.ndim and a.shape[dim + k] != n:
-                        raise IndexError(
-                            f"The shape of the mask {list(item._value.aval.shape)} at index {k} "
-                            f"does not match the shape of the indexed tensor {list(a.shape)} at "
-                            f"index {dim + k}"
-                        )
+        if isinstance(item, dispatch._Tensor) and (_is_mask(item) or item._value.aval.ndim):
+            if _is_mask(item):
+                _check_mask(item, a.shape, dim)
             advanced.append(item)
-            for _ in range(_dims_of(item)):
-                spec.append(_ALL)
-            dim += _dims_of(item)
+            spec.extend([_ALL] * dims_of(item))
+            dim += dims_of(item)
             continue
         n = a.shape[dim]
         if item.__class__ is slice:
             start, size, step = _slice(item, n)
-            if start == 0 and size == n and step == 1 and item.start is None:
+            if start == 0 and size == n and step == 1:
                 spec.append(_ALL)
+                label = "SliceBackward0" if len(items) == 1 or dim == 0 else label
             else:
                 spec.append(("slice", size, step))
                 numbers.append(start)
                 basic, label = True, "SliceBackward0"
             advanced.append(None)
+        elif isinstance(item, dispatch._Tensor):  # its number is not known yet, and need not be
+            spec.append(_AT)
+            numbers.append(dispatch.wrap(dispatch.value_of(item)))
+            basic, label = True, "SelectBackward0"
         else:
             if not -n <= item < n:
                 raise IndexError(f"index {item} is out of bounds for dimension {dim} with size {n}")
@@ -152,76 +139,106 @@ def parse(x, index):
     return (tuple(spec) if basic else None), tuple(numbers), advanced, label
 
 
-def _is_nested_index(index) -> bool:
-    """Whether a list stands for a tuple of indices, as old numpy and PyTorch take it."""
-    return len(index) < 32 and any(
-        isinstance(i, (list, tuple, slice, dispatch._Tensor)) or i is None or i is Ellipsis
-        for i in index
-    ) and not all(isinstance(i, (list, int, float, bool)) for i in index)
+def _is_tuple_like(index) -> bool:
+    """Whether a list stands for a tuple of indices: if it holds anything but plain numbers."""
+    return (
+        isinstance(index, list)
+        and len(index) < 32
+        and any(
+            i is None or i is Ellipsis
+            or isinstance(i, (list, tuple, range, slice, str, np.ndarray, dispatch._Tensor))
+            for i in index
+        )
+    )  # fmt: skip
 
 
-def _convert(x, item):
+def _without_ellipsis(items, missing):
+    """Items with ``...`` (or the end, if there is none) as so many full slices."""
+    where = [i for i, item in enumerate(items) if item is Ellipsis]
+    full = [slice(None)] * missing
+    if not where:
+        return items + full if missing else items
+    if len(where) > 1 and missing:
+        rest = items[where[1] + 1 :]
+        if any(dims_of(item) for item in rest):
+            raise IndexError("an index can only have a single ellipsis ('...')")
+    first = where[0]
+    return items[:first] + full + [item for item in items[first + 1 :] if item is not Ellipsis]
+
+
+def _is_mask(item) -> bool:
+    return isinstance(item, dispatch._Tensor) and item.dtype in _MASKS
+
+
+def _check_mask(mask, shape, dim) -> None:
+    for k, n in enumerate(mask._value.aval.shape):
+        if dim + k < len(shape) and shape[dim + k] != n:
+            raise IndexError(
+                f"The shape of the mask {list(mask._value.aval.shape)} at index {k} does not match "
+                f"the shape of the indexed tensor {list(shape)} at index {dim + k}"
+            )
+
+
+def _convert(item):
+    """An index as an int, slice, None, Ellipsis, bool, or a tensor of integers or bools."""
     kind = item.__class__
     if kind is int or kind is slice or item is None or item is Ellipsis or kind is bool:
         return item
     if isinstance(item, dispatch._Tensor):
-        d, a = item.dtype, item._value.aval
-        if d.category > dt.INTEGRAL:
+        d, value = item.dtype, dispatch.value_of(item)
+        if not value.aval.shape and d.category <= dt.INTEGRAL and d not in _MASKS:
+            known = value.array is not None and not value.is_traced()
+            return int(item) if known else item  # a 0-d index selects, as an int does
+        if d not in _INDICES:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-        if d not in (dt.int64, dt.int32, dt.bool_, dt.uint8, dt.int16, dt.int8):
-            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-        if not a.shape and d.category == dt.INTEGRAL and item._value.array is not None:
-            if not item._value.is_traced():
-                return int(item)  # a 0-d index at hand selects, as a Python int does
         return item
-    if isinstance(item, (list, tuple, range)):
-        from torchlike._tensor.creation import tensor
-
-        array = np.asarray(
-            [int(i) if isinstance(i, dispatch._Tensor) else i for i in item]
-            if not any(isinstance(i, (list, tuple)) for i in item) else list(item)
-        )
-        if array.size == 0:
-            array = array.astype(np.int64)
-        if array.dtype.kind not in "iub":
-            raise IndexError(f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {type(item[0]).__name__})")
-        return tensor(array if array.dtype.kind == "b" else array.astype(np.int64))
-    if isinstance(item, np.ndarray):
-        if item.dtype.kind not in "iub":
-            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-        return dispatch.wrap(from_array(np.array(item)))
-    if isinstance(item, np.bool_):
-        return bool(item)
-    if hasattr(item, "__index__"):
+    if isinstance(item, (list, tuple, range, np.ndarray, str)):
+        return _from_sequence(item)
+    if hasattr(item, "__index__") and not isinstance(item, np.bool_):
         return item.__index__()
-    raise TypeError(
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    raise IndexError(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
-        f"indices (got {type(item).__name__})"
+        f"indices (got {name})"
     )
 
 
-def _dims_of(item) -> int:
+def _from_sequence(item):
+    from torchlike._tensor.creation import host_data
+
+    array = host_data(list(item) if isinstance(item, range) else item, None)
+    if array.ndim == 0 and array.dtype.kind in "iu":
+        return int(array)
+    if array.dtype.kind != "b" and array.dtype != np.uint8:
+        array = array.astype(np.int64)
+    return dispatch.wrap(from_array(array))
+
+
+def dims_of(item) -> int:
+    """How many dimensions of the tensor an index consumes."""
     if item is None or item is Ellipsis or item is True or item is False:
         return 0
-    if isinstance(item, dispatch._Tensor) and (item.dtype is dt.bool_ or item.dtype is dt.uint8):
-        return item._value.aval.ndim
-    return 1
+    return item._value.aval.ndim if _is_mask(item) else 1
 
 
-def _bool_index(item: bool):
-    from torchlike._tensor.creation import tensor
-
-    return tensor([0] if item else [], dtype=dt.int64)
+def _bool_index(item):
+    on = bool(item)
+    return dispatch.wrap(from_array(np.zeros(1 if on else 0, np.int64)))
 
 
 def _slice(item: slice, n: int):
-    step = 1 if item.step is None else int(item.step)
+    try:
+        step = 1 if item.step is None else operator.index(item.step)
+        start = 0 if item.start is None else operator.index(item.start)
+        stop = n if item.stop is None else operator.index(item.stop)
+    except TypeError:
+        raise TypeError(
+            "slice indices must be integers or None or have an __index__ method"
+        ) from None
     if step == 0:
         raise ValueError("slice step cannot be zero")
     if step < 0:
         raise ValueError("step must be greater than zero")
-    start = 0 if item.start is None else int(item.start)
-    stop = n if item.stop is None else int(item.stop)
     start = max(start + n, 0) if start < 0 else min(start, n)
     stop = max(stop + n, 0) if stop < 0 else min(stop, n)
     return start, max(0, -(-(stop - start) // step)), step
@@ -234,7 +251,7 @@ def expand_masks(advanced):
     """Bool masks as index tensors, one for each of their dimensions (this needs their values)."""
     out = []
     for item in advanced:
-        if item is not None and (item.dtype is dt.bool_ or item.dtype is dt.uint8):
+        if item is not None and _is_mask(item):
             for found in np.nonzero(item._host()):
                 out.append(dispatch.wrap(from_array(found.astype(np.int64))))
         else:
@@ -252,16 +269,16 @@ def host_bounds(index) -> tuple | None:
     return (int(host.min()), int(host.max())) if host.size else (0, -1)
 
 
-def check_index(index, size: int, dim: int, negative: bool = True) -> bool:
-    """Whether an index is known to be in range; raises ``IndexError`` if it is known not to be."""
+def check_index(index, size: int, dim: int, negative: bool = True, text: str | None = None) -> bool:
+    """Whether an index is known to be in range; raises if it is known not to be."""
     bounds = host_bounds(index)
     if bounds is None:
         return False
     low, high = bounds
     for found in (low, high):
         if high >= low and not (-size if negative else 0) <= found < size:
-            raise IndexError(
-                f"index {found} is out of bounds for dimension {dim} with size {size}"
+            raise BadIndex(
+                text or f"index {found} is out of bounds for dimension {dim} with size {size}"
             )
     return True
 
@@ -287,40 +304,50 @@ def read_advanced(x, advanced):
 
 def write_advanced(part, advanced, value) -> None:
     """``part[tensors] = value``."""
-    masks = [i for i in advanced if i is not None]
-    if (
-        len(masks) == 1
-        and masks[0].dtype is dt.bool_
-        and not (isinstance(value, dispatch._Tensor) and value._value.aval.numel != 1)
-    ):
+    given = [i for i in advanced if i is not None]
+    one = not isinstance(value, dispatch._Tensor) or value._value.aval.ndim == 0
+    if len(given) == 1 and given[0].dtype is dt.bool_ and one:
         # One mask and one number: a select, with no need of the mask's values.
         at = next(i for i, item in enumerate(advanced) if item is not None)
-        mask = masks[0]
+        mask = given[0]
         after = part._value.aval.ndim - at - mask._value.aval.ndim
-        mask = mask.reshape((*mask._value.aval.shape, *[1] * after))
-        if isinstance(value, dispatch._Tensor):
-            value = value.reshape(())
-        part.masked_fill_(mask, value)
+        part.masked_fill_(mask.reshape((*mask._value.aval.shape, *[1] * after)), value)
         return
-    tensors, dims, checked = plan_advanced(part, advanced)
-    put(part, tensors, dims, checked, value, False)
+    put(part, advanced, value, False)
 
 
-def put(part, tensors, dims, checked, value, accumulate) -> None:
-    """``index_put_`` by planned indices."""
+def _put_call(part, advanced, value, accumulate):
+    """Operands and statics of an ``index_put``."""
     if not isinstance(value, dispatch._Tensor):
         from torchlike._tensor.creation import full
 
         value = full((), value, dtype=part.dtype, device=part.device)
-    if value.dtype is not part.dtype:
-        if value._value.aval.ndim and not accumulate or accumulate:
-            if value._value.aval.ndim:
-                raise RuntimeError(
-                    "Index put requires the source and destination dtypes match, got "
-                    f"{dt.SCALAR_NAMES[part.dtype]} for the destination and "
-                    f"{dt.SCALAR_NAMES[value.dtype]} for the source."
-                )
-        value = value.to(part.dtype)
-    dispatch.apply_inplace(
-        TABLE["index_put"], (part, value, *tensors), (dims, checked, bool(accumulate))
-    )
+    elif value.dtype is not part.dtype:
+        raise RuntimeError(
+            "Index put requires the source and destination dtypes match, got "
+            f"{dt.SCALAR_NAMES[part.dtype]} for the destination and "
+            f"{dt.SCALAR_NAMES[value.dtype]} for the source."
+        )
+    tensors, dims, checked = plan_advanced(part, advanced)
+    if not tensors:  # x.index_put_((), v) and x.index_put_((None,), v) write everything
+        return None
+    return (part, value, *tensors), (dims, checked, bool(accumulate))
+
+
+def put(part, advanced, value, accumulate) -> None:
+    """Write (or add) a value where the index tensors point, in place."""
+    call = _put_call(part, advanced, value, accumulate)
+    if call is None:
+        part.add_(value) if accumulate else fill(part, value)
+    else:
+        dispatch.apply_inplace(TABLE["index_put"], *call)
+
+
+def put_values(x, advanced, value, accumulate):
+    """A copy of ``x`` with a value written (or added) where the index tensors point."""
+    call = _put_call(x, advanced, value, accumulate)
+    if call is None:
+        out = x.clone()
+        put(out, advanced, value, accumulate)
+        return out
+    return apply(TABLE["index_put"], *call)

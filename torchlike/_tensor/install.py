@@ -26,7 +26,7 @@ from torchlike._tensor import forms
 
 forms.install()
 
-from torchlike._tensor import arithmetic, creation, masks, methods, random, shapes  # noqa: E402
+from torchlike._tensor import arithmetic, creation, selection, methods, random, shapes  # noqa: E402
 from torchlike._tensor import joining, products  # noqa: E402
 from torchlike._tensor import reductions, searches  # noqa: E402
 from torchlike._tensor.tensor import Tensor  # noqa: E402
@@ -37,7 +37,7 @@ for _name, _fn in forms.METHODS.items():
 for _name, _fn in {**shapes.PROPERTIES, "real": shapes.real, "imag": shapes.imag}.items():
     setattr(Tensor, _name, property(_fn))
 methods.install_operators()
-_ = arithmetic, creation, masks, random
+_ = arithmetic, creation, selection, random
 _ = joining, products, reductions, searches
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from torchlike._core import dtypes as dt
 from torchlike._core.sizes import Size
 from torchlike._ops.table import TABLE, check_broadcast
 from torchlike._tensor import dispatch, indexing
-from torchlike._tensor.creation import from_host
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.forms import FUNCTIONS, function, method
 from torchlike._tensor.products import into, need_tensor
@@ -79,13 +76,6 @@ def masked_scatter(input, mask, source):
         if count > source.numel():
             raise RuntimeError("Number of elements of source < number of ones in mask")
     return apply(TABLE["masked_scatter_from"], (input, mask, source))
-
-
-@function(method=True)
-def argwhere(input):
-    """The indices of elements that are not zero, as rows; needs the values."""
-    found = np.argwhere(input._host() != 0).astype(np.int64)
-    return from_host(found, input.device)
 
 
 @function()

@@ -6,6 +6,7 @@ import itertools
 import weakref
 from heapq import heappop, heappush
 
+from torchlike._core.dtypes import FLOATING
 from torchlike._core.errors import user_line
 from torchlike._engine.flush import resolve
 from torchlike._engine.prefix import record
@@ -154,7 +155,11 @@ class Node:
             for x, edge in zip(self.saved, self.edges, strict=True)
         ]
         if self.results is not None:
-            tensors += [history(r, (self, i)) for i, r in enumerate(self.results)]
+            tensors += [
+                # An integer result (the indices of a sort) has no history, as on the way forward.
+                history(r, (self, i) if r.aval.dtype.category >= FLOATING else None)
+                for i, r in enumerate(self.results)
+            ]
         out = apply(self.plan.vjp, tensors + grads, self.plan.statics)
         return out if isinstance(out, tuple) else (out,)
 

@@ -257,6 +257,8 @@ def _index(shape, strides, offset, numbers, statics, part):
         dim += 1
         if kind == "int":
             offset += next(numbers) * s
+        elif kind == "at":
+            offset += int(next(numbers)) % n * s
         elif kind == "all":
             new_shape.append(n)
             new_strides.append(s)
@@ -358,6 +360,7 @@ GEOMETRY = {
     "view": _reshape,
     "permute": _permute,
     "index_basic": _index,
+    "index_at": _index,
     "expand": _expand,
     "split_sizes": _split,
     "unbind": _unbind,

@@ -17,10 +17,10 @@ from torchlike._engine.prefix import record
 from torchlike._engine.values import Epoch, Value, aval
 from torchlike._ops.optimizers import RULES, Plan
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch
+from torchlike._tensor import dispatch, views
 from torchlike._tensor.modes import enable_grad, no_grad
 from torchlike._tensor.tape import Handle
-from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.tensor import Tensor, copy_value
 
 _STEP = TABLE["optimizer_step"]
 
@@ -38,8 +38,11 @@ def rebind_all(tensors, values, line: str) -> None:
             old.epoch = ended
         else:
             old.epoch.line = line
-        t._value = value
         storage = t._storage
+        if storage is not None and t._chain:  # a window on a larger storage
+            views.write_through(t, dispatch.wrap(value), line)
+            continue
+        t._value = value
         if storage is None:
             t._version_count += 1
         else:
@@ -390,7 +393,14 @@ def _number(x):
 
 
 def _state_copy(slot):
-    return {k: v for k, v in slot.items()}
+    """A parameter's state as it is given away: with a step count of its own.
+
+    PyTorch adds to the step of each parameter in place, so a shared one would count too fast there.
+    """
+    out = dict(slot)
+    if isinstance(out.get("step"), Tensor):
+        out["step"] = dispatch.wrap(copy_value(dispatch.value_of(out["step"])))
+    return out
 
 
 def _loaded(name, x, p):

@@ -53,7 +53,7 @@ def _as_float_mask(mask, name: str, dtype):
 
 
 def _project(query, key, value, w, b):
-    """The packed projection of query, key and value, in as few products as their identity allows."""
+    """The packed projection, in one product where query, key and value are one tensor."""
     width = w._value.aval.shape[1]
     if query is key and key is value:
         both = linear(query, w, b)

@@ -126,8 +126,8 @@ def _max_unpool(rank):
             for d, (a, b, s) in enumerate(zip(wanted, size, step)):
                 if not b - s < a < b + s:
                     raise ValueError(
-                        f'invalid output_size "{list(wanted)}" (dim {d} must be between {b - s} and '
-                        f"{b + s})"
+                        f'invalid output_size "{list(wanted)}" (dim {d} must be between '
+                        f"{b - s} and {b + s})"
                     )
             size = wanted
         if not isinstance(indices, dispatch._Tensor) or indices.dtype.is_floating_point:

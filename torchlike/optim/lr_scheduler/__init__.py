@@ -38,3 +38,6 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__  # the name that reprs and pickles know them by

@@ -1,0 +1,449 @@
+"""save and load: objects with tensors to and from PyTorch's `.pt` files."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from math import prod
+from types import FunctionType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from torchlike import serialization_format as fmt
+from torchlike._core import devices
+from torchlike._core import dtypes as dt
+from torchlike._core.errors import NotSupported
+from torchlike._core.sizes import Size
+from torchlike._engine.flush import host_array
+from torchlike._engine.values import Value
+from torchlike._ops.table import TABLE
+from torchlike._tensor import views
+from torchlike._tensor.creation import from_host
+from torchlike._tensor.dispatch import value_of
+from torchlike._tensor.tensor import Tensor
+from torchlike.nn.parameter import Buffer, Parameter
+
+__all__ = [
+    "add_safe_globals",
+    "clear_safe_globals",
+    "get_safe_globals",
+    "load",
+    "safe_globals",
+    "save",
+]
+
+File = str | os.PathLike | BinaryIO
+MapLocation = Callable | devices.device | str | bytes | dict[str, str] | None
+
+
+def save(
+    obj: object,
+    f: File,
+    pickle_module: Any = pickle,
+    pickle_protocol: int = 2,
+    _use_new_zipfile_serialization: bool = True,
+    _disable_byteorder_record: bool = False,
+) -> None:
+    """Write an object to a file that ``torch.load`` reads (https://pytorch.org/docs/stable/generated/torch.save.html).
+
+    A path holds either all of the new file or what it held before. The file is a protocol-2 pickle
+    whatever ``pickle_protocol`` says, which loads as the same object.
+    """
+    _check_pickle_module(pickle_module)
+    write = fmt.write_zip if _use_new_zipfile_serialization else fmt.write_legacy
+    write(f, obj, describe=_describe)
+
+
+def load(
+    f: File,
+    map_location: MapLocation = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    **pickle_load_args: Any,
+) -> Any:
+    """Read what ``torch.save`` wrote (https://pytorch.org/docs/stable/generated/torch.load.html).
+
+    Raises ``pickle.UnpicklingError`` for a file that names what is not allowed, ``RuntimeError`` or
+    ``EOFError`` for one that is damaged. ``weights_only=False`` runs what the file says.
+    """
+    weights_only = _weights_only(weights_only, pickle_module)
+    if weights_only and pickle_module is not None:
+        raise RuntimeError("Can not safely load weights when explicit pickle_module is specified")
+    if weights_only and pickle_load_args:
+        warnings.warn("pickle_load_args only works if `weights_only=False`.", stacklevel=2)
+    if pickle_module is not None:
+        _check_pickle_module(pickle_module)
+    encoding = pickle_load_args.pop("encoding", "utf-8")
+    if pickle_load_args and not weights_only:
+        raise TypeError(f"load() got an unexpected keyword argument '{next(iter(pickle_load_args))}'")
+    maker = _Maker()
+    allowed = _allowed_globals()
+    return fmt.read(
+        f,
+        make_tensor=maker.tensor,
+        make_parameter=maker.parameter,
+        make_dtype=dt.BY_NAME.__getitem__,
+        make_device=devices.device,
+        make_size=Size,
+        weights_only=weights_only,
+        extra_globals=allowed if weights_only else _Globals(allowed),
+        map_location_hook=_location_hook(map_location),
+        mmap=bool(mmap),
+        encoding=encoding,
+    )
+
+
+def _check_pickle_module(module: Any) -> None:
+    if module is not pickle and module is not None:
+        raise NotSupported(
+            f"pickle_module={getattr(module, '__name__', module)}", "save a state_dict()"
+        )
+
+
+def _weights_only(asked: bool | None, pickle_module: Any) -> bool:
+    def is_set(name):
+        return os.environ.get(name, "0") in ("1", "y", "yes", "true")
+
+    force, never = is_set("TORCH_FORCE_WEIGHTS_ONLY_LOAD"), is_set("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    if force and never:
+        raise RuntimeError(
+            "Only one of `TORCH_FORCE_WEIGHTS_ONLY_LOAD` or `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` "
+            "should be set, but both were set."
+        )
+    if force:
+        return True
+    if asked is not None:
+        return asked
+    if never and pickle_module is None:
+        warnings.warn(
+            "Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD detected, since the "
+            "`weights_only` argument was not explicitly passed to `torch.load`, forcing "
+            "weights_only=False.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return False
+    return pickle_module is None
+
+
+# ---- writing -----------------------------------------------------------------------------------
+
+
+def _describe(obj: object):
+    """The record of what PyTorch writes in a way of its own; None for all else."""
+    kind = type(obj)
+    if kind is Tensor or kind is Parameter or kind is Buffer:
+        return _tensor_record(obj)
+    if kind is Size:
+        return fmt.size_record(obj)
+    if isinstance(obj, dt.dtype):
+        return fmt.dtype_record(obj.name)
+    if kind is devices.device:
+        return fmt.device_record(obj.type, obj.index)
+    if isinstance(obj, (type, FunctionType)):
+        return _public_name(obj)
+    return None
+
+
+def _tensor_record(t: Tensor):
+    storage, offset, stride = _storage_window(t)
+    size, dtype = tuple(t.shape), t.dtype.name
+    record = fmt.TensorRecord(
+        storage, offset, size, stride, t.requires_grad, type(t) is Parameter, dtype
+    )
+    state = _own_attributes(t)
+    if not state:
+        return record
+    hooks: OrderedDict = OrderedDict()
+    if type(t) is Parameter:
+        data = fmt.TensorRecord(storage, offset, size, stride, dtype_name=dtype)
+        rebuild = fmt.GlobalName("torch._utils", "_rebuild_parameter_with_state")
+        return fmt.Call(rebuild, (data, t.requires_grad, hooks, state))
+    args = (storage, offset, size, stride, t.requires_grad, hooks)
+    rebuild = fmt.GlobalName("torch._utils", "_rebuild_tensor_v2")
+    kind = fmt.GlobalName("torch", "Tensor")
+    return fmt.Call(
+        fmt.GlobalName("torch._tensor", "_rebuild_from_type_v2"), (rebuild, kind, args, state)
+    )
+
+
+def _storage_window(t: Tensor) -> tuple:
+    """(storage, offset, stride): a tensor as a window on the elements that its views share."""
+    own = value_of(t)  # brings a view up to date with its base
+    shared = t._storage
+    chain = t._chain
+    if shared is None or any(op.name == "conj_view" for op, *_ in chain):
+        key, value, (stride, offset) = ("tensor", id(t)), own, (None, 0)
+        stride = views.contiguous_strides(own.aval.shape)
+    else:
+        key, value, (stride, offset) = ("storage", id(shared)), shared.value, views.geometry(t)
+    a = value.aval
+    source = fmt.StorageSource(
+        key, a.dtype.name, a.numel, lambda: host_array(value).reshape(-1), str(a.device)
+    )
+    return source, offset, stride
+
+
+def _own_attributes(t: Tensor) -> dict[str, Any]:
+    """What the user has set on a tensor beside its data."""
+    class_ = type(t)
+    return {
+        name: value
+        for name, value in t.__dict__.items()
+        if not hasattr(class_, name) and name not in ("_value", "persistent")
+    }
+
+
+# ---- reading -----------------------------------------------------------------------------------
+
+
+class _Maker:
+    """Makes the tensors of one file; those of one storage share it."""
+
+    def __init__(self):
+        self._bases: dict[int, tuple] = {}  # storage record's id: (record, its first tensor)
+
+    def tensor(self, storage, offset, size, stride, requires_grad, hooks) -> Tensor:
+        """A tensor over a storage: a plain one if it is the first and covers all of it."""
+        key = id(storage)
+        whole = offset == 0 and stride == views.contiguous_strides(size)
+        whole = whole and prod(size) == storage.numel
+        if key not in self._bases:
+            shape = size if whole else (storage.numel,)
+            base = from_host(storage.array.reshape(shape), _device(storage.location))
+            self._bases[key] = storage, base
+            if whole:
+                return base.requires_grad_() if requires_grad else base
+        base = self._bases[key][1]
+        out = views.detach(base)
+        if not whole or tuple(base.shape) != size:
+            out = _strided(out, storage.array, size, stride, offset)
+        return out.requires_grad_() if requires_grad else out
+
+    def parameter(self, data: Tensor, requires_grad: bool, hooks) -> Parameter:
+        """A Parameter that takes the place of its data."""
+        if data._storage is not None:
+            return Parameter(data, requires_grad)
+        out = object.__new__(Parameter)
+        out._value = data._value
+        for key, (storage, base) in self._bases.items():
+            if base is data:
+                self._bases[key] = storage, out
+                break
+        return out.requires_grad_(requires_grad)
+
+
+def _strided(handle: Tensor, array: np.ndarray, size, stride, offset) -> Tensor:
+    """A window on the storage of a handle that is off the tape."""
+    op, statics = TABLE["as_strided"], (size, stride, offset)
+    base = views.detach(handle)
+    if handle.device is devices.CPU:
+        steps = [n * array.itemsize for n in stride]
+        window = np.lib.stride_tricks.as_strided(array[offset:], size, steps, writeable=False)
+        value = Value(from_host(window, devices.CPU)._value.aval, window)
+        out = object.__new__(Tensor)
+        out._value = value
+        out = views.attach(out, base, (op, (), statics, 0))
+    else:
+        out = views.apply_view(op, base, (), statics)
+    out._detached = True
+    return out
+
+
+class _LoadedStorage:
+    """What a ``map_location`` function gets: it says where the storage shall go."""
+
+    def __init__(self, location: str):
+        self.location = location
+
+    def cpu(self) -> _LoadedStorage:
+        """To the CPU."""
+        return _LoadedStorage("cpu")
+
+    def cuda(self, device=None, non_blocking: bool = False) -> _LoadedStorage:
+        """To a GPU."""
+        if device is None:
+            return _LoadedStorage("cuda:0")
+        return _LoadedStorage(f"cuda:{device}" if isinstance(device, int) else str(device))
+
+    def to(self, *, device, non_blocking: bool = False) -> _LoadedStorage:
+        """To any device."""
+        return _LoadedStorage(str(device))
+
+    @property
+    def device(self) -> devices.device:
+        """Where it is to go."""
+        return devices.device(self.location)
+
+
+def _location_hook(map_location: MapLocation):
+    """The reader's hook: (storage, location in the file) -> location."""
+
+    def hook(storage, location: str) -> str:
+        if map_location is None:
+            target = location
+        elif isinstance(map_location, dict):
+            target = map_location.get(location, location)
+        elif isinstance(map_location, (str, devices.device)):
+            target = map_location
+        elif isinstance(map_location, bytes):
+            target = map_location.decode()
+        else:
+            # The file's bytes are on the CPU: a function that hands them back leaves them there.
+            moved = map_location(_LoadedStorage("cpu"), location)
+            target = location if moved is None else moved.location
+        return str(_device(target))
+
+    return hook
+
+
+def _device(location) -> devices.device:
+    """The device of a location; raises PyTorch's errors where this machine has none such."""
+    try:
+        device = devices.canonical(location)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "tpu", "meta"):
+        raise RuntimeError(
+            "don't know how to restore data location of torch.storage.UntypedStorage (tagged with "
+            f"{location})"
+        )
+    if device.type in ("cuda", "tpu"):
+        kind, shown = device.type, device.type.upper()
+        count = devices.device_count(kind)
+        if not count:
+            raise RuntimeError(
+                f"Attempting to deserialize object on a {shown} device but "
+                f"torch.{kind}.is_available() is False. If you are running on a CPU-only machine, "
+                "please use torch.load with map_location=torch.device('cpu') to map your storages "
+                "to the CPU."
+            )
+        if device.index >= count:
+            raise RuntimeError(
+                f"Attempting to deserialize object on {shown} device {device.index} but "
+                f"torch.{kind}.device_count() is {count}. Please use torch.load with map_location "
+                "to map your storages to an existing device."
+            )
+    return device
+
+
+# ---- names: torch.nn.modules.linear.Linear in the file is torchlike's here ---------------------
+
+# What the reader itself makes, with checks of its own.
+_READERS = ("torch", "torch._utils", "torch._tensor", "torch.tensor", "torch.storage", "torch.cuda")
+_PARAMETER = "torch.nn.parameter.Parameter"
+
+
+def _public_name(obj) -> fmt.GlobalName | None:
+    """PyTorch's name of a public class or function of ours; None for anybody else's."""
+    module = getattr(obj, "__module__", None) or ""
+    if not module.startswith("torchlike.") or "._" in module or "." in obj.__qualname__:
+        return None
+    module = "torch" + module.removeprefix("torchlike")
+    return fmt.GlobalName(module, obj.__qualname__) if _ours(module, obj.__qualname__) is obj else None
+
+
+def _ours(module: str, name: str):
+    """What a name of torch is here, looked up in its module or one above it; None if nothing."""
+    if module in _READERS or not module.startswith("torch.") or "._" in module:
+        return None
+    parts = ["torchlike", *module.split(".")[1:]]
+    while len(parts) > 1:
+        try:
+            found = getattr(importlib.import_module(".".join(parts)), name, None)
+        except ModuleNotFoundError:
+            found = None
+        if found is not None:
+            return found
+        parts.pop()
+    return None
+
+
+class _Globals(Mapping):
+    """The names of a trusted file: those that the user allowed, then PyTorch's, as ours."""
+
+    def __init__(self, allowed: dict[str, Any]):
+        self._allowed = allowed
+
+    def __contains__(self, path) -> bool:
+        return path in self._allowed or self._find(path) is not None
+
+    def __getitem__(self, path: str):
+        return self._allowed[path] if path in self._allowed else self._find(path)
+
+    def _find(self, path: str):
+        module, _, name = path.rpartition(".")
+        return None if path == _PARAMETER else _ours(module, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._allowed)
+
+    def __len__(self) -> int:
+        return len(self._allowed)
+
+
+_safe_globals: list = []
+
+
+def add_safe_globals(safe_globals: list) -> None:
+    """Allow classes and functions in files read with ``weights_only=True``.
+
+    An entry is the object, or ``(object, "its.full.path")``
+    (https://pytorch.org/docs/stable/notes/serialization.html#torch.serialization.add_safe_globals).
+    """
+    _safe_globals.extend(x for x in safe_globals if x not in _safe_globals)
+
+
+def get_safe_globals() -> list:
+    """What ``add_safe_globals`` has allowed."""
+    return list(_safe_globals)
+
+
+def clear_safe_globals() -> None:
+    """Allow nothing any more but what is always allowed."""
+    _safe_globals.clear()
+
+
+class safe_globals:
+    """``add_safe_globals`` for the length of a ``with`` block."""
+
+    def __init__(self, safe_globals: list):
+        self._added = safe_globals
+
+    def __enter__(self):
+        self._before = get_safe_globals()
+        add_safe_globals(self._added)
+        return self
+
+    def __exit__(self, *exc):
+        _safe_globals[:] = self._before
+
+
+def _allowed_globals() -> dict[str, Any]:
+    allowed = {}
+    for entry in _safe_globals:
+        if not isinstance(entry, tuple):
+            path = f"{entry.__module__}.{entry.__qualname__}"
+            allowed[path] = entry
+            if name := _public_name(entry):
+                allowed[f"{name.module}.{name.name}"] = entry
+            continue
+        if len(entry) != 2:
+            raise ValueError(
+                "Expected tuple of length 2 (global, str of callable full path), but got tuple of "
+                f"length: {len(entry)}"
+            )
+        if type(entry[1]) is not str:
+            raise TypeError(
+                "Expected second item in tuple to be str of callable full path, but got: "
+                f"{type(entry[1])}"
+            )
+        allowed[entry[1]] = entry[0]
+    return allowed
