@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 
 from torchlike._core import dtypes as dt
-from torchlike._ops.table import Dtype, Shape, op
+from torchlike._ops.table import Dim, Dtype, Shape, op
 
 
 @op("full", differentiable=False, promotes="raw")
@@ -59,13 +60,68 @@ def full_like(input, fill_value, dtype: Dtype):
 
 @op("arange", differentiable=False, promotes="raw")
 def arange(start, step, size: Shape, dtype: Dtype):
-    """start + i * step for i below the size, computed in double or int64."""
-    a, b = start.array, step.array
-    index = jnp.arange(size[0])
-    if dtype.category >= dt.FLOATING and dtype.itemsize < 8 and a.dtype.kind == "f":
-        # PyTorch computes float32 ranges in float32 lanes of double steps: double, rounded once.
-        index = index.astype(jnp.float64)
-    return (a + index * b).astype(dtype.numpy)
+    """start + i * step for i below the size."""
+    n, a, b = size[0], start.array, step.array
+    index = jnp.arange(n, dtype=jnp.int64)
+    if dtype.category < dt.FLOATING:
+        return (a.astype(jnp.int64) + index * b.astype(jnp.int64)).astype(dtype.numpy)
+    a, b = a.astype(jnp.float64), b.astype(jnp.float64)
+    exact = (a + index * b).astype(dtype.numpy)
+    lanes = _LANES.get(dtype)
+    if lanes is None:
+        return exact
+    # PyTorch's CPU kernel counts up from a rounded number at the head of each vector, and two
+    # vectors at a time; the rest of the range is computed one by one.
+    lane = index % lanes
+    head = (a + (index - lane) * b).astype(dtype.numpy).astype(jnp.float64)
+    return jnp.where(index < n - n % (2 * lanes), (head + lane * b).astype(dtype.numpy), exact)
+
+
+_LANES = {dt.float32: 8, dt.float64: 4}
+
+
+def _steps(start, end, n, dtype):
+    """n numbers from start to end, counted from the nearer end as PyTorch does; float64."""
+    working = dtype.numpy if dtype.category >= dt.FLOATING else jnp.float64
+    a, b = start.astype(working), end.astype(working)
+    step = (b - a) / jnp.asarray(max(n - 1, 1), working)
+    wide = jnp.complex128 if dtype.category == dt.COMPLEX else jnp.float64
+    a, b, step = a.astype(wide), b.astype(wide), step.astype(wide)
+    index = jnp.arange(n, dtype=jnp.int64)
+    return jnp.where(index < n // 2, a + step * index, b - step * (n - 1 - index))
+
+
+def _ends(start, end):
+    return (x.array if hasattr(x, "kind") else x for x in (start, end))
+
+
+@op("linspace", differentiable=False, promotes="raw")
+def linspace(start, end, n: Dim, dtype: Dtype):
+    """n evenly spaced numbers from start to end, both included."""
+    start, end = _ends(start, end)
+    if n == 1:
+        return start.astype(dtype.numpy).reshape(1)
+    return _steps(start, end, n, dtype).astype(dtype.numpy)
+
+
+@op("logspace", differentiable=False, promotes="raw")
+def logspace(start, end, base, n: Dim, dtype: Dtype):
+    """n powers of the base, whose exponents are evenly spaced."""
+    start, end = _ends(start, end)
+    if n == 1:
+        exponents = start.astype(jnp.float64).reshape(1)
+    else:
+        exponents = _steps(start, end, n, dtype)
+    if dtype.category == dt.FLOATING:
+        exponents = exponents.astype(dtype.numpy).astype(jnp.float64)
+    return jnp.power(base.array.astype(exponents.dtype), exponents).astype(dtype.numpy)
+
+
+@op("triangle_indices", differentiable=False)
+def triangle_indices(row: Dim, col: Dim, offset: Dim, lower: bool, dtype: Dtype):
+    """Row and column numbers of the lower or upper triangle of a matrix, row by row."""
+    find = np.tril_indices if lower else np.triu_indices
+    return jnp.asarray(np.stack(find(row, offset, col)), dtype.numpy)
 
 
 @op("eye", differentiable=False)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from torchlike._core import devices
-from torchlike._engine.values import Value, aval
+from torchlike._engine.values import Value, aval, expose
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.modes import modes
@@ -37,7 +37,7 @@ def host_data(x) -> np.ndarray | None:
         return array
     if array is None or isinstance(array, jax.core.Tracer):
         return None
-    value.exposed = True  # what is read here is a window on the array: nobody may overwrite it
+    expose(value.array)  # what is read here is a window on the array: nobody may overwrite it
     return np.asarray(array)
 
 

@@ -12,6 +12,8 @@ from torchlike._engine.values import from_array
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
+from torchlike._tensor.host_reads import host_read
+from torchlike._tensor.modes import modes
 from torchlike._tensor.shapes import named
 from torchlike._tensor.views import apply_view
 
@@ -23,6 +25,10 @@ _INDICES = (dt.int64, dt.int32, dt.bool_, dt.uint8)
 
 def getitem(x, index):
     """``x[index]``: a view for ints, slices, None and ...; a copy for tensors and lists."""
+    if modes.host:
+        out = host_read(x, index, parse)
+        if out is not None:
+            return out
     if index.__class__ is int:  # the commonest, on its own
         shape = x._value.aval.shape
         if not shape:

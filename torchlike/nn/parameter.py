@@ -41,7 +41,7 @@ def _handle(cls, data):
 class Parameter(Tensor):
     """A tensor that is a module's parameter (https://pytorch.org/docs/stable/generated/torch.nn.parameter.Parameter.html)."""
 
-    _is_parameter = True
+    _is_parameter = False
 
     def __new__(cls, data=None, requires_grad: bool = True):
         if data is None:
