@@ -14,9 +14,20 @@ import torchlike
 
 
 def public_modules() -> list[str]:
-    """Return the modules that a user may import: no part of the name starts with an underscore."""
+    """Return the namespaces: public packages, and the files that list names of their own.
+
+    The other files are where a namespace's parts live; their package re-exports them.
+    """
     found = pkgutil.walk_packages(torchlike.__path__, "torchlike.")
-    return ["torchlike", *(info.name for info in found if not is_private(info.name))]
+    return [
+        "torchlike",
+        *(
+            info.name
+            for info in found
+            if not is_private(info.name)
+            and (info.ispkg or hasattr(importlib.import_module(info.name), "__all__"))
+        ),
+    ]
 
 
 def is_private(dotted: str) -> bool:

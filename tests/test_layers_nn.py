@@ -123,7 +123,7 @@ LAYERS = [
     layer("RMSNorm", 4, x=[ROWS]),
     layer("RMSNorm", (8, 9), eps=1e-3, elementwise_affine=False, x=[IMAGE]),
     layer("LocalResponseNorm", 3, x=[IMAGE]),
-    layer("CrossMapLRN2d", 3, x=[IMAGE]),
+    layer("CrossMapLRN2d", 3, x=[In(2, 4, 8, 9, grad=False)]),  # PyTorch's gradient is another's
     # ---- dropout ----
     *(layer(name, 0.3, x=[IMAGE], random=True) for name in
       ("Dropout", "Dropout2d", "AlphaDropout", "FeatureAlphaDropout")),
@@ -356,6 +356,7 @@ def test_every_layer_has_a_row():
 @pytest.mark.parametrize("name", sorted({case.name for case in LAYERS}))
 def test_signature(name):
     """The constructor takes PyTorch's arguments, in its order and with its defaults."""
+
     def parameters(lib):
         found = inspect.signature(getattr(lib.nn, name).__init__).parameters.values()
         return [(p.name, p.kind, _plain(p.default)) for p in found]
@@ -369,34 +370,45 @@ def _plain(default):
 
 @each
 def test_copy_and_pickle(case):
-    if case.name.startswith("Lazy"):
-        pytest.skip("a lazy module's hooks hold the module: PyTorch copies them by reference too")
     module = make(torchlike, case)
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert repr(other) == repr(module)
         mine, his = other.state_dict(), module.state_dict()
         assert list(mine) == list(his)
-        for key in his:
+        for key in his if not case.name.startswith("Lazy") else ():
             np.testing.assert_array_equal(mine[key].numpy(), his[key].numpy())
             assert mine[key].data_ptr() != his[key].data_ptr()
 
 
-@pytest.mark.parametrize("case", [c for c in LAYERS if "dtype" in inspect.signature(
-    getattr(nn, c.name)).parameters and not c.name.startswith("Lazy")], ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [
+        c
+        for c in LAYERS
+        if "dtype" in inspect.signature(getattr(nn, c.name)).parameters
+        and not c.name.startswith("Lazy")
+    ],
+    ids=str,
+)
 def test_device_and_dtype(case):
     """The factory arguments reach every parameter and buffer; meta makes none of them."""
     for kwargs in ({"dtype": "float64"}, {"device": "meta"}, {"dtype": "bfloat16"}):
-        made = []
+        made, numbers = [], []
         for lib in (torchlike, torch):
             given = {k: getattr(lib, v) if k == "dtype" else v for k, v in kwargs.items()}
             lib.manual_seed(3)
-            module = getattr(lib.nn, case.name)(*case.args, **case.kwargs, **given)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # empty weights, nested tensors
+                module = getattr(lib.nn, case.name)(*case.args, **case.kwargs, **given)
             state = module.state_dict()
-            made.append([(k, str(v.dtype), str(v.device), tuple(v.shape)) for k, v in state.items()])
+            made.append(
+                [(k, str(v.dtype), str(v.device), tuple(v.shape)) for k, v in state.items()]
+            )
             if kwargs.get("dtype") == "float64":
-                numbers = [v.numpy() for v in state.values()]
-                made[-1].append([a.tobytes() for a in numbers])
+                numbers.append([v.numpy() for v in state.values()])
         assert made[0] == made[1]
+        for a, b in zip(*numbers, strict=True) if numbers else ():
+            np.testing.assert_array_max_ulp(a, b, 2) if a.dtype.kind == "f" else None
 
 
 # ---- errors ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the same numbers as PyTorch's, step by step, and the same state dicts."""
+"""Learning-rate schedules: PyTorch's numbers, step by step, and PyTorch's state dicts."""
 
 import copy
 import math
@@ -238,7 +238,11 @@ def sequential(m, optimizer):
 
 def sequential_three(m, optimizer):
     s = m.optim.lr_scheduler
-    parts = [s.ConstantLR(optimizer, 0.5, 4), s.ExponentialLR(optimizer, 0.9), s.StepLR(optimizer, 3)]
+    parts = [
+        s.ConstantLR(optimizer, 0.5, 4),
+        s.ExponentialLR(optimizer, 0.9),
+        s.StepLR(optimizer, 3),
+    ]
     return s.SequentialLR(optimizer, parts, milestones=[4, 20])
 
 

@@ -26,11 +26,13 @@ from torchlike._tensor.printing import get_printoptions as get_printoptions
 from torchlike._tensor.printing import set_printoptions as set_printoptions
 from torchlike._tensor.queries import can_cast as can_cast
 from torchlike._tensor.queries import finfo as finfo
+from torchlike._tensor.queries import get_num_threads as get_num_threads
 from torchlike._tensor.queries import iinfo as iinfo
 from torchlike._tensor.queries import is_storage as is_storage
 from torchlike._tensor.queries import is_tensor as is_tensor
 from torchlike._tensor.queries import result_type as result_type
 from torchlike._tensor.queries import set_default_dtype as set_default_dtype
+from torchlike._tensor.queries import set_num_threads as set_num_threads
 from torchlike._tensor.queries import typename as typename
 from torchlike._tensor.random import Generator as Generator
 from torchlike._tensor.random import default_generator as default_generator
@@ -40,8 +42,6 @@ from torchlike._tensor.random import manual_seed as manual_seed
 from torchlike._tensor.random import seed as seed
 from torchlike._tensor.random import set_rng_state as set_rng_state
 from torchlike._tensor.tensor import Tensor as Tensor
-from torchlike.threads import get_num_threads as get_num_threads
-from torchlike.threads import set_num_threads as set_num_threads
 
 __version__ = "0.1.0"
 
@@ -85,5 +85,5 @@ __all__ = sorted(
     name
     for name, value in globals().items()
     if not name.startswith("_") and not hasattr(value, "__path__")
-    and name not in ("annotations", "random", "serialization", "threads")
+    and name not in ("annotations", "random", "serialization")
 )  # fmt: skip

@@ -82,7 +82,9 @@ def load(
         _check_pickle_module(pickle_module)
     encoding = pickle_load_args.pop("encoding", "utf-8")
     if pickle_load_args and not weights_only:
-        raise TypeError(f"load() got an unexpected keyword argument '{next(iter(pickle_load_args))}'")
+        raise TypeError(
+            f"load() got an unexpected keyword argument '{next(iter(pickle_load_args))}'"
+        )
     maker = _Maker()
     allowed = _allowed_globals()
     return fmt.read(
@@ -111,7 +113,10 @@ def _weights_only(asked: bool | None, pickle_module: Any) -> bool:
     def is_set(name):
         return os.environ.get(name, "0") in ("1", "y", "yes", "true")
 
-    force, never = is_set("TORCH_FORCE_WEIGHTS_ONLY_LOAD"), is_set("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    force, never = (
+        is_set("TORCH_FORCE_WEIGHTS_ONLY_LOAD"),
+        is_set("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"),
+    )
     if force and never:
         raise RuntimeError(
             "Only one of `TORCH_FORCE_WEIGHTS_ONLY_LOAD` or `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` "
@@ -153,6 +158,8 @@ def _describe(obj: object):
 
 
 def _tensor_record(t: Tensor):
+    if t.device is devices.META:
+        raise NotSupported("saving a meta tensor, which has no data", "save one that has")
     storage, offset, stride = _storage_window(t)
     size, dtype = tuple(t.shape), t.dtype.name
     record = fmt.TensorRecord(
@@ -347,7 +354,9 @@ def _public_name(obj) -> fmt.GlobalName | None:
     if not module.startswith("torchlike.") or "._" in module or "." in obj.__qualname__:
         return None
     module = "torch" + module.removeprefix("torchlike")
-    return fmt.GlobalName(module, obj.__qualname__) if _ours(module, obj.__qualname__) is obj else None
+    return (
+        fmt.GlobalName(module, obj.__qualname__) if _ours(module, obj.__qualname__) is obj else None
+    )
 
 
 def _ours(module: str, name: str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -198,48 +199,57 @@ def compare_gradients(ours, theirs, tol, what):
 
 
 def check(row: Row, sample: S, immediate: bool) -> None:
-    """Everything that one sample of a row promises, in one engine mode."""
-    with settings.override(immediate=immediate):
-        _check(row, sample)
+    """Everything that one sample of a row promises, in one engine mode.
+
+    All forms are recorded before the first number is read, so that in deferred mode they are
+    one program.
+    """
+    mode = {"immediate": True} if immediate else {"immediate": False, "always_compile": True}
+    with settings.override(**mode):
+        for compare in list(comparisons(row, sample)):
+            compare()
 
 
-def _check(row: Row, sample: S) -> None:
+def comparisons(row: Row, sample: S):
+    """Run every form of a sample on both sides; yields the comparisons to make afterwards."""
     seed = zlib.crc32(f"{row.name}{sample!r}".encode())
     mine, theirs = find(torchlike, row.name), find(torch, row.name)
     args, kwargs, _ = arguments(torchlike, sample, seed, False)
     their_args, their_kwargs, _ = arguments(torch, sample, seed, False)
     expected = theirs(*their_args, **their_kwargs)
-    same(mine(*args, **kwargs), expected, row.tol, row.name)
+    yield partial(same, mine(*args, **kwargs), expected, row.tol, row.name)
     for a, b in zip(tensors_in(args), tensors_in(their_args), strict=True):
-        same(a, b, row.tol, f"{row.name}: operand after the call")
+        yield partial(same, a, b, row.tol, f"{row.name}: operand after the call")
     short = row.name.rsplit(".", 1)[-1]
     if "method" in row.forms:
         args, kwargs, _ = arguments(torchlike, sample, seed, False)
-        same(getattr(args[0], short)(*args[1:], **kwargs), expected, row.tol, f"Tensor.{short}")
+        result = getattr(args[0], short)(*args[1:], **kwargs)
+        yield partial(same, result, expected, row.tol, f"Tensor.{short}")
     if "inplace" in row.forms:
-        check_inplace(row, sample, short, seed)
+        yield from compare_inplace(row, sample, short, seed)
     if "out" in row.forms and isinstance(expected, torch.Tensor):
         args, kwargs, _ = arguments(torchlike, sample, seed, False)
-        out = torchlike.empty(tuple(expected.shape), dtype=getattr(torchlike, str(expected.dtype)[6:]))
+        dtype = getattr(torchlike, str(expected.dtype)[6:])
+        out = torchlike.empty(tuple(expected.shape), dtype=dtype)
         got = mine(*args, **kwargs, out=out)
         assert got is out, f"{row.name}(out=): returned another tensor"
-        same(out, expected, row.tol, f"{row.name}(out=)")
+        yield partial(same, out, expected, row.tol, f"{row.name}(out=)")
     if row.grad:
         a = gradients(torchlike, mine, sample, seed, row.second)
         b = gradients(torch, theirs, sample, seed, row.second)
-        same(a[0], b[0], row.tol, f"{row.name} with grad")
         assert [t.requires_grad for t in tensors_in(a[0])] == [
             t.requires_grad for t in tensors_in(b[0])
         ], f"{row.name}: requires_grad of results"
-        compare_gradients(a[1], b[1], 10 * row.tol, f"{row.name}: gradient")
+        yield partial(same, a[0], b[0], row.tol, f"{row.name} with grad")
+        what = f"{row.name}: gradient"
+        yield partial(compare_gradients, a[1], b[1], 10 * row.tol, what)
         if a[2] or b[2]:
-            compare_gradients(
-                a[2] or [None] * len(b[2]), b[2] or [None] * len(a[2]), 50 * row.tol,
-                f"{row.name}: second derivative",
-            )  # fmt: skip
+            twice = [a[2] or [None] * len(b[2]), b[2] or [None] * len(a[2])]
+            what = f"{row.name}: second derivative"
+            yield partial(compare_gradients, *twice, 50 * row.tol, what)
 
 
-def check_inplace(row, sample, short, seed):
+def compare_inplace(row, sample, short, seed):
     """The in-place form: the same object, the same numbers, the same kind of error."""
     args, kwargs, _ = arguments(torchlike, sample, seed, False)
     their_args, their_kwargs, _ = arguments(torch, sample, seed, False)
@@ -251,8 +261,8 @@ def check_inplace(row, sample, short, seed):
         return
     got = getattr(args[0], short + "_")(*args[1:], **kwargs)
     assert got is args[0], f"{short}_ returned another tensor"
-    same(got, expected, row.tol, f"{short}_")
     assert got._version == expected._version, f"{short}_: version {got._version}"
+    yield partial(same, got, expected, row.tol, f"{short}_")
 
 
 def check_error(row: Row, sample: S) -> None:

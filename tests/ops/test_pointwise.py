@@ -44,7 +44,8 @@ UNARY = [
     unary("round", S(EDGE), S(I), S(M, decimals=2), S(T((4,), low=-900, high=900), decimals=-2),
           errors=[S(I, decimals=1), S(B)]),
     unary("square", S(C), S(I), S(B), S(H)),
-    Row("sqrt", [S(P), S(C), S(NZ), S(EDGE), S(H._replace(low=0.1))], forms=ALL, errors=[S("a"), S(1.0)]),
+    Row("sqrt", [S(P), S(C), S(NZ), S(EDGE), S(H._replace(low=0.1))], forms=ALL,
+            errors=[S("a"), S(1.0)]),
     Row("rsqrt", [S(P), S(C), S(NZ), S(EDGE)], forms=ALL),
     unary("reciprocal", S(C), S(NZ), S(EDGE)),
     unary("exp", S(C), S(I), S(H), S(EDGE), S(B), errors=[S(1.0), S([1.0]), S(None)]),
@@ -93,7 +94,8 @@ UNARY = [
     unary("isneginf", S(EDGE), S(I), forms=MAIN),
     unary("isreal", S(EDGE), S(COMPLEX_EDGE), forms=("method",)),
     unary("signbit", S(EDGE), S(I), S(B), forms=MAIN, errors=[S(C)]),
-    unary("nan_to_num", S(EDGE), S(EDGE, 2.0, 3.0, -4.0), S(EDGE, nan=1.5), S(I), S(C._replace(grad=False)),
+    unary("nan_to_num", S(EDGE), S(EDGE, 2.0, 3.0, -4.0), S(EDGE, nan=1.5), S(I),
+            S(C._replace(grad=False)),
           S(EDGE.astype("float64"), posinf=9)),
     unary("angle", S(EDGE), S(I), S(C), forms=MAIN),
     unary("conj", S(C), S(I), forms=("method",)),
@@ -109,7 +111,12 @@ UNARY = [
 
 def binary(name, *samples, forms=ALL, number=True, **kwargs):
     numbers = [S(M, 2), S(M, -1.5)] if number else []
-    return Row(name, [S(M, V), *numbers, S(N, M), S(T((3, 1)), V), S(E, N), *samples], forms=forms, **kwargs)
+    return Row(
+        name,
+        [S(M, V), *numbers, S(N, M), S(T((3, 1)), V), S(E, N), *samples],
+        forms=forms,
+        **kwargs,
+    )
 
 
 SHAPES = S(T((3,)), T((4,)))
@@ -125,7 +132,8 @@ BINARY = [
     binary("multiply", S(I, 2)),
     binary("div", S(I, J._replace(low=1, high=9)), S(I, 2), S(M, V, rounding_mode="floor"),
            S(M, 0.3, rounding_mode="trunc"), S(I, NZ, rounding_mode="floor"), S(C, M), S(H, 3),
-           S(I, NZ, rounding_mode="trunc"), S(I, -2, rounding_mode="floor"), S(M, 2, rounding_mode=None),
+           S(I, NZ, rounding_mode="trunc"), S(I, -2, rounding_mode="floor"),
+           S(M, 2, rounding_mode=None),
            S(EDGE, 0.0, rounding_mode="floor"), S(EDGE, 2.0, rounding_mode="trunc"), S(B, B),
            errors=[S(M, V, rounding_mode="up"), S(I, 0, rounding_mode="floor"), SHAPES, S(M, "a")]),
     binary("divide", S(I, NZ)),
@@ -135,16 +143,20 @@ BINARY = [
     binary("remainder", S(I, NZ), S(I, -3), S(EDGE[:10], 2.0), S(EDGE, -0.7), S(H, 2),
            errors=[S(I, 0), S(C, C)]),
     binary("fmod", S(I, NZ), S(I, -3), S(EDGE, 2.0), S(EDGE, -0.7), errors=[S(I, 0)]),
-    Row("pow", [S(M, 2), S(P, V), S(P, 0.5), S(P, -0.5), S(M, 3), S(M, 3.0), S(P, -1), S(P, -2), S(M, 4),
+    Row("pow", [S(M, 2), S(P, V), S(P, 0.5), S(P, -0.5), S(M, 3), S(M, 3.0), S(P, -1), S(P, -2),
+            S(M, 4),
                 S(M, 1), S(M, 0), S(P, 2.7), S(I, 2), S(I, 3), S(I, 5), S(I, 0.5),
                 S(T((4,), "int64", -3, 4), T((4,), "int64", -3, 4)), S(B, 2), S(C, 2), S(C, C),
                 S(C, 1.5), S(np.array([0.0, 0.0, 2.0, -1.0]), 3), S(H, 2),
-                S(T((4,), "float32", 0.5, 2), T((4,), "int64", 0, 4)), S(P, T((), "float64")), S(M, 2j)],
+                S(T((4,), "float32", 0.5, 2), T((4,), "int64", 0, 4)), S(P, T((), "float64")),
+                S(M, 2j)],
         forms=ALL, errors=[S(I, -1), S(I, -2), S(B, B), S(M, "a"), SHAPES]),
     Row("float_power", [S(P, 2), S(P, V), S(NZ, 0.5), S(C, 2), S(P, 2j)], forms=MAIN),
-    binary("maximum", S(I, J), S(M, I), S(B, B), S(EDGE, EDGE[::-1].copy()), number=False, forms=MAIN,
+    binary("maximum", S(I, J), S(M, I), S(B, B), S(EDGE, EDGE[::-1].copy()), number=False,
+            forms=MAIN,
            errors=[S(C, C), S(M, 1)]),
-    binary("minimum", S(I, J), S(np.array([1.0, 2.0]), np.array([1.0, 3.0])), number=False, forms=MAIN),
+    binary("minimum", S(I, J), S(np.array([1.0, 2.0]), np.array([1.0, 3.0])), number=False,
+            forms=MAIN),
     binary("fmax", S(I, J), S(EDGE, EDGE[::-1].copy()), number=False, forms=MAIN),
     binary("fmin", S(I, J), S(EDGE, EDGE[::-1].copy()), number=False, forms=MAIN),
     binary("atan2", S(I, J), S(EDGE, EDGE[::-1].copy()), number=False, errors=[S(M, 1), S(C, C)]),
@@ -156,12 +168,14 @@ BINARY = [
     Row("xlogy", [S(M, P), S(P, 2.0), S(I, NZ), S(EDGE, 0.0)], forms=ALL),
     binary("copysign", S(I, -1), S(I, J), S(EDGE, -0.0)),
     binary("nextafter", S(EDGE, EDGE[::-1].copy()), number=False, errors=[S(I, I)], grad=False),
-    Row("gcd", [S(I, NZ), S(J, NZ), S(T((4,), "uint8"), T((4,), "uint8"))], forms=ALL, errors=[S(M, M), S(B, B)]),
+    Row("gcd", [S(I, NZ), S(J, NZ), S(T((4,), "uint8"), T((4,), "uint8"))], forms=ALL,
+            errors=[S(M, M), S(B, B)]),
     Row("lcm", [S(I, NZ), S(J, NZ)], forms=ALL, errors=[S(M, M)]),
     binary("heaviside", S(I, I), number=False, errors=[S(M, I), S(C, C)], grad=False),
     Row("igamma", [S(P, T((4,), low=0.1, high=3, grad=False))], grad=False, forms=ALL, tol=1e-4),
     Row("igammac", [S(P, T((4,), low=0.1, high=3, grad=False))], grad=False, forms=ALL, tol=1e-4),
-    binary("eq", S(I, 1), S(I, 1.5), S(B, True), S(C, C), S(EDGE, EDGE), S(T((3,), "uint8"), -1), S(H, 1.5),
+    binary("eq", S(I, 1), S(I, 1.5), S(B, True), S(C, C), S(EDGE, EDGE), S(T((3,), "uint8"), -1),
+            S(H, 1.5),
            errors=[S(M, "a"), SHAPES]),
     binary("ne", S(I, J), S(EDGE, nan)),
     binary("not_equal", S(I, J)),
@@ -176,36 +190,46 @@ BINARY = [
     binary("logical_and", S(I, J), S(B, B), S(B, M), S(C, B), number=False, errors=[S(M, 1)]),
     binary("logical_or", S(I, J), S(B, B), number=False),
     binary("logical_xor", S(I, J), S(B, B), S(EDGE, B._replace(shape=())), number=False),
-    Row("bitwise_and", [S(I, J), S(B, B), S(I, 5), S(B, I)], forms=ALL, errors=[S(M, M), S(I, 1.0)]),
+    Row("bitwise_and", [S(I, J), S(B, B), S(I, 5), S(B, I)], forms=ALL,
+            errors=[S(M, M), S(I, 1.0)]),
     Row("bitwise_or", [S(I, J), S(B, B), S(I, 5)], forms=ALL, errors=[S(M, 1)]),
     Row("bitwise_xor", [S(I, J), S(B, B), S(I, True)], forms=ALL, errors=[S(C, C)]),
     Row("bitwise_left_shift", [S(I, NZ), S(I, 3), S(T((3,), "uint8"), 9)], forms=ALL,
         errors=[S(M, 1), S(B, B)]),
     Row("bitwise_right_shift", [S(I, NZ), S(I, 3), S(T((3,), "uint8"), 2), S(I, 70)], forms=ALL,
         errors=[S(M, 1)]),
-    Row("isclose", [S(M, M), S(EDGE, EDGE), S(EDGE, EDGE, equal_nan=True), S(M, V, 0.5, 0.1), S(I, I, 0.1),
+    Row("isclose", [S(M, M), S(EDGE, EDGE), S(EDGE, EDGE, equal_nan=True), S(M, V, 0.5, 0.1),
+            S(I, I, 0.1),
                     S(I, I, 0, 0), S(C, C), S(B, B)], forms=("method",),
         errors=[S(M, I), S(M, M, -1.0), S(M, 1.0)]),
-    Row("allclose", [S(M, M), S(EDGE, EDGE), S(EDGE, EDGE, equal_nan=True), S(M, M, 100.0)], forms=("method",),
+    Row("allclose", [S(M, M), S(EDGE, EDGE), S(EDGE, EDGE, equal_nan=True), S(M, M, 100.0)],
+            forms=("method",),
         errors=[S(M, I)]),
     Row("equal", [S(M, M), S(EDGE, EDGE), S(M, V), S(NZ, NZ)], forms=("method",), errors=[S(M, 1)]),
 ]  # fmt: skip
 
 TERNARY = [
-    Row("clamp", [S(M, -0.5, 0.5), S(M, min=0.1), S(M, max=0.1), S(M, -1, None), S(I, 0, 5), S(I, 0.5),
-                  S(M, V), S(M, V, T((3, 1))), S(M, max=V), S(EDGE, -1.0, 1.0), S(M, 1.0, -1.0), S(H, 0, 1),
+    Row("clamp", [S(M, -0.5, 0.5), S(M, min=0.1), S(M, max=0.1), S(M, -1, None), S(I, 0, 5),
+            S(I, 0.5),
+                  S(M, V), S(M, V, T((3, 1))), S(M, max=V), S(EDGE, -1.0, 1.0), S(M, 1.0, -1.0),
+                  S(H, 0, 1),
                   S(I, min=T((), "float32")), S(B, 0, 1), S(EDGE, nan), S(E, 0)],
         forms=ALL, errors=[S(M), S(C, 0, 1), S(M, "a")]),
     Row("clip", [S(M, 0, 1)], forms=ALL),
     Row("clamp_min", [S(M, 0), S(M, V), S(EDGE, 0.5)], forms=ALL),
     Row("clamp_max", [S(M, 0), S(M, V), S(EDGE, 0.5)], forms=ALL),
-    Row("lerp", [S(M, M, 0.3), S(M, M, 0.7), S(M, M, V), S(V, M, 2), S(C, C, 0.5), S(H, H, 0.25), S(M, N, N)],
+    Row("lerp", [S(M, M, 0.3), S(M, M, 0.7), S(M, M, V), S(V, M, 2), S(C, C, 0.5), S(H, H, 0.25),
+            S(M, N, N)],
         forms=MAIN, errors=[S(M, T((4,), "float64"), 0.5), S(I, I, 1), S(M, M, I), S(M, 1.0, 0.5)]),
-    Row("addcmul", [S(M, V, V), S(M, V, T((3, 1)), value=0.5), S(I, I, I, value=2), S(C, C, M), S(M, I, I)],
+    Row("addcmul", [S(M, V, V), S(M, V, T((3, 1)), value=0.5), S(I, I, I, value=2), S(C, C, M),
+            S(M, I, I)],
         forms=ALL, errors=[S(M, 1, 2), S(M, V, T((3,))), S(B, B, B)]),
-    Row("addcdiv", [S(M, V, P), S(M, V, P, value=-2), S(M, NZ, V)], forms=ALL, errors=[S(I, I, NZ), S(M, NZ, NZ)]),
-    Row("where", [S(B, M, V), S(B, M, 2.0), S(B, 1, I), S(B, 1, 2), S(B, 1.5, 2), S(B, M, I), S(B, M, N), S(B, C, M._replace(grad=False)),
-                  S(T((4,), "bool"), N, N), S(B), S(T((), "bool"), M, V), S(B, True, False), S(B, EDGE[:4], 0.0)],
+    Row("addcdiv", [S(M, V, P), S(M, V, P, value=-2), S(M, NZ, V)], forms=ALL,
+            errors=[S(I, I, NZ), S(M, NZ, NZ)]),
+    Row("where", [S(B, M, V), S(B, M, 2.0), S(B, 1, I), S(B, 1, 2), S(B, 1.5, 2), S(B, M, I),
+            S(B, M, N), S(B, C, M._replace(grad=False)),
+                  S(T((4,), "bool"), N, N), S(B), S(T((), "bool"), M, V), S(B, True, False),
+                  S(B, EDGE[:4], 0.0)],
         forms=("out",), errors=[S(I, 1, 2), S(B, M, T((5,))), S(True, M, M), S(B, "a", 1)]),
     Row("Tensor.where", [S(M, B, V), S(M, B, 1.0)]),
     Row("complex", [S(M, V), S(M, M), S(T((3,), "float64"), T((3,), "float64"))], forms=("out",),
@@ -217,7 +241,7 @@ NUMBER_FIRST = [
     Row("add", [S(2, M), S(1, 2)]),
     Row("mul", [S(2, M), S(2.5, I)]),
     Row("div", [S(2, M), S(2, NZ)]),
-    Row("remainder", [S(5, M), S(-5, NZ)]),
+    Row("remainder", [S(5, M), S(-5, NZ)], grad=False),  # PyTorch has no derivative here
     Row("floor_divide", [S(2.0, M), S(7, NZ)], grad=False),
     Row("pow", [S(2, M), S(2.5, M), S(2, NZ), S(1, M), S(1 + 1j, M)], forms=("out",)),
     # A second derivative at base 0 is log(0) * 0: nan for PyTorch, 0 here.
@@ -277,11 +301,11 @@ def agree(ours, theirs, what):
         return
     assert not isinstance(ours, Exception), f"{what}: {ours!r}, PyTorch has {theirs}"
     if theirs.dtype in (torch.float16, torch.bfloat16):
-        ours, theirs = (x.float() if x.dtype == d else x for x, d in
-                        ((ours, getattr(torchlike, str(theirs.dtype)[6:])), (theirs, theirs.dtype)))  # fmt: skip
-        same(ours, theirs, 1e-2, what)
+        assert str(ours.dtype) == str(theirs.dtype), f"{what}: {ours.dtype}"
+        same(ours.float(), theirs.float(), 1e-2, what)
         return
-    same(ours, theirs, 1e-5, what)
+    # PyTorch divides a complex number by a bfloat16 tensor through a rounded reciprocal.
+    same(ours, theirs, 1e-2 if "bfloat16" in what else 1e-5, what)
 
 
 def operand(lib, dtype, shape):
@@ -332,7 +356,9 @@ def test_promotion_of_numbers(symbol, reflected):
 
 
 @pytest.mark.filterwarnings("ignore:ComplexHalf support")
-@pytest.mark.parametrize("symbol", ["iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand"])
+@pytest.mark.parametrize(
+    "symbol", ["iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand"]
+)
 def test_inplace_operators(symbol):
     fn = getattr(operator, symbol)
     for a in DTYPES:
@@ -346,7 +372,11 @@ def test_inplace_operators(symbol):
             agree(*pair, f"{a} {symbol} {number}")
 
 
-UNARY_NAMES = [row.name for row in UNARY if row.name not in ("polygamma", "Tensor.polygamma", "mvlgamma", "frexp")]
+UNARY_NAMES = [
+    row.name
+    for row in UNARY
+    if row.name not in ("polygamma", "Tensor.polygamma", "mvlgamma", "frexp")
+]
 
 
 @pytest.mark.parametrize("name", UNARY_NAMES)
@@ -374,7 +404,7 @@ def test_operators_with_what_is_no_number():
             with pytest.raises(TypeError):
                 fn(other, x)
     with pytest.raises(TypeError):
-        ~x
+        operator.invert(x)
     with pytest.raises(TypeError):
         divmod(x, 2)
 
@@ -396,7 +426,9 @@ def test_constant_exponents_make_no_power():
     same(ours.grad, theirs.grad, 0, "grad")
 
 
-@pytest.mark.parametrize("name", ["sqrt", "exp", "sigmoid", "tanh", "reciprocal", "tan", "expm1", "relu"])
+@pytest.mark.parametrize(
+    "name", ["sqrt", "exp", "sigmoid", "tanh", "reciprocal", "tan", "expm1", "relu"]
+)
 def test_what_saves_its_result_lets_the_operand_change(name):
     for lib in (torchlike, torch):
         x = lib.tensor([0.5, 0.25], requires_grad=True)
@@ -419,10 +451,46 @@ def test_quotient_by_a_constant_lets_the_dividend_change():
         out.sum().backward()
 
 
+def test_exponents_and_factors_that_change_compile_nothing():
+    x = torchlike.tensor([1.5, 2.5])
+
+    def compiles(n):
+        (x**n * n + n / x - x % n).tolist()
+        stats = torchlike.compiler.stats()
+        return stats["compiles"] + stats["single_compiles"]
+
+    compiles(0.3), compiles(0.7)
+    before = compiles(1.7)
+    assert compiles(2.2) == compiles(3.4) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["abs_", "sqrt_", "relu_", "clamp_", "fill_", "zero_", "neg_", "round_"]
+)
+def test_inplace_functions(name):
+    args = {"clamp_": (0.0, 1.0), "fill_": (3.0,)}.get(name, ())
+    results = []
+    for lib in (torchlike, torch):
+        x = lib.tensor([0.3, -0.0, 1.7])
+        assert getattr(lib, name)(x, *args) is x
+        results.append(x)
+    same(*results, 1e-6, name)
+
+
+def test_questions_about_whole_tensors():
+    for lib in (torchlike, torch):
+        assert lib.is_nonzero(lib.tensor([1])) and not lib.tensor(0.0).is_nonzero()
+        assert lib.tensor([1, 2]).is_same_size(lib.tensor([1.5, 2.5]))
+        with pytest.raises(RuntimeError):
+            lib.is_nonzero(lib.ones(2))
+
+
 def test_floor_divide_has_no_derivative():
     for lib in (torchlike, torch):
         x = lib.tensor([5.0], requires_grad=True)
         y = x // 2
         assert y.requires_grad
-        with pytest.raises(RuntimeError, match="derivative for aten::floor_divide is not implemented"):
+        with pytest.raises(
+            RuntimeError, match="derivative for aten::floor_divide is not implemented"
+        ):
             y.backward()

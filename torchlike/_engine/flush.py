@@ -13,7 +13,9 @@ from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._engine import prefix
 from torchlike._engine.compat import in_program_scope
+from torchlike._engine.host import run_host
 from torchlike._engine.prefix import Prefix, Segment, local
+from torchlike._engine.primitives import Unsupported
 from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
 from torchlike._engine.stats import stats
 from torchlike._engine.values import Value, expose, exposed
@@ -100,11 +102,13 @@ def run(segment: Segment, why: str) -> None:
         return
     elif settings.immediate:
         run_op_by_op(segment, live)
-    elif worth_compiling(node, live, place, why):
-        place.reused = False
-        compile_and_run(segment, live)
     else:
-        run_op_by_op(segment, live)
+        small = settings.host and segment.device is devices.CPU and node.work <= _SMALL
+        if worth_compiling(node, live, place, why, small):
+            place.reused = False
+            compile_and_run(segment, live)
+        else:
+            run_op_by_op(segment, live, small)
     commit(segment)
 
 
@@ -113,12 +117,16 @@ def run(segment: Segment, why: str) -> None:
 _BOUND_SIGHTINGS = 3
 
 
-def worth_compiling(node: Prefix, live: tuple, place: Place, why: str) -> bool:
-    """Whether to compile a new key: at first, where programs were used again, or if it came back.
+# Seconds of work in NumPy below which a segment first runs there: a compile takes longer.
+_SMALL = 0.01
+
+
+def worth_compiling(node: Prefix, live: tuple, place: Place, why: str, small: bool) -> bool:
+    """Whether to compile a new key: if it came back; a large one also where programs were used again.
 
     Where keys keep changing (a growing length), segments run op by op instead.
     """
-    if place.reused and why != "bound":
+    if settings.always_compile or (place.reused and why != "bound" and not small):
         return True
     if node.seen is None:
         node.seen = {}
@@ -133,6 +141,8 @@ def compile_and_run(segment: Segment, live: tuple) -> None:
     try:
         execute(segment, program)
     except Exception:
+        if settings.always_compile:
+            raise
         # One op may be at fault: op by op, it is named with its line. If none is, the program as
         # a whole was too much for XLA, and its results are here all the same.
         run_op_by_op(segment, live)
@@ -214,12 +224,20 @@ def release(segment: Segment) -> None:
     segment.arrays = segment.owners = segment.refs = segment.floats = segment.ints = ()
 
 
-def run_op_by_op(segment: Segment, live) -> None:
-    """Run each needed call as a program of its own, dropping intermediates as they die."""
-    in_program_scope(_op_by_op, segment, live)
+def run_op_by_op(segment: Segment, live, host: bool = False) -> None:
+    """Run each needed call by itself, dropping intermediates as they die.
+
+    ``host``: by NumPy where it can, else as a program of its own.
+    """
+    in_program_scope(_on_host if host else _op_by_op, segment, live)
 
 
-def _op_by_op(segment: Segment, live) -> None:
+def _on_host(segment: Segment, live) -> None:
+    with np.errstate(all="ignore"):
+        _op_by_op(segment, live, True)
+
+
+def _op_by_op(segment: Segment, live, host: bool = False) -> None:
     node = segment.node
     calls = needed_calls(node, live)
     last_use = {}
@@ -228,12 +246,15 @@ def _op_by_op(segment: Segment, live) -> None:
             last_use[ref] = n
     wanted = set(live)
     values: dict = {}
+    externals = segment.arrays
+    if host:
+        externals = [x if x.__class__ is np.ndarray else np.asarray(x) for x in externals]
     for n, call in enumerate(calls):
         float_at, int_at = call.parent.floats, call.parent.ints
         arrays = []
         for ref in call.refs:
             if ref.__class__ is int:
-                arrays.append(segment.arrays[~ref] if ref < 0 else values[ref])
+                arrays.append(externals[~ref] if ref < 0 else values[ref])
             elif ref is float:
                 arrays.append(np.float64(segment.floats[float_at]))
                 float_at += 1
@@ -243,7 +264,7 @@ def _op_by_op(segment: Segment, live) -> None:
             else:
                 arrays.append(None)
         try:
-            results, checks = run_single(call, arrays)
+            results, checks = run_call(call, arrays, host)
         except Exception as error:
             raise RuntimeError(
                 f"{call.op.name}() recorded at {call.line} failed to run: {error}; results that "
@@ -258,7 +279,30 @@ def _op_by_op(segment: Segment, live) -> None:
         for ref in call.refs:
             if ref.__class__ is int and ref >= 0 and last_use[ref] == n and ref not in wanted:
                 values.pop(ref, None)
-    segment.results = (live, [tuple(values[s] for s in live)], None)
+    if host:
+        views = [x for x, a in zip(externals, segment.arrays, strict=True) if x is not a]
+        results = tuple([_owned(values[s], views) for s in live])
+    else:
+        results = tuple([values[s] for s in live])
+    segment.results = (live, [results], None)
+
+
+def run_call(call: Prefix, arrays: list, host: bool):
+    """The results of one call and its range checks, by NumPy if it can and is asked to."""
+    if host:
+        try:
+            return run_host(call, arrays)
+        except Unsupported:
+            results, checks = run_single(call, arrays)
+            return [np.asarray(r) for r in results], checks
+    return run_single(call, arrays)
+
+
+def _owned(array: np.ndarray, views: list) -> np.ndarray:
+    """A result that shares no memory with a jax.Array, which a later program may overwrite."""
+    if not array.flags.c_contiguous or any(np.may_share_memory(array, x) for x in views):
+        return array.copy()
+    return array
 
 
 # ---- needing a value ---------------------------------------------------------------------------
@@ -300,7 +344,9 @@ def resolve_elsewhere(value: Value, segment: Segment) -> None:
     slot = value.slot
     other.refs = [_dead] * node.slots
     other.refs[slot] = lambda: value
-    run_op_by_op(other, (slot,))
+    run_op_by_op(
+        other, (slot,), settings.host and other.device is devices.CPU and node.work <= _SMALL
+    )
     live, results, _ = other.results
     value.array = results[0][0]
 
@@ -371,6 +417,7 @@ def clear_caches() -> None:
     for op in TABLE.values():
         op.inferred.clear()
         op.singles.clear()
+        op.hosted.clear()
         op.vjp_ops.clear()
 
 

@@ -27,7 +27,7 @@ class Prefix:
 
     __slots__ = (
         "avals", "children", "depth", "externals", "first", "floats", "in_avals", "ints", "line", "nbytes",
-        "numbers", "op", "outs", "parent", "plans", "programs", "refs", "seen", "slots", "statics", "used",
+        "numbers", "op", "outs", "parent", "plans", "programs", "refs", "seen", "slots", "statics", "used", "work",
     )  # fmt: skip
 
     def __init__(self, parent=None, op=None, statics=(), refs=(), avals=(), in_avals=()):
@@ -45,10 +45,12 @@ class Prefix:
         self.first = self if parent is None or parent.parent is None else parent.first
         if parent is None:
             self.depth = self.slots = self.externals = self.floats = self.ints = self.nbytes = 0
+            self.work = 0.0
         else:
             self.depth = parent.depth + 1
             self.slots = parent.slots + self.outs
             self.nbytes = parent.nbytes + sum(a.nbytes for a in avals)
+            self.work = parent.work + work(op, in_avals, avals)
             self.externals, self.floats, self.ints = parent.externals, parent.floats, parent.ints
 
     def path(self) -> list[Prefix]:
@@ -59,6 +61,28 @@ class Prefix:
             node = node.parent
         nodes.reverse()
         return nodes
+
+
+# Products of matrices and what else costs more than its elements.
+_PRODUCTS = frozenset(
+    "matmul mm bmm mv addmm addbmm baddbmm linear bilinear tensordot inner einsum convolution "
+    "conv_transpose scaled_dot_product_attention cdist_p".split()
+)
+
+
+def work(op: Op, in_avals, avals) -> float:
+    """Seconds, roughly, that NumPy would need for a call."""
+    arrays = [a for a in (*in_avals, *avals) if hasattr(a, "numel")]
+    seconds = 1e-9 * sum(a.nbytes for a in arrays)
+    products = 1 if op.name in _PRODUCTS else 0
+    if op.forward is not None and op.forward.name in _PRODUCTS:
+        products = len(avals)
+        arrays += [a for a in in_avals[-1:] if a is not None]
+    if products and len(arrays) > 2:
+        # (m, k) @ (k, n): the square root of the three sizes' product is m * k * n.
+        sizes = sorted([a.numel for a in arrays], reverse=True)[:3]
+        seconds += 1e-10 * products * (sizes[0] * sizes[1] * sizes[2]) ** 0.5
+    return seconds
 
 
 class Segment:
@@ -166,7 +190,8 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
                 else:
                     array = x.array
                     if array is None:
-                        array = flush_hook[1](x)
+                        if x.aval.device is not devices.META:  # which has no data, and never runs
+                            array = flush_hook[1](x)
                     elif isinstance(array, _Tracer):
                         segment.rollback()
                         return apply_traced(op, statics, operands)
@@ -288,9 +313,29 @@ def infer(op: Op, statics: tuple, in_avals: tuple, device) -> tuple:
     if found is not None:
         return found
     check_operands(op, in_avals)
-    if op.shapes is not None:
-        return tuple(aval(s, d, device) for s, d in op.shapes(statics, in_avals))
-    shapes = [_abstract(a) for a in in_avals]
+    out = None
+    if op.pointwise:
+        out = _infer_pointwise(op, statics, in_avals, device)
+    elif op.shapes is not None:
+        out = op.shapes(statics, in_avals)
+    if out is None and op.name in shape_rules:
+        out = shape_rules[op.name](statics, in_avals)
+    if out is None:
+        out = _evaluate_shapes(op, statics, in_avals)
+    out = tuple([aval(s, d, device) for s, d in out])
+    if len(op.inferred) > _MAX_INFERRED:
+        op.inferred.clear()
+    op.inferred[key] = out
+    return out
+
+
+# Shapes of valid calls of frequent ops, (statics, operand avals) -> [(shape, dtype)] or None where
+# only the op itself knows: twins.py, which stands above, fills it in.
+shape_rules: dict = {}
+
+
+def _evaluate_shapes(op: Op, statics: tuple, in_avals: tuple) -> list:
+    shapes = [abstract(a) for a in in_avals]
     given = [s for s in shapes if s is not None]
 
     def body(*given):
@@ -305,11 +350,53 @@ def infer(op: Op, statics: tuple, in_avals: tuple, device) -> tuple:
             raise
         text = str(error).split("\n")[0]
         raise RuntimeError(f"{op.name}(): {text} (operands {_describe(in_avals)})") from None
-    out = tuple(aval(tuple(r.shape), dt.BY_NUMPY[np.dtype(r.dtype)], device) for r in results)
-    if len(op.inferred) > _MAX_INFERRED:
-        op.inferred.clear()
-    op.inferred[key] = out
-    return out
+    return [(tuple(r.shape), dt.BY_NUMPY[np.dtype(r.dtype)]) for r in results]
+
+
+def canonical(in_avals: tuple) -> tuple:
+    """The operands of a pointwise op with every shape as (1,) or ()."""
+    return tuple([
+        aval((1,) if a.shape else (), a.dtype, devices.CPU) if hasattr(a, "shape") else a
+        for a in in_avals
+    ])  # fmt: skip
+
+
+def broadcast(in_avals: tuple) -> tuple | None:
+    """The common shape of the operands; None if they have none."""
+    shape: tuple = ()
+    for a in in_avals:
+        if not hasattr(a, "shape") or a.shape == shape:
+            continue
+        other = a.shape
+        if len(other) < len(shape):
+            other = (1,) * (len(shape) - len(other)) + other
+        else:
+            shape = (1,) * (len(other) - len(shape)) + shape
+        if any(m != n and m != 1 and n != 1 for m, n in zip(shape, other, strict=True)):
+            return None
+        shape = tuple([n if m == 1 else m for m, n in zip(shape, other, strict=True)])
+    return shape
+
+
+def _infer_pointwise(op, statics, in_avals, device):
+    """The results' dtypes are those of any other shapes; None where the op must be asked."""
+    shape = broadcast(in_avals)
+    if shape is None:
+        return None
+    small = canonical(in_avals)
+    key = (statics, small, dt.get_default_dtype(), None)
+    found = op.inferred.get(key)
+    if found is None:
+        if small == in_avals:
+            return None
+        try:
+            found = op.inferred[key] = _evaluate_shapes(op, statics, small)
+        except Exception:  # raised again, in the words for the true shapes
+            return None
+    rank = (1,) if shape else ()
+    if any(s != rank for s, _ in found):
+        return None
+    return [(shape, d) for _, d in found]
 
 
 def raised_here(error: BaseException) -> bool:
@@ -326,7 +413,7 @@ def _describe(in_avals) -> str:
     )
 
 
-def _abstract(a):
+def abstract(a):
     if a is None:
         return None
     if a.__class__ is type:

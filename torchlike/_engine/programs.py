@@ -172,6 +172,31 @@ def call_into(results: list, function, arguments: tuple) -> None:
 _MAX_SINGLES = 2_000
 
 
+def single_body(op, statics: tuple, in_avals: tuple):
+    """One call as a function of its arrays, and the list that tracing it fills with its checks."""
+    present = [a is not None and a.__class__ is not tuple for a in in_avals]
+    sizes: list = []
+
+    def single(*given):
+        given = iter(given)
+        full = []
+        for a, p in zip(in_avals, present, strict=True):
+            if p:
+                full.append(next(given))
+            else:
+                full.append(
+                    None if a is None else jax.numpy.asarray(a[1], dt.scalar_dtype(a[0]).numpy)
+                )
+        with collecting_bad_indices() as reports:
+            results = evaluate(op, wrap(op, full, in_avals), statics)
+        sizes[:] = [(size, ndim) for _, size, ndim in reports]
+        if reports:
+            results = (*results, jax.numpy.stack([flag for flag, _, _ in reports]))
+        return results
+
+    return single, sizes
+
+
 def run_single(call: Prefix, arrays):
     """Run one op as a small program of its own, cached by its statics and operand kinds."""
     op = call.op
@@ -179,27 +204,7 @@ def run_single(call: Prefix, arrays):
     function = op.singles.get(key)
     stats.single_ops += 1
     if function is None:
-        in_avals = call.in_avals
-        present = [a is not None and a.__class__ is not tuple for a in in_avals]
-
-        def single(*given):
-            given = iter(given)
-            full = []
-            for a, p in zip(in_avals, present, strict=True):
-                if p:
-                    full.append(next(given))
-                else:
-                    full.append(
-                        None if a is None else jax.numpy.asarray(a[1], dt.scalar_dtype(a[0]).numpy)
-                    )
-            with collecting_bad_indices() as reports:
-                results = evaluate(op, wrap(op, full, in_avals), call.statics)
-            sizes[:] = [(size, ndim) for _, size, ndim in reports]
-            if reports:
-                results = (*results, jax.numpy.stack([flag for flag, _, _ in reports]))
-            return results
-
-        sizes: list = []
+        single, sizes = single_body(op, call.statics, call.in_avals)
         function = (jax.jit(single), sizes)
         if len(op.singles) > _MAX_SINGLES:
             op.singles.clear()

@@ -22,6 +22,7 @@ class Stats:
         self.compile_seconds = 0.0
         self.single_ops = 0
         self.single_compiles = 0
+        self.host_ops = 0
         self.syncs = 0
         self.misses = 0
         self.flush_lines(clear=True)
@@ -36,6 +37,7 @@ class Stats:
             "compile_seconds": self.compile_seconds,
             "single_ops": self.single_ops,
             "single_compiles": self.single_compiles,
+            "host_ops": self.host_ops,
             "syncs": self.syncs,
             "misses": self.misses,
             "flushes": self.flush_lines(),

@@ -213,7 +213,8 @@ def _power(x, y):
     if torch_dtype(x).category == dt.INTEGRAL:
         return _integer_power(x, y)
     if jnp.iscomplexobj(x):
-        return jnp.where(y == 0, jnp.ones((), x.dtype), jnp.power(x, y))
+        powers = jnp.where((x == 0) & (y.real > 0), jnp.zeros((), x.dtype), jnp.power(x, y))
+        return jnp.where(y == 0, jnp.ones((), x.dtype), powers)
     return jnp.power(x, y)
 
 
@@ -256,9 +257,7 @@ def hypot(input, other):
     return _hypot(input, other)
 
 
-_hypot = conventions.with_slopes(
-    jnp.hypot, lambda r, x, y: x / r, lambda r, x, y: y / r
-)
+_hypot = conventions.with_slopes(jnp.hypot, lambda r, x, y: x / r, lambda r, x, y: y / r)
 
 
 @op(promotes="result", computes="opmath", numbers=(), forms=FORMS)

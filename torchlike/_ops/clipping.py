@@ -49,4 +49,6 @@ def _clip_to_norm(arrays: Arrays, total, max_norm: float):
 @op("clip_to_value", differentiable=False)
 def _clip_to_value(arrays: Arrays, limit: float):
     """Every array clamped to [-limit, limit]."""
-    return tuple(jnp.clip(x, jnp.asarray(-limit, x.dtype), jnp.asarray(limit, x.dtype)) for x in arrays)
+    return tuple(
+        jnp.clip(x, jnp.asarray(-limit, x.dtype), jnp.asarray(limit, x.dtype)) for x in arrays
+    )

@@ -49,7 +49,7 @@ def _extreme(name, fn, tie_slopes, **attributes):
 
     smooth = conventions.with_slopes(fn, *tie_slopes)
     body.__doc__ = f"The elementwise {name}."
-    op(name, promotes="result", numbers=(), forms=FORMS, **attributes)(body)
+    op(name, promotes="result", numbers=(), forms=FORMS, pointwise=True, **attributes)(body)
 
 
 def _fmax(x, y):
@@ -66,7 +66,9 @@ def _inexact(x):
 
 _half = conventions.half_at_ties
 _extreme("maximum", jnp.maximum, (_half, lambda r, x, y: _half(r, y, x)))
-_extreme("minimum", jnp.minimum, (lambda r, x, y: _half(r, -x, -y), lambda r, x, y: _half(r, -y, -x)))
+_extreme(
+    "minimum", jnp.minimum, (lambda r, x, y: _half(r, -x, -y), lambda r, x, y: _half(r, -y, -x))
+)
 _extreme(
     "fmax", _fmax,
     (lambda r, x, y: (jnp.isnan(y) | (x >= y)).astype(r.dtype),
@@ -100,7 +102,8 @@ def isclose(input, other, rtol: float, atol: float, equal_nan: bool):
 # ---- choice ------------------------------------------------------------------------------------
 
 
-@op(promotes="raw", forms=(), needs={"input": ("condition",), "other": ("condition",)})
+@op(promotes="raw", forms=(), pointwise=True,
+    needs={"input": ("condition",), "other": ("condition",)})  # fmt: skip
 def where(condition, input, other):
     """``input`` where the condition holds, ``other`` elsewhere."""
     check_broadcast([condition, input, other])
@@ -132,7 +135,7 @@ def _bits(name, fn, kernel=None, bools=True):
         return fn(input, other)
 
     body.__doc__ = f"{name}, elementwise."
-    op(name, promotes="result", forms=FORMS)(body)
+    op(name, promotes="result", forms=FORMS, pointwise=True)(body)
 
 
 def _shift_left(x, n):
@@ -221,4 +224,3 @@ def heaviside(input, values):
         raise RuntimeError("heaviside is not yet implemented for complex tensors.")
     above = (input > 0).astype(input.dtype)
     return jnp.where(input == 0, values, above)
-

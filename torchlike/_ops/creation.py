@@ -84,8 +84,10 @@ def _steps(start, end, n, dtype):
     """n numbers from start to end, counted from the nearer end as PyTorch does; float64."""
     working = dtype.numpy if dtype.category >= dt.FLOATING else jnp.float64
     a, b = start.astype(working), end.astype(working)
-    step = (b - a) / jnp.asarray(max(n - 1, 1), working)
     wide = jnp.complex128 if dtype.category == dt.COMPLEX else jnp.float64
+    # The step is rounded to the dtype, the products are not: PyTorch's kernel fuses them. XLA
+    # would divide by a constant with its reciprocal, which is close enough in double only.
+    step = ((b - a).astype(wide) / max(n - 1, 1)).astype(working)
     a, b, step = a.astype(wide), b.astype(wide), step.astype(wide)
     index = jnp.arange(n, dtype=jnp.int64)
     return jnp.where(index < n // 2, a + step * index, b - step * (n - 1 - index))

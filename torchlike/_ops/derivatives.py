@@ -27,7 +27,8 @@ class Spec:
     _interned: dict = {}
 
     def __new__(cls, statics, avals, need, outs, has_result):
-        key = (statics, avals, need, outs, has_result)
+        # Ops share the specs: without their classes, one op's 2 would be another's equal 2.0.
+        key = (statics, _kinds(statics), avals, need, outs, has_result)
         found = cls._interned.get(key)
         if found is None:
             if len(cls._interned) > _MAX_SPECS:
@@ -40,6 +41,11 @@ class Spec:
 
 
 _MAX_SPECS = 100_000
+
+
+def _kinds(x):
+    """The classes of the values in a static argument."""
+    return tuple(map(_kinds, x)) if isinstance(x, tuple) else x.__class__
 
 
 class Call:
@@ -70,7 +76,9 @@ def derivative(op: Op) -> Op:
             raise RuntimeError(f"derivative for aten::{op.name} is not implemented")
 
         shapes = refused if op.vjp is NO_DERIVATIVE else _shapes
-        found = Op(f"{op.name}_backward", backward, promotes="raw", shapes=shapes)
+        found = Op(
+            f"{op.name}_backward", backward, promotes="raw", shapes=shapes, forward=op
+        )
         op.vjp_ops["vjp"] = found
     return found
 

@@ -21,7 +21,7 @@ def _dot(a, b, at_a, at_b):
 
 def _linear_vjp(c, g):
     """Each gradient as one product in the layout of its operand, with no transpose to copy."""
-    x, w, _ = c.operands
+    x, w = (v if v is None else v.conj() for v in c.operands[:2])
     shapes = [None if a is None else a.shape for a in c.shapes]
     rows = prod(shapes[0][:-1])
     dx = dw = db = None

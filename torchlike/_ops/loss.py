@@ -16,7 +16,7 @@ from torchlike._ops.windows import layer, reduce_loss, require_floating, widen
 
 def _loss(name: str, **attributes):
     """Register a loss whose operands are promoted and broadcast together."""
-    return layer(name, promotes="result", computes="opmath", **attributes)
+    return layer(name, promotes="result", computes="opmath", pointwise=False, **attributes)
 
 
 def clamp_zero(x):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from torchlike._core import dtypes as dt
@@ -208,7 +209,7 @@ def local_response_norm(input, size: int, alpha: float, beta: float, k: float):
     edges = [(0, 0)] * input.ndim
     edges[1] = (size // 2, (size - 1) // 2)
     total = lax.reduce_window(
-        square, jnp.zeros((), input.dtype), lax.add, window, [1] * input.ndim, edges
+        square, np.zeros((), input.dtype), lax.add, window, [1] * input.ndim, edges
     )
     return input / (total / size * alpha + k) ** beta
 

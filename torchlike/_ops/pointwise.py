@@ -1,12 +1,11 @@
-"""Ops that change only the dtype or nothing at all; the pointwise families stand beside this file."""
+"""Ops that change only the dtype or nothing; the pointwise families stand beside this file."""
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 
 from torchlike._core import dtypes as dt
-from torchlike._ops.table import Dtype, Number, binary, compare, op, unary
+from torchlike._ops.table import Dtype, op
 
 # ---- dtype and identity ------------------------------------------------------------------------
 
@@ -25,5 +24,3 @@ def to_dtype(input, dtype: Dtype):
 def clone(input):
     """A copy."""
     return input
-
-

@@ -267,7 +267,7 @@ def avg_pool(
         edges = [(0, 0)] * len(lead) + list(zip(geo.padding, geo.reach))
         x = widen(input)
         total = lax.reduce_window(
-            x, jnp.zeros((), x.dtype), lax.add, lead + geo.kernel, lead + geo.stride, edges
+            x, np.zeros((), x.dtype), lax.add, lead + geo.kernel, lead + geo.stride, edges
         )
     count = divisor_override or _divisor(geo, count_include_pad)
     result = (

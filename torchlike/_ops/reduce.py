@@ -20,7 +20,7 @@ SIMPLE = ("function", "method", "out")
 def no_kernel(kernel: str, input) -> NotImplementedError:
     """PyTorch's error for a dtype that a kernel was not written for."""
     name = dt.SCALAR_NAMES[torch_dtype(input)]
-    return NotImplementedError(f'"{kernel}" not implemented for \'{name}\'')
+    return NotImplementedError(f"\"{kernel}\" not implemented for '{name}'")
 
 
 def widened(input):

@@ -121,7 +121,7 @@ def _no_limit(input, min=None, max=None):
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
 
 
-@op(promotes="result", forms=FORMS, numbers=("min", "max"), refuses=_no_limit)
+@op(promotes="result", forms=FORMS, pointwise=True, numbers=("min", "max"), refuses=_no_limit)
 def clamp(input, min=None, max=None):
     """Into the range from ``min`` to ``max``; ``max`` wins if they cross."""
     if jnp.iscomplexobj(input):
@@ -130,7 +130,7 @@ def clamp(input, min=None, max=None):
     return out if max is None else lower_to(out, max)
 
 
-@op(promotes="result", forms=FORMS, numbers=("min",))
+@op(promotes="result", forms=FORMS, pointwise=True, numbers=("min",))
 def clamp_min(input, min):
     """Not below ``min``."""
     if jnp.iscomplexobj(input):
@@ -138,7 +138,7 @@ def clamp_min(input, min):
     return raise_to(input, min)
 
 
-@op(promotes="result", forms=FORMS, numbers=("max",))
+@op(promotes="result", forms=FORMS, pointwise=True, numbers=("max",))
 def clamp_max(input, max):
     """Not above ``max``."""
     if jnp.iscomplexobj(input):

@@ -12,7 +12,7 @@ from torchlike._ops.dims import along, axis
 from torchlike._ops.reduce import cast, no_kernel, op, widened
 from torchlike._ops.table import Dim, Dtype, Number, torch_dtype
 
-SCAN = ("function", "method", "inplace", "out")
+SCAN = ("function", "method", "out")
 
 
 def _scan(fn, input, dim, dtype):
@@ -89,9 +89,7 @@ def diff(input, n: int = 1, dim: Dim = -1, prepend=None, append=None):
     common = torch_dtype(input)
     for p in parts:
         if p.ndim != input.ndim:
-            raise RuntimeError(
-                "diff expects prepend or append to be the same dimension as input"
-            )
+            raise RuntimeError("diff expects prepend or append to be the same dimension as input")
         common = dt.promote_types(common, torch_dtype(p))
         if any(a != b for d, (a, b) in enumerate(zip(p.shape, input.shape)) if d != at):
             raise RuntimeError(

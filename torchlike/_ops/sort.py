@@ -187,7 +187,7 @@ def nanmedian_dim(input, dim: Dim, keepdim: bool = False):
 
 @op(saves="result", vjp=conventions.picked, forms=PAIR)
 def mode(input, dim: Dim = -1, keepdim: bool = False):
-    """The commonest element along a dimension, the smallest of several, and where it stands last."""
+    """The commonest element along a dimension (the smallest of several), and its last place."""
     if jnp.iscomplexobj(input):
         raise no_kernel("mode_cpu", input)
     x, at = along(input, dim)
@@ -328,8 +328,7 @@ def isin(elements, test_elements, invert: bool):
     for x in (elements, test_elements):
         if x.dtype == bool or jnp.iscomplexobj(x):
             raise RuntimeError(
-                f"Unsupported input type encountered for isin(): "
-                f"{dt.SCALAR_NAMES[torch_dtype(x)]}"
+                f"Unsupported input type encountered for isin(): {dt.SCALAR_NAMES[torch_dtype(x)]}"
             )
     common = dt.promote_types(torch_dtype(elements), torch_dtype(test_elements)).numpy
     return jnp.isin(elements.astype(common), test_elements.astype(common), invert=invert)

@@ -74,20 +74,23 @@ class Op:
     checks       fn reports out-of-range indices through ``report_bad_index``
     donates      statics -> positions of operands whose arrays the program may overwrite
     shapes       own shape rule (statics, in_avals) -> [(shape, dtype)]; None: jax.eval_shape
+    pointwise    each element of a result depends only on the operands' elements in its place, after
+                 broadcasting; None: so if the op computes in "opmath" and names no dimensions
+    forward      for a derivative: the op that it differentiates
     """
 
     __slots__ = (
-        "checks", "computes", "differentiable", "donates", "fn", "forms", "grad_name", "inferred",
-        "inputs", "linear", "list_at", "multilinear", "name", "needs", "numbers", "params",
-        "promotes", "refuses", "run_body", "run_time", "saves", "shapes", "singles",
-        "statics", "vjp", "vjp_ops", "view", "write", "__weakref__",
+        "checks", "computes", "differentiable", "donates", "fn", "forms", "forward", "grad_name",
+        "hosted", "inferred", "inputs", "linear", "list_at", "multilinear", "name", "needs",
+        "numbers", "params", "pointwise", "promotes", "refuses", "run_body", "run_time", "saves",
+        "shapes", "singles", "statics", "vjp", "vjp_ops", "view", "write", "__weakref__",
     )  # fmt: skip
 
     def __init__(
         self, name, fn, *, promotes=None, computes=None, saves="inputs", linear=False,
         multilinear=False, vjp=None, differentiable=True, view=False, write=None, checks=False,
         donates=None, needs=None, numbers=None, refuses=None, shapes=None, grad_name=None,
-        forms=(),
+        pointwise=None, forward=None, forms=(),
     ):  # fmt: skip
         self.name, self.fn = name, fn
         self.promotes, self.computes = promotes, computes
@@ -95,14 +98,17 @@ class Op:
         self.linear, self.multilinear, self.vjp = linear, multilinear, vjp
         self.differentiable, self.view, self.checks = differentiable, view, checks
         self.donates, self.forms = donates, forms
-        self.write, self.shapes = write, shapes
+        self.write, self.shapes, self.forward = write, shapes, forward
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.inferred: dict = {}  # (statics, operand avals) -> result avals
         self.singles: dict = {}  # (statics, operand kinds) -> program of this op alone
+        self.hosted: dict = {}  # (statics, operand kinds) -> numpy function of this op
         self.vjp_ops: dict = {}
         self.params = list(inspect.signature(fn, eval_str=True).parameters.values())
         self.inputs = [p for p in self.params if is_input(p)]
         self.statics = [p for p in self.params if not is_input(p)]
+        places = any(p.annotation in (Dim, Dims, Shape) for p in self.statics)
+        self.pointwise = computes == "opmath" and not places if pointwise is None else pointwise
         lists = [i for i, p in enumerate(self.inputs) if p.annotation is Arrays]
         if len(lists) > 1:
             raise TypeError(f"op {name}: at most one parameter may be Arrays")
@@ -192,6 +198,7 @@ def unary(name: str, fn, promotes="float", forms=FORMS, **attributes) -> Op:
 
     attributes.setdefault("computes", "opmath")
     attributes.setdefault("numbers", ())
+    attributes.setdefault("pointwise", True)
     return register(name, body, promotes=promotes, forms=forms, **attributes)
 
 
@@ -202,6 +209,7 @@ def binary(name: str, fn, promotes="result", forms=FORMS, **attributes) -> Op:
         return fn(input, other)
 
     attributes.setdefault("computes", "opmath")
+    attributes.setdefault("pointwise", True)
     return register(name, body, promotes=promotes, forms=forms, **attributes)
 
 

@@ -1,4 +1,4 @@
-"""Exponentials, logarithms, roots, trigonometric, hyperbolic and special functions of one operand."""
+"""Exponentials, logarithms, roots, trigonometric and special functions of one operand."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ unary("relu", _relu, promotes=None, computes=None, saves="result", vjp=conventio
 
 
 @op(promotes="float", computes="opmath", numbers=(), forms=FORMS)
-def logit(input, eps: float = None):
+def logit(input, eps: float | None = None):
     """log(x / (1 - x)), x first clamped to [eps, 1 - eps] if eps is given."""
     refuse("logit_cpu", input, dt.COMPLEX)
     return _logit(eps)(input)
@@ -105,7 +105,9 @@ def _logit(eps):
 
     def slope(r, x):
         outside = (x < low) | (x > high)
-        return jnp.where(outside, jnp.nan if eps is None else 0.0, 1 / (x * (1 - x))).astype(r.dtype)
+        return jnp.where(outside, jnp.nan if eps is None else 0.0, 1 / (x * (1 - x))).astype(
+            r.dtype
+        )
 
     return conventions.with_slopes(value, slope)
 

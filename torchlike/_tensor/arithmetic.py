@@ -7,7 +7,7 @@ from torchlike._ops.arithmetic import CLOSED_POWERS
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import TENSORS, apply
-from torchlike._tensor.forms import FUNCTIONS, alias, function, method
+from torchlike._tensor.forms import FUNCTIONS, METHODS, alias, function, method
 
 _DIVIDE, _POW, _CLOSED = TABLE["true_divide"], TABLE["pow"], TABLE["pow_constant"]
 _INTEGRAL = dt.INTEGRAL
@@ -136,12 +136,7 @@ def float_power_(self, exponent):
             f"the base given to float_power_ has dtype {dt.SCALAR_NAMES[self.dtype]} but the "
             f"operation's result requires dtype {dt.SCALAR_NAMES[wide]}"
         )
-    return pow_inplace(self, _as_double(exponent))
-
-
-def pow_inplace(self, exponent):
-    """``Tensor.pow_``."""
-    return dispatch._Tensor.pow_(self, exponent)
+    return METHODS["pow_"](self, _as_double(exponent))
 
 
 @function(method=True, inplace=True)
@@ -196,9 +191,7 @@ def isclose(input, other, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: b
         )
     if rtol < 0 or atol < 0:
         name, value = ("rtol", rtol) if rtol < 0 else ("atol", atol)
-        raise RuntimeError(
-            f"{name} must be greater than or equal to zero, but got {value}"
-        )
+        raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value}")
     return apply(TABLE["isclose"], (input, other), (float(rtol), float(atol), bool(equal_nan)))
 
 
@@ -224,6 +217,21 @@ def equal(input, other) -> bool:
     if input._value.aval.shape != other._value.aval.shape:
         return False
     return bool((input == other).all())
+
+
+@function(method=True)
+def is_nonzero(input) -> bool:
+    """Whether the only element is not zero."""
+    if input.numel() != 1:
+        kind = "no values" if input.numel() == 0 else "more than one value"
+        raise RuntimeError(f"Boolean value of Tensor with {kind} is ambiguous")
+    return bool(input)
+
+
+@function(method=True)
+def is_same_size(input, other) -> bool:
+    """Whether two tensors have the same shape."""
+    return input._value.aval.shape == other._value.aval.shape
 
 
 # ---- choice ------------------------------------------------------------------------------------
@@ -302,6 +310,27 @@ def is_neg(input) -> bool:
     return False
 
 
+# ---- in-place functions ------------------------------------------------------------------------
+
+
+@function()
+def fill(input, value):
+    """A copy of the tensor, filled with one number."""
+    return input.clone().fill_(value)
+
+
+@function("fill_")
+def fill_(input, value):
+    """``Tensor.fill_``."""
+    return input.fill_(value)
+
+
+@function("zero_")
+def zero_(input):
+    """``Tensor.zero_``."""
+    return input.zero_()
+
+
 # ---- second names ------------------------------------------------------------------------------
 
 for _new, _old in {
@@ -311,3 +340,17 @@ for _new, _old in {
     "multiply": "mul", "negative": "neg", "not_equal": "ne", "subtract": "sub",
 }.items():  # fmt: skip
     alias(_new, _old)
+
+# PyTorch also has the in-place forms of these as functions.
+for _name in (
+    "abs", "absolute", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
+    "arctanh",
+    "asin", "asinh", "atan", "atanh", "ceil", "clamp", "clamp_max", "clamp_min", "clip",
+    "conj_physical", "cos", "cosh", "deg2rad", "erf", "erfc", "exp", "exp2", "expm1", "fix",
+    "floor",
+    "frac", "gcd", "i0", "lcm", "ldexp", "log", "log10", "log1p", "log2", "logit", "nan_to_num",
+    "neg",
+    "negative", "rad2deg", "reciprocal", "relu", "round", "rsqrt", "sigmoid", "sin", "sinc", "sinh",
+    "sqrt", "square", "tan", "tanh", "trunc", "xlogy",
+):  # fmt: skip
+    FUNCTIONS[_name + "_"] = METHODS[_name + "_"]

@@ -74,7 +74,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         wanted = [edge_of(t) for t in inputs]
     with enable_grad() if create_graph else no_grad():
         leaves, interior = tape.run(
-            roots, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
+            roots, dispatch, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
         )
         for leaf, grad in leaves.values():
             if wanted is None or any(w is leaf for w in wanted):
@@ -119,7 +119,7 @@ def grad(
     wanted = [edge_of(t) for t in inputs]
     with enable_grad() if create_graph else no_grad():
         leaves, interior = tape.run(
-            roots, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
+            roots, dispatch, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
         )
         out = []
         for t, edge in zip(inputs, wanted, strict=True):

@@ -6,7 +6,6 @@ import numpy as np
 
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import user_line
-from torchlike._engine import prefix
 from torchlike._engine.prefix import record
 from torchlike._engine.values import Value, epoch_of
 from torchlike._ops.table import TABLE, Op
@@ -16,6 +15,7 @@ from torchlike._tensor.tape import Node
 # Classes whose instances are tensors; tensor.py and every subclass add themselves.
 TENSORS: set = set()
 _Tensor = None  # set by tensor.py
+_write_through = None  # set by views.py: how a view's new value reaches its base
 _new = object.__new__
 FLOATING = dt.FLOATING
 _NUMBERS = {float, int, bool, complex, type(None)}
@@ -224,9 +224,7 @@ def rebind(target, result):
             if not target._detached:
                 storage.node, storage.index = result._node, result._index
         return target
-    from torchlike._tensor.views import write_through
-
-    write_through(target, result, line)
+    _write_through(target, result, line)
     return target
 
 
@@ -255,5 +253,3 @@ def copy_out(out, result):
         result = apply(TABLE["to_dtype"], (result,), (a.dtype,))
     return rebind(out, result)
 
-
-_ = prefix

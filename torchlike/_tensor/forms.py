@@ -41,6 +41,7 @@ def build(op: Op, form: str, name: str | None = None, fields=None):
     signature, prologue, starred = [], [], False
     first_shape = next((p.name for p in op.statics if p.annotation is Shape), None)
     variadic = form in ("method", "inplace") and "variadic" in op.forms
+    needed_dim = _needed_dim(op)
     for p in op.params:
         if p.kind is p.KEYWORD_ONLY and not starred:
             signature.append("*")
@@ -55,11 +56,16 @@ def build(op: Op, form: str, name: str | None = None, fields=None):
         if p.default is not inspect.Parameter.empty:
             scope[f"D_{p.name}"] = p.default
             text += f"=D_{p.name}"
+        elif p is needed_dim:
+            text += "=UNSET"
         signature.append(text)
     extra = []
     if any(p.annotation in (Dim, Dims) and p.name == "dim" for p in op.params):
         extra.append("axis=UNSET")
         prologue += ["if axis is not UNSET:", "    dim = axis"]
+    if needed_dim is not None:
+        message = f'{op.name}() missing 1 required positional arguments: "dim"'
+        prologue += ["if dim is UNSET:", f"    raise TypeError({message!r})"]
     if any(p.name == "keepdim" for p in op.params):
         extra.append("keepdims=UNSET")
         prologue += ["if keepdims is not UNSET:", "    keepdim = keepdims"]
@@ -92,6 +98,15 @@ def build(op: Op, form: str, name: str | None = None, fields=None):
     function.__module__ = "torchlike"
     function.__qualname__ = f"Tensor.{name}" if form != "function" else name
     return function
+
+
+def _needed_dim(op: Op):
+    """The parameter ``dim`` if it has no default: it may still be given as ``axis``."""
+    positional = [p for p in op.params if p.kind is not p.KEYWORD_ONLY]
+    needed = [p for p in positional if p.default is inspect.Parameter.empty]
+    if needed and needed[-1].name == "dim" and needed[-1].annotation in (Dim, Dims):
+        return needed[-1]
+    return None
 
 
 def alias(new: str, old: str) -> None:

@@ -92,7 +92,7 @@ class FunctionNode(tape.Node):
         self.used = True
         self._saved_tensors = ()
 
-    def derive(self, grads, create_graph):
+    def derive(self, grads, graph=None):
         if self.used:
             raise RuntimeError(tape.BACKWARD_TWICE)
         given = []
@@ -135,7 +135,7 @@ class FunctionNode(tape.Node):
                     ) from None
             if g.dtype is not a.dtype:
                 g = g.to(a.dtype)
-            checked.append(g if create_graph else dispatch.to_value(g))
+            checked.append(dispatch.to_value(g) if graph is None else g)
         return checked
 
 
@@ -235,6 +235,10 @@ class Function:
             r._node, r._index = ctx, i
             out.append(r)
         return tuple(out) if isinstance(result, tuple) else out[0]
+
+
+Function.__module__ = "torchlike.autograd"
+FunctionNode.__module__ = "torchlike.autograd.function"
 
 
 def once_differentiable(backward):

@@ -53,6 +53,8 @@ def host_read(x, index, parse):
         return None
     dtype = x._value.aval.dtype
     kind = index.__class__
+    if kind is not int and isinstance(index, np.integer):
+        kind, index = int, int(index)
     if kind is int:
         shape = data.shape
         if not shape or not -shape[0] <= index < shape[0]:

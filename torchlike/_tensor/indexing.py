@@ -63,8 +63,15 @@ def setitem(x, index, value) -> None:
         kind = type(value)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         raise TypeError(f"can't assign a {name} to a torch.{dt.SCALAR_NAMES[x.dtype]}Tensor")
+    if index is False:  # nothing is written, and nothing is checked
+        return
+    if isinstance(value, complex) and x.dtype.category < dt.COMPLEX:
+        raise RuntimeError(f"value cannot be converted to type {x.dtype.name} without overflow")
+    if isinstance(value, dispatch._Tensor) and x.dtype.category <= dt.INTEGRAL:
+        if value.requires_grad and not value._value.aval.ndim:
+            raise RuntimeError(f"Autograd not support dtype: {dt.SCALAR_NAMES[x.dtype]}")
     dispatch.check_inplace(x)
-    part, advanced = basic_part(x, index)
+    part, advanced = basic_part(x, None if index is True else index)
     if advanced is None:
         fill(part, value)
     else:
@@ -123,7 +130,7 @@ def parse(x, index):
             start, size, step = _slice(item, n)
             if start == 0 and size == n and step == 1:
                 spec.append(_ALL)
-                label = "SliceBackward0" if len(items) == 1 or dim == 0 else label
+                label = "SliceBackward0" if index.__class__ is slice else label
             else:
                 spec.append(("slice", size, step))
                 numbers.append(start)
@@ -311,12 +318,14 @@ def read_advanced(x, advanced):
 def write_advanced(part, advanced, value) -> None:
     """``part[tensors] = value``."""
     given = [i for i in advanced if i is not None]
-    one = not isinstance(value, dispatch._Tensor) or value._value.aval.ndim == 0
+    tensor = isinstance(value, dispatch._Tensor)
+    one = not tensor or value._value.aval.numel == 1
     if len(given) == 1 and given[0].dtype is dt.bool_ and one:
         # One mask and one number: a select, with no need of the mask's values.
         at = next(i for i, item in enumerate(advanced) if item is not None)
         mask = given[0]
         after = part._value.aval.ndim - at - mask._value.aval.ndim
+        value = value.reshape(()) if tensor else value
         part.masked_fill_(mask.reshape((*mask._value.aval.shape, *[1] * after)), value)
         return
     put(part, advanced, value, False)

@@ -29,6 +29,7 @@ forms.install()
 from torchlike._tensor import arithmetic, creation, selection, methods, random, shapes  # noqa: E402
 from torchlike._tensor import joining, products  # noqa: E402
 from torchlike._tensor import reductions, searches  # noqa: E402
+from torchlike._tensor import legacy, ranges, windows  # noqa: E402
 from torchlike._tensor.tensor import Tensor  # noqa: E402
 
 for _name, _fn in forms.METHODS.items():
@@ -47,3 +48,4 @@ def publish(namespace: dict, functions: dict) -> None:
         if name in namespace:
             raise ValueError(f"torchlike.{name} is defined twice")
         namespace[name] = fn
+_ = legacy, ranges, windows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import ml_dtypes
 import numpy as np
 
@@ -87,3 +89,17 @@ def typename(obj, /) -> str:
         return obj.type()
     kind = type(obj)
     return f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__name__
+
+
+def get_num_threads() -> int:
+    """The threads XLA's CPU client may use: one a core."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_num_threads(n: int, /) -> None:
+    """Accepted: XLA sizes its pool when the process starts, from the cores it may run on.
+
+    Raises ``RuntimeError`` for a count below one, as PyTorch does.
+    """
+    if n < 1:
+        raise RuntimeError("set_num_threads expects a positive integer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
-from torchlike._tensor.dispatch import apply, copy_out
+from torchlike._tensor.dispatch import apply, apply_inplace, copy_out
 from torchlike._tensor.forms import FUNCTIONS, function, method, structseq
 from torchlike._tensor.products import need_tensor
 
@@ -170,9 +170,7 @@ def _quantile(name, skip_nan):
             if not 0 <= q <= 1:
                 raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q:g}")
             q = float(q)
-        return into(
-            out, apply(op, (input, q), (dim, bool(keepdim), interpolation, skip_nan))
-        )
+        return into(out, apply(op, (input, q), (dim, bool(keepdim), interpolation, skip_nan)))
 
     quantile.__name__ = quantile.__qualname__ = name
     quantile.__doc__ = op.fn.__doc__
@@ -209,3 +207,26 @@ def trapz(y, x=None, *, dx=None, dim=-1):
     return FUNCTIONS["trapezoid"](y, x, dx=dx, dim=dim)
 
 
+# ---- scans -------------------------------------------------------------------------------------
+
+
+def _running(name):
+    """cumsum_ and cumprod_, which refuse to change the dtype."""
+    op = TABLE[name]
+
+    def running(self, dim=None, *, dtype=None, **names):
+        dim, _ = _renamed(dim, None, names, f"{name}_")
+        if dtype is not None and dtype is not self.dtype:
+            raise RuntimeError(
+                f"Bad in-place call: input tensor dtype {self.dtype.name} and output tensor dtype "
+                f"{dtype.name} should match"
+            )
+        return apply_inplace(op, (self,), (_int_dim(f"{name}_", dim), dtype))
+
+    running.__name__ = running.__qualname__ = f"{name}_"
+    running.__doc__ = f"In-place form of ``{name}``."
+    return running
+
+
+for _name in ("cumsum", "cumprod"):
+    method(f"{_name}_")(_running(_name))

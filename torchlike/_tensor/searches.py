@@ -17,11 +17,11 @@ from torchlike._tensor.shapes import wrap_dim
 
 
 def _no_kernel(kernel, d):
-    return NotImplementedError(f'"{kernel}" not implemented for \'{dt.SCALAR_NAMES[d]}\'')
+    return NotImplementedError(f"\"{kernel}\" not implemented for '{dt.SCALAR_NAMES[d]}'")
 
 
 def _like(input, array):
-    return from_host(np.ascontiguousarray(array), input.device)
+    return from_host(np.asarray(array, order="C"), input.device)
 
 
 def _comparable(host):
@@ -131,7 +131,7 @@ def _answers(input, values, inverse, counts, return_inverse, return_counts):
 
 @function(method=True)
 def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
-    """The distinct elements, or slices along a dimension, in order (sorted whether asked or not)."""
+    """The distinct elements, or slices along a dimension, in order whether asked or not."""
     need_tensor("unique", "input", 1, input)
     if input.is_complex():
         raise _no_kernel("unique", input.dtype)
@@ -197,9 +197,7 @@ def bincount(input, weights=None, minlength=0):
     total = np.bincount(host, weights._host().astype(np.float64), minlength)
     if not host.size:  # numpy forgets the weights' dtype then
         total = total.astype(np.int64 if minlength == 0 else np.float64)
-    return _like(
-        input, total.astype(np.float32) if weights.dtype is dt.float32 else total
-    )
+    return _like(input, total.astype(np.float32) if weights.dtype is dt.float32 else total)
 
 
 def _finite_range(name, low, high):
@@ -211,18 +209,16 @@ def _finite_range(name, low, high):
 
 def _check_bins(bins):
     if bins <= 0:
-        raise RuntimeError(
-            f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0"
-        )
+        raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
 
 
-def _data_range(input):
-    """The extent of the data, which must be read: a single number lies in a range of width 2."""
+def _data_range(input, margin):
+    """The extent of the data, which must be read; a single number gets a margin on both sides."""
     if not input.numel():
         return 0.0, 1.0
     host = _comparable(input._host())
     low, high = float(host.min()), float(host.max())
-    return (low, high) if low != high else (low - 1, high + 1)
+    return (low, high) if low != high else (low - margin, high + margin)
 
 
 @function(method=True)
@@ -232,7 +228,7 @@ def histc(input, bins=100, min=0, max=0, *, out=None):
     _check_bins(bins)
     low, high = float(min), float(max)
     if low == high and input.dtype.is_floating_point:
-        low, high = _data_range(input)
+        low, high = _data_range(input, 1)
     _finite_range("torch.histc", low, high)
     return into(out, apply(TABLE["histc"], (input, low, high), (int(bins),)))
 
@@ -255,9 +251,9 @@ def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
         edges = np.array(bins._host())
     else:
         _check_bins(bins)
-        low, high = map(float, range) if range is not None else _data_range(input)
+        low, high = map(float, range) if range is not None else _data_range(input, 0.5)
         if low == high:
-            low, high = low - 1, high + 1
+            low, high = low - 0.5, high + 0.5
         _finite_range("torch.histogramdd()", low, high)
         edges = np.linspace(low, high, bins + 1, dtype=host.dtype)
     n = len(edges) - 1

@@ -7,13 +7,10 @@ import weakref
 from heapq import heappop, heappush
 
 from torchlike._core.dtypes import FLOATING
-from torchlike._core.errors import user_line
-from torchlike._engine.flush import resolve
 from torchlike._engine.prefix import record
 from torchlike._engine.values import Value, overwritten_at
 from torchlike._ops.derivatives import Spec, derivative
 from torchlike._ops.table import TABLE
-from torchlike._tensor.modes import modes
 
 _next_number = itertools.count().__next__
 
@@ -134,22 +131,21 @@ class Node:
         self.saved = self.results = None
         self.used = True
 
-    def derive(self, grads, create_graph):
-        """Gradients for ``targets``, in their order."""
+    def derive(self, grads, graph=None):
+        """Gradients for ``targets``, in their order; on the tape if ``graph`` is given (see run)."""
         if self.used:
             raise RuntimeError(BACKWARD_TWICE)
         check_versions(self)
         plan = self.plan
-        if create_graph:
-            return self._derive_graph(grads)
+        if graph is not None:
+            return self._derive_graph(grads, graph)
         results = self.results
         if results is None:
             return record(plan.vjp, plan.statics, self.saved + grads)[0]
         return record(plan.vjp, plan.statics, self.saved + results + grads)[0]
 
-    def _derive_graph(self, grads):
-        from torchlike._tensor.dispatch import apply, history
-
+    def _derive_graph(self, grads, graph):
+        history = graph.history
         tensors = [
             history(x, edge) if x.__class__ is Value else x
             for x, edge in zip(self.saved, self.edges, strict=True)
@@ -160,7 +156,7 @@ class Node:
                 history(r, (self, i) if r.aval.dtype.category >= FLOATING else None)
                 for i, r in enumerate(self.results)
             ]
-        out = apply(self.plan.vjp, tensors + grads, self.plan.statics)
+        out = graph.apply(self.plan.vjp, tensors + grads, self.plan.statics)
         return out if isinstance(out, tuple) else (out,)
 
 
@@ -253,17 +249,17 @@ def add_values(a, b):
     return record(TABLE["add"], (), (a, b, None))[0][0]
 
 
-def run(roots, *, create_graph=False, retain_graph=False, wanted=None):
+def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None):
     """Walk the tape from ``roots``, pairs ((node, index) or leaf tensor, gradient).
 
     Returns {id(leaf tensor): (tensor, gradient)} and {(node, index): gradient} for the wanted
-    interior edges. ``wanted`` limits the walk to what reaches those targets. Gradients are Values,
+    interior edges. ``tensors`` is the dispatch module, which stands above this one. ``wanted`` limits the walk to what reaches those targets. Gradients are Values,
     or Tensors if ``create_graph``. Nodes run in the reverse order of their creation, which is a
     topological order: a call's operands are older than it.
     """
-    from torchlike._tensor.dispatch import add_tensors, to_tensor, to_value
-
-    add = add_tensors if create_graph else add_values
+    add = tensors.add_tensors if create_graph else add_values
+    graph = tensors if create_graph else None
+    to_tensor, to_value = tensors.to_tensor, tensors.to_value
     leaves: dict = {}
     pending: dict = {}
     heap: list = []
@@ -305,7 +301,7 @@ def run(roots, *, create_graph=False, retain_graph=False, wanted=None):
                     interior[edge] = grads[edge[1]]
         if reach is not None and node not in reach:
             continue
-        out = node.derive(grads, create_graph)
+        out = node.derive(grads, graph)
         if node.hooks:
             out = _run_hooks(node, out, grads, to_tensor, to_value, create_graph)
         if not retain_graph:
@@ -376,5 +372,3 @@ def _run_tensor_hooks(leaf, grad, to_tensor, to_value, create_graph):
             grad = out if create_graph else to_value(out)
     return grad
 
-
-_ = (modes, resolve, user_line)

@@ -142,6 +142,9 @@ def write_through(view, result, line) -> None:
         view._node, view._index = result._node, result._index
 
 
+dispatch._write_through = write_through
+
+
 # ---- strides -----------------------------------------------------------------------------------
 
 
@@ -270,6 +273,17 @@ def _index(shape, strides, offset, numbers, statics, part):
     return tuple(new_shape), tuple(new_strides), offset
 
 
+def _unsqueeze(shape, strides, offset, numbers, statics, part):
+    dim = statics[0]
+    step = shape[dim] * strides[dim] if dim < len(shape) else 1
+    return (*shape[:dim], 1, *shape[dim:]), (*strides[:dim], step, *strides[dim:]), offset
+
+
+def _squeeze(shape, strides, offset, numbers, statics, part):
+    kept = [d for d in range(len(shape)) if d not in statics[0]]
+    return tuple(shape[d] for d in kept), tuple(strides[d] for d in kept), offset
+
+
 def _expand(shape, strides, offset, numbers, statics, part):
     target = statics[0]
     lead = len(target) - len(shape)
@@ -360,6 +374,8 @@ GEOMETRY = {
     "view": _reshape,
     "permute": _permute,
     "index_basic": _index,
+    "squeeze_dims": _squeeze,
+    "unsqueeze": _unsqueeze,
     "index_at": _index,
     "expand": _expand,
     "split_sizes": _split,

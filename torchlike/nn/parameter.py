@@ -48,6 +48,10 @@ class Parameter(Tensor):
             data = _fresh((0,))
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter data must be a Tensor, not {type(data).__name__}")
+        if requires_grad and data.dtype.category < dt.FLOATING:
+            raise RuntimeError(
+                "Only Tensors of floating point and complex dtype can require gradients"
+            )
         return _handle(cls, data).requires_grad_(requires_grad)
 
     def __init__(self, data=None, requires_grad: bool = True):

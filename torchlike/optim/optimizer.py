@@ -66,7 +66,7 @@ class Optimizer:
         if isinstance(params, Tensor):
             raise TypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or "
-                f"dicts, but got {type(params).__name__}"
+                f"dicts, but got {params.type()}"
             )
         self.defaults = defaults
         self.state: defaultdict = defaultdict(dict)
@@ -145,9 +145,17 @@ class Optimizer:
 
     def step(self, closure=None):
         """Update every parameter that has a gradient; returns the closure's loss."""
-        args, kwargs = (self,), {"closure": closure}
+        args, kwargs = (self,), {} if closure is None else {"closure": closure}
         for hook in (*Optimizer._global_pre_hooks.values(), *self._pre_hooks.values()):
-            hook(self, args, kwargs)
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                if not isinstance(changed, tuple) or len(changed) != 2:
+                    raise RuntimeError(
+                        f"{self.step} must return None or a tuple of (new_args, new_kwargs), but "
+                        f"got {changed}."
+                    )
+                args, kwargs = changed
+                closure = args[1] if len(args) > 1 else kwargs.get("closure")
         loss = None
         if closure is not None:
             with enable_grad():
@@ -216,9 +224,11 @@ class Optimizer:
                     if set_to_none:
                         p._grad = None
                     else:
+                        grad = p._grad
+                        if grad.requires_grad:
+                            grad.detach_()
                         with no_grad():
-                            p._grad = p._grad.detach()
-                            p._grad.zero_()
+                            grad.zero_()
 
     # ---- state ---------------------------------------------------------------------------------
 
@@ -254,9 +264,7 @@ class Optimizer:
         groups, saved = self.param_groups, deepcopy(state_dict["param_groups"])
         if len(groups) != len(saved):
             raise ValueError("loaded state dict has a different number of parameter groups")
-        if any(
-            len(g["params"]) != len(s["params"]) for g, s in zip(groups, saved, strict=True)
-        ):
+        if any(len(g["params"]) != len(s["params"]) for g, s in zip(groups, saved, strict=True)):
             raise ValueError(
                 "loaded state dict contains a parameter group that doesn't match the size of "
                 "optimizer's group"
@@ -313,19 +321,26 @@ class Optimizer:
 
     def register_state_dict_pre_hook(self, hook, prepend: bool = False):
         """Call ``hook(optimizer)`` before ``state_dict``."""
-        return Handle(self._state_hooks["state_dict_pre"], hook)
+        return _added(self._state_hooks["state_dict_pre"], hook, prepend)
 
     def register_state_dict_post_hook(self, hook, prepend: bool = False):
         """Call ``hook(optimizer, state_dict)`` after ``state_dict``; it may return another."""
-        return Handle(self._state_hooks["state_dict_post"], hook)
+        return _added(self._state_hooks["state_dict_post"], hook, prepend)
 
     def register_load_state_dict_pre_hook(self, hook, prepend: bool = False):
         """Call ``hook(optimizer, state_dict)`` before loading; it may return another."""
-        return Handle(self._state_hooks["load_pre"], hook)
+        return _added(self._state_hooks["load_pre"], hook, prepend)
 
     def register_load_state_dict_post_hook(self, hook, prepend: bool = False):
         """Call ``hook(optimizer)`` after loading."""
-        return Handle(self._state_hooks["load_post"], hook)
+        return _added(self._state_hooks["load_post"], hook, prepend)
+
+
+def _added(hooks: OrderedDict, hook, prepend: bool) -> Handle:
+    handle = Handle(hooks, hook)
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
+    return handle
 
 
 # ---- step counts -------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 from .archive import aligned_empty, read_exactly
 from .machine import PickleMachine
 from .pickler import Describe, Pickler, StorageTable
-from .rebuild import parse_persistent_id
+from .rebuild import module_class, parse_persistent_id
 from .records import numpy_dtype
 from .unpickler import Skimmer
 
@@ -44,6 +44,8 @@ class LegacyFile:
         skimmer.load()
         self._sizes: dict[str, tuple[np.dtype, int]] = {}
         for persistent_id in skimmer.persistent_ids:
+            if module_class(persistent_id) is not None:
+                continue
             kind, key, _, numel, _ = parse_persistent_id(persistent_id)
             self._sizes.setdefault(key, (numpy_dtype(kind.dtype_name), numel))
         self._data = self._read_storages()

@@ -99,6 +99,13 @@ class Storages:
         return record if part is None else StoragePart(record, part)
 
 
+def module_class(pid: Any) -> Any:
+    """The class in a persistent id of a Module, which old files give with its source code."""
+    if type(pid) is tuple and len(pid) == 4 and _text(pid[0]) == "module":
+        return pid[1]
+    return None
+
+
 def parse_persistent_id(pid: Any) -> tuple[StorageKind, str, str, int, int | None]:
     """The kind, key, location, numel and offset of the part that a persistent id states."""
     if type(pid) is not tuple or len(pid) not in (5, 6) or _text(pid[0]) != "storage":

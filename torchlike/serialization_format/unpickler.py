@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 from .machine import PickleMachine, checked_key
-from .rebuild import Rebuilder, StorageKind, Storages, storage_kind
+from .rebuild import Rebuilder, StorageKind, Storages, module_class, storage_kind
 
 # Not even the user can allow these in a safe load, as in PyTorch.
 _BLOCKED_MODULES = ("sys", "os", "posix", "nt")
@@ -246,7 +246,7 @@ class FullUnpickler(pickle.Unpickler):
         return found
 
     def persistent_load(self, persistent_id: Any) -> Any:
-        return self._storages.load(persistent_id)
+        return module_class(persistent_id) or self._storages.load(persistent_id)
 
 
 # ---- a look ahead -----------------------------------------------------------

@@ -10,6 +10,7 @@ from collections import OrderedDict
 
 from torchlike._engine.flush import flush
 from torchlike._engine.prefix import local
+from torchlike._tensor.creation import zeros
 from torchlike._tensor.function import Function
 from torchlike._tensor.modes import modes
 from torchlike._tensor.tensor import Tensor
@@ -391,37 +392,39 @@ class BackwardHook:
     def __init__(self, module, hooks, pre_hooks):
         self.module, self.hooks, self.pre_hooks = module, hooks, pre_hooks
         self.grad_outputs = None
-        self.inputs = self.outputs = None  # (places of tensors, number of all values)
+        self.inputs = self.outputs = None  # _Passed, or None if nothing requires grad
+        self.n_inputs = self.n_outputs = 0
 
     def on_inputs(self, args):
         """The arguments, led through a node that calls the hooks when backward leaves."""
-        args, places = self._through(args, self._leaving)
-        self.inputs = places, len(args)
+        self.n_inputs = len(args)
+        args, self.inputs = self._through(args, self._leaving)
         return args
 
     def on_outputs(self, result):
         """The results, led through a node that notes gradients when backward enters."""
         values = result if isinstance(result, tuple) else (result,)
-        out, places = self._through(values, self._entering)
-        self.outputs = places, len(values)
+        self.n_outputs = len(values)
+        out, self.outputs = self._through(values, self._entering)
         return out if isinstance(result, tuple) else out[0]
 
     def _through(self, values, hook):
         places = [i for i, v in enumerate(values) if isinstance(v, Tensor)]
-        if not modes.grad or not any(values[i].requires_grad for i in places):
+        tracked = [i for i in places if values[i].requires_grad]
+        if not modes.grad or not tracked:
             return values, None
+        shapes = {i: values[i]._value.aval for i in places}
         passed = BackwardHookFunction.apply(*[values[i] for i in places])
         node = next(t.grad_fn for t in passed if t.grad_fn is not None)
         node.register_hook(hook)
         out = list(values)
         for i, t in zip(places, passed, strict=True):
             out[i] = t
-        if type(values) is tuple:
-            return tuple(out), places
-        return type(values)(*out), places
+        out = tuple(out) if type(values) is tuple else type(values)(*out)
+        return out, _Passed(places, tracked, shapes)
 
-    def _entering(self, _, grads):
-        places, count = self.outputs
+    def _entering(self, wanted, grads):
+        places, count = self.outputs.places, self.n_outputs
         self.grad_outputs = _spread(places, grads, count)
         for hook in self.pre_hooks:
             changed = hook(self.module, self.grad_outputs)
@@ -433,8 +436,8 @@ class BackwardHook:
                     f"{len(changed)}, but expected {count}"
                 )
             self.grad_outputs = changed
-        passed = tuple(self.grad_outputs[i] for i in places)
-        if self.inputs[0] is None:
+        passed = tuple(self.grad_outputs[i] for i in self.outputs.targets(wanted))
+        if self.inputs is None:
             self._without_inputs()
         return passed
 
@@ -446,7 +449,7 @@ class BackwardHook:
             "register_full_backward_hook for more details.",
             stacklevel=2,
         )
-        nothing = (None,) * self.inputs[1]
+        nothing = (None,) * self.n_inputs
         for hook in self.hooks:
             changed = hook(self.module, nothing, self.grad_outputs)
             if changed is not None and any(g is not None for g in changed):
@@ -459,8 +462,9 @@ class BackwardHook:
     def _leaving(self, grads, _):
         if self.grad_outputs is None:  # backward started inside the module
             return None
-        places, count = self.inputs
-        found = _spread(places, grads, count)
+        count, targets = self.n_inputs, self.inputs.targets(grads)
+        given = dict(zip(targets, grads, strict=True))
+        found = tuple(self.inputs.gradient(i, given.get(i)) for i in range(count))
         for hook in self.hooks:
             changed = hook(self.module, found, self.grad_outputs)
             if changed is None:
@@ -473,7 +477,25 @@ class BackwardHook:
                 )
             found = changed
         self.grad_outputs = None
-        return tuple(found[i] for i in places)
+        return tuple(found[i] for i in targets)
+
+
+class _Passed:
+    """Which values went through a node: all tensors, and those of them that require grad."""
+
+    def __init__(self, places, tracked, shapes):
+        self.places, self.tracked, self.shapes = places, tracked, shapes
+
+    def targets(self, grads):
+        """The places that a node's gradients belong to."""
+        return self.places if len(grads) == len(self.places) else self.tracked
+
+    def gradient(self, place, grad):
+        """What a hook sees for a value: its gradient, zeros for a tensor without one, or None."""
+        a = self.shapes.get(place)
+        if grad is not None or a is None:
+            return grad
+        return zeros(a.shape, dtype=a.dtype, device=a.device)
 
 
 def _spread(places, values, count):

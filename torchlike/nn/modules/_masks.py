@@ -16,9 +16,7 @@ def additive_mask(mask, name: str, dtype, *, beside=None, beside_name: str = "at
     if mask is None:
         return None
     if mask.dtype is not dt.bool_ and not mask.is_floating_point():
-        raise AssertionError(
-            f"only bool and floating types of {name} are supported"
-        )
+        raise AssertionError(f"only bool and floating types of {name} are supported")
     if beside is not None and beside.dtype is not mask.dtype:
         warnings.warn(
             f"Support for mismatched {name} and {beside_name} is deprecated. Use same type for "

@@ -203,9 +203,7 @@ class _ConvTransposeNd(_ConvNd):
         padding_mode: str = "zeros", device=None, dtype=None,
     ):  # fmt: skip
         if padding_mode != "zeros":
-            raise ValueError(
-                f'Only "zeros" padding mode is supported for {type(self).__name__}'
-            )
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         each = _ntuple(self._dims)
         super().__init__(
             in_channels, out_channels, each(kernel_size), each(stride), each(padding),
@@ -216,9 +214,7 @@ class _ConvTransposeNd(_ConvNd):
     def forward(self, input, output_size=None):
         """(N, C_in, ...) or (C_in, ...) -> the same with C_out channels, of ``output_size``."""
         if self.padding_mode != "zeros":
-            raise ValueError(
-                f"Only `zeros` padding mode is supported for {type(self).__name__}"
-            )
+            raise ValueError(f"Only `zeros` padding mode is supported for {type(self).__name__}")
         return self._transposed(
             input, self.weight, self.bias, self.stride, self.padding,
             self._output_padding(input, output_size), self.groups, self.dilation,

@@ -24,9 +24,8 @@ def _legacy_reduction(size_average, reduce) -> str:
     else:
         name = "mean" if size_average is None or size_average else "sum"
     warnings.warn(
-        "size_average and reduce args will be deprecated, please use "
-        f"reduction='{name}' instead.",
-        stacklevel=4,
+        f"size_average and reduce args will be deprecated, please use reduction='{name}' instead.",
+        stacklevel=3,
     )
     return name
 
@@ -72,9 +71,7 @@ class SmoothL1Loss(_Loss):
     """Squares within ``beta``, absolute differences beyond
     (https://pytorch.org/docs/stable/generated/torch.nn.SmoothL1Loss.html)."""
 
-    def __init__(
-        self, size_average=None, reduce=None, reduction: str = "mean", beta: float = 1.0
-    ):
+    def __init__(self, size_average=None, reduce=None, reduction: str = "mean", beta: float = 1.0):
         super().__init__(size_average, reduce, reduction)
         self.beta = beta
 
@@ -163,9 +160,7 @@ class BCELoss(_WeightedLoss):
 
     def forward(self, input, target):
         """Two tensors of one shape -> the reduced loss."""
-        return F.binary_cross_entropy(
-            input, target, weight=self.weight, reduction=self.reduction
-        )
+        return F.binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(_Loss):
@@ -271,9 +266,7 @@ class HingeEmbeddingLoss(_Loss):
 
     def forward(self, input, target):
         """Two tensors of one shape -> the reduced loss."""
-        return F.hinge_embedding_loss(
-            input, target, margin=self.margin, reduction=self.reduction
-        )
+        return F.hinge_embedding_loss(input, target, margin=self.margin, reduction=self.reduction)
 
 
 class SoftMarginLoss(_Loss):

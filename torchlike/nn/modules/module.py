@@ -50,14 +50,14 @@ _HOOK_DICTS = (
 
 
 def _typename(x) -> str:
-    """The name of a value's class as PyTorch's messages give it."""
-    if isinstance(x, Tensor) and type(x) is Tensor:
+    """The name of a value's class (or of a class) as PyTorch's messages give it."""
+    if isinstance(x, Tensor):
         return x.type()
-    kind = type(x)
-    home = kind.__module__
+    named = x if hasattr(x, "__qualname__") else type(x)
+    home = named.__module__ or ""
     if home.partition(".")[0] == "torchlike":
         home = "torch" + home[len("torchlike") :]
-    return kind.__qualname__ if home == "builtins" else f"{home}.{kind.__qualname__}"
+    return named.__qualname__ if home in ("", "builtins") else f"{home}.{named.__qualname__}"
 
 
 def _indented(text: str) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numbers
 
+import numpy as np
+
+from torchlike._tensor.creation import from_host
 from torchlike.nn import functional as F
 from torchlike.nn import init
 from torchlike.nn.modules._fresh import parameter
@@ -32,7 +35,8 @@ class LocalResponseNorm(Module):
 
 
 class CrossMapLRN2d(LocalResponseNorm):
-    """``LocalResponseNorm`` of (N, C, H, W), as old torch had it."""
+    """``LocalResponseNorm`` of (N, C, H, W) as old torch had it: the first channel stays in the
+    windows of all later ones."""
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1):
         super().__init__(size, alpha, beta, k)
@@ -40,10 +44,14 @@ class CrossMapLRN2d(LocalResponseNorm):
     def forward(self, input):
         """(N, C, H, W) -> the same."""
         if input.dim() != 4:
-            raise ValueError(
-                f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead."
-            )
-        return super().forward(input)
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
+        channels, reach = input.size(1), int((self.size - 1) / 2)
+        distance = np.subtract.outer(np.arange(channels), np.arange(channels))
+        window = abs(distance) <= reach
+        window[:, 0] |= distance[:, 0] > 0
+        window = from_host(window.astype(input.dtype.numpy), input.device)
+        squares = (window @ (input * input).flatten(2)).view_as(input)
+        return input * (squares * (self.alpha / self.size) + self.k) ** -self.beta
 
 
 def _affine(module, shape, weight, bias, device, dtype):

@@ -55,9 +55,7 @@ class _CircularPad(_Pad):
         """(*, sizes) -> (*, sizes with their padding)."""
         n = self._dims
         if input.dim() not in (n + 1, n + 2):
-            raise ValueError(
-                f"expected {n + 1}D or {n + 2}D input (got {input.dim()}D input)"
-            )
+            raise ValueError(f"expected {n + 1}D or {n + 2}D input (got {input.dim()}D input)")
         return super().forward(input)
 
 

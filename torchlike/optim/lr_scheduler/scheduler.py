@@ -1,4 +1,4 @@
-"""LRScheduler: what all schedules share; how a learning rate is read from and written to a group."""
+"""LRScheduler: what all schedules share, and how they read and write the rates of groups."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ _EPOCH_WARNING = (
     "https://github.com/pytorch/pytorch/issues/new/choose."
 )
 _HOW_TO = (
-    "See more details at "
-    "https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
+    "See more details at https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
 )
 
 

@@ -47,7 +47,14 @@ class DataLoader(Generic[Sample]):
     """
 
     _initialized = False
-    _FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
+    _FIXED = (
+        "batch_size",
+        "batch_sampler",
+        "sampler",
+        "drop_last",
+        "dataset",
+        "persistent_workers",
+    )
 
     def __init__(
         self,
@@ -150,9 +157,7 @@ class DataLoader(Generic[Sample]):
 
     def _fetcher(self, dataset):
         if self._iterable:
-            return IterableFetcher(
-                dataset, self._auto_collation, self.collate_fn, self.drop_last
-            )
+            return IterableFetcher(dataset, self._auto_collation, self.collate_fn, self.drop_last)
         return MapFetcher(dataset, self._auto_collation, self.collate_fn)
 
     def __iter__(self) -> Iterator:

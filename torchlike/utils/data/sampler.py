@@ -11,14 +11,19 @@ import numpy as np
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._tensor.creation import as_tensor
-from torchlike._tensor.random import Generator, generator_of, multinomial, randint, randperm
+from torchlike._tensor.random import Generator, generator_of, multinomial
 
 Index = TypeVar("Index", covariant=True)
 
 
 def draw_seed(generator: Generator | None) -> int:
     """The number that PyTorch seeds loaders with: one int64 of the generator's stream."""
-    return int(generator_of(devices.CPU, generator).stream.random((), np.int64))
+    return int(_stream(generator).random((), np.int64))
+
+
+def _stream(generator: Generator | None):
+    """The numbers behind a generator on the CPU: indices are drawn with no tensor in between."""
+    return generator_of(devices.CPU, generator).stream
 
 
 # Generators of iterations that have ended: to seed one is cheap, to make one is not.
@@ -91,16 +96,17 @@ class RandomSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         n = len(self.data_source)
         generator = self.generator or _take_generator()
+        stream = _stream(generator)
         try:
             if self.replacement:
                 for _ in range(self.num_samples // 32):
-                    yield from randint(n, (32,), generator=generator).tolist()
-                yield from randint(n, (self.num_samples % 32,), generator=generator).tolist()
+                    yield from stream.randint(0, n, 32).tolist()
+                yield from stream.randint(0, n, self.num_samples % 32).tolist()
                 return
             for _ in range(self.num_samples // n):
-                yield from randperm(n, generator=generator).tolist()
+                yield from stream.randperm(n).tolist()
             # Drawn even if nothing of it is used: the generator's next draws depend on it.
-            yield from randperm(n, generator=generator).tolist()[: self.num_samples % n]
+            yield from stream.randperm(n).tolist()[: self.num_samples % n]
         finally:
             if self.generator is None:
                 _spare.append(generator)
@@ -119,7 +125,7 @@ class SubsetRandomSampler(Sampler[int]):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        for i in randperm(len(self.indices), generator=self.generator).tolist():
+        for i in _stream(self.generator).randperm(len(self.indices)).tolist():
             yield self.indices[i]
 
     def __len__(self) -> int:

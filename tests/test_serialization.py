@@ -1,0 +1,468 @@
+"""save and load: tensors that share, modules and optimizers, to and from real PyTorch."""
+
+import collections
+import io
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+import torchlike
+import torchlike.nn as our_nn
+import torchlike.serialization as serialization
+
+torch = pytest.importorskip("torch")
+
+DTYPES = [
+    "bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64", "float16",
+    "bfloat16", "float32", "float64", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2",
+    "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu",
+]  # fmt: skip
+UNTYPED = [d for d in DTYPES if d in ("uint16", "uint32", "uint64") or d.startswith("float8")]
+FORMATS = pytest.mark.parametrize("zip_format", [True, False], ids=["zip", "legacy"])
+
+
+def passed(obj, source, target, zip_format=True, **options):
+    """An object as ``target`` reads it from what ``source`` wrote."""
+    buffer = io.BytesIO()
+    source.save(obj, buffer, _use_new_zipfile_serialization=zip_format)
+    buffer.seek(0)
+    return target.load(buffer, **options)
+
+
+def to_torch(obj, zip_format=True, **options):
+    return passed(obj, torchlike, torch, zip_format, **options)
+
+
+def from_torch(obj, zip_format=True, **options):
+    return passed(obj, torch, torchlike, zip_format, **options)
+
+
+def through(obj, zip_format=True, **options):
+    return passed(obj, torchlike, torchlike, zip_format, **options)
+
+
+def facts(t):
+    """What must survive: numbers as bytes, type, geometry, kind."""
+    data = t.detach()
+    if isinstance(data, torch.Tensor):
+        host = data.contiguous().reshape(-1).view(torch.uint8).numpy() if t.numel() else np.empty(0)
+    else:
+        host = np.ascontiguousarray(np.array(data._host())).reshape(-1).view(np.uint8)
+    return (
+        str(t.dtype), tuple(t.shape), tuple(t.stride()), t.storage_offset(), t.requires_grad,
+        type(t).__name__, t.is_leaf, host.tobytes(),
+    )  # fmt: skip
+
+
+# ---- tensors -----------------------------------------------------------------------------------
+
+
+def filled(m, dtype):
+    d = getattr(m, dtype)
+    if dtype.startswith("complex"):
+        return m.tensor([[1 + 2j, -3j], [0.5, 4]], dtype=d)
+    if dtype == "bool":
+        return m.tensor([[True, False], [False, True]])
+    return m.tensor([[0.5, 1.0], [2.0, 4.0]]).to(d)
+
+
+TENSORS = {
+    **{dtype: lambda m, dtype=dtype: filled(m, dtype) for dtype in DTYPES},
+    "0-d": lambda m: m.tensor(3.5),
+    "empty": lambda m: m.zeros(0, 3),
+    "leaf": lambda m: m.ones(2, requires_grad=True),
+    "row": lambda m: m.arange(12).reshape(3, 4)[1],
+    "column": lambda m: m.arange(12).reshape(3, 4)[:, 2],
+    "transposed": lambda m: m.arange(12.0).reshape(3, 4).t(),
+    "every other": lambda m: m.arange(12.0)[1::3],
+    "expanded": lambda m: m.arange(3.0).expand(4, 3),
+    "diagonal": lambda m: m.arange(9.0).reshape(3, 3).diagonal(),
+    "view of a sum": lambda m: (m.arange(6.0) + 1).view(2, 3)[:, 1:],
+    "real part": lambda m: m.tensor([1 + 2j, 3 - 4j]).real,
+    "parameter": lambda m: m.nn.Parameter(m.ones(2, 2)),
+    "frozen parameter": lambda m: m.nn.Parameter(m.ones(2, 2), requires_grad=False),
+    "parameter of a view": lambda m: m.nn.Parameter(m.arange(6.0).reshape(2, 3)[1]),
+}
+
+
+@FORMATS
+@pytest.mark.parametrize("name", TENSORS)
+def test_a_tensor_goes_both_ways(name, zip_format):
+    ours, theirs = TENSORS[name](torchlike), TENSORS[name](torch)
+    if name in UNTYPED and not zip_format:  # PyTorch itself fails to write or read these
+        assert facts(through(ours, zip_format)) == facts(through(ours))
+        return
+    expected = facts(passed(theirs, torch, torch, zip_format))
+    assert facts(to_torch(ours, zip_format)) == expected
+    assert facts(from_torch(theirs, zip_format)) == expected
+    assert facts(through(ours, zip_format)) == expected
+
+
+def test_a_result_is_saved_as_a_leaf():
+    x = torchlike.ones(2, requires_grad=True)
+    for loaded in (to_torch(x * 2), through(x * 2)):
+        assert loaded.requires_grad and loaded.is_leaf and loaded.tolist() == [2, 2]
+
+
+def test_a_lazy_conjugate_is_saved_as_its_numbers():
+    z = torchlike.tensor([1 + 2j, 3 - 4j])
+    for loaded in (to_torch(z.conj()), through(z.conj())):
+        assert loaded.tolist() == [1 - 2j, 3 + 4j]
+
+
+SHARED = {
+    "base, row, transposed": lambda x: {"x": x, "row": x[1], "t": x.t()},
+    "views only": lambda x: [x[:, 1:], x[0]],
+    "flat and shaped": lambda x: [x.view(-1), x],
+    "twice": lambda x: [x, x],
+    "handles": lambda x: [x, x.detach()],
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("way", [to_torch, from_torch, through])
+def test_shared_storage_stays_shared(name, way):
+    m = torch if way is from_torch else torchlike
+    whole = SHARED[name](m.arange(12.0).reshape(3, 4))
+    loaded = way(whole)
+    items = list(loaded.values() if isinstance(loaded, dict) else loaded)
+    before = list(whole.values() if isinstance(whole, dict) else whole)
+    for step, (changed, source) in enumerate(zip(items, before, strict=True)):
+        changed.mul_(step + 2)
+        source.mul_(step + 2)
+        assert [t.tolist() for t in items] == [t.tolist() for t in before]
+    assert (items[0] is items[1]) == (before[0] is before[1])
+
+
+def test_a_loaded_tensor_that_covers_its_storage_has_no_storage_object():
+    loaded = from_torch({"w": torch.nn.Parameter(torch.ones(2)), "x": torch.ones(3)})
+    assert all(t._storage is None for t in loaded.values())
+
+
+def test_tied_parameters_stay_tied():
+    p = torchlike.nn.Parameter(torchlike.ones(2))
+    for loaded in (to_torch([p, p]), through([p, p])):
+        assert loaded[0] is loaded[1]
+    # Two objects on one storage, as a state_dict has them: each sees what the other is given.
+    tied = from_torch([torch.nn.Parameter(x) for x in [torch.ones(2)] * 2])
+    with torchlike.no_grad():
+        tied[0].add_(1)
+    assert tied[1].tolist() == [2, 2]
+    optimizer = torchlike.optim.SGD([tied[1]], lr=1.0)
+    tied[1].sum().backward()
+    optimizer.step()
+    assert tied[0].tolist() == [1, 1]
+
+
+def test_the_optimizer_writes_into_a_loaded_view():
+    row, whole = from_torch((lambda x: [x[1].requires_grad_(), x])(torch.ones(3, 2)))
+    row.sum().backward()
+    torchlike.optim.SGD([row], lr=1.0).step()
+    assert whole.tolist() == [[1, 1], [0, 0], [1, 1]]
+
+
+def test_attributes_of_tensors():
+    for make in (lambda m: m.ones(2), lambda m: m.nn.Parameter(m.ones(2))):
+        x = make(torchlike)
+        x.note, x._hidden = "a", {"b": 1}
+        for loaded in (to_torch(x), through(x)):
+            assert (loaded.note, loaded._hidden) == ("a", {"b": 1})
+        y = make(torch)
+        y.note, y._mine = "a", [1]
+        loaded = from_torch(y)
+        assert (loaded.note, loaded._mine) == ("a", [1])
+
+
+PLAIN = [
+    None, True, 3, 2**80, -1.5, "text", b"bytes", [1, [2]], (1, (2, 3)), {"a": {1: 2}}, {1, 2},
+    collections.OrderedDict(a=1), 1 + 2j,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", PLAIN, ids=repr)
+def test_plain_values(value):
+    for loaded in (to_torch(value), from_torch(value), through(value)):
+        assert loaded == value and type(loaded) is type(value)
+
+
+def test_sizes_dtypes_and_devices():
+    def values(m):
+        return [m.Size([2, 3]), m.float32, m.bfloat16, m.bool, m.device("cpu"), m.device("cuda", 1)]
+
+    assert to_torch(values(torchlike)) == values(torch)
+    loaded = from_torch(values(torch))
+    assert loaded == values(torchlike) and type(loaded[0]) is torchlike.Size
+
+
+# ---- modules and optimizers --------------------------------------------------------------------
+
+
+def network(m):
+    torchlike.manual_seed(0), torch.manual_seed(0)
+    nn = m.nn
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def test_state_dicts_go_both_ways():
+    ours, theirs = network(torchlike), network(torch)
+    state = to_torch(ours.state_dict())
+    assert list(state) == list(theirs.state_dict())
+    assert state._metadata == theirs.state_dict()._metadata
+    fresh = network(torch)
+    fresh.load_state_dict(state)
+    x = np.random.RandomState(0).randn(5, 4).astype(np.float32)
+    np.testing.assert_allclose(
+        fresh(torch.tensor(x)).detach().numpy(), ours(torchlike.tensor(x)).detach().numpy(),
+        rtol=1e-5, atol=1e-6,
+    )  # fmt: skip
+    again = network(torchlike)
+    again.load_state_dict(from_torch(theirs.state_dict()))
+    assert again.state_dict()["1.num_batches_tracked"].dtype is torchlike.int64
+
+
+@FORMATS
+def test_whole_modules(zip_format):
+    ours = network(torchlike).eval()
+    x = torchlike.ones(2, 4)
+    with pytest.raises(pickle.UnpicklingError, match=r"torch\.nn\.modules\.container\.Sequential"):
+        through(ours, zip_format)
+    loaded = through(ours, zip_format, weights_only=False)
+    assert type(loaded) is our_nn.Sequential and not loaded.training
+    assert loaded(x).tolist() == ours(x).tolist()
+    theirs = to_torch(ours, zip_format, weights_only=False)
+    assert type(theirs) is torch.nn.Sequential
+    np.testing.assert_allclose(
+        theirs(torch.ones(2, 4)).detach().numpy(), ours(x).detach().numpy(), rtol=1e-5, atol=1e-6
+    )
+    back = from_torch(theirs, zip_format, weights_only=False)
+    assert type(back) is our_nn.Sequential
+    assert back(x).tolist() == ours(x).tolist()
+
+
+def test_checkpoints():
+    """What training scripts save: model, optimizer, scheduler, epoch and losses in one dict."""
+
+    def checkpoint(m):
+        model = network(m)
+        optimizer = m.optim.AdamW(model.parameters(), lr=0.01)
+        scheduler = m.optim.lr_scheduler.StepLR(optimizer, 2)
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(m.ones(5, 4)).sum().backward()
+            optimizer.step()
+            scheduler.step()
+        parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+        saved = {name: part.state_dict() for name, part in parts.items()}
+        return parts, {**saved, "epoch": 3, "losses": [1.0, 0.5]}
+
+    for way, source, target in (
+        (to_torch, torchlike, torch),
+        (from_torch, torch, torchlike),
+        (through, torchlike, torchlike),
+    ):  # fmt: skip
+        _, saved = checkpoint(source)
+        loaded = way(saved)
+        parts, _ = checkpoint(target)
+        for name, part in parts.items():
+            part.load_state_dict(loaded[name])
+        assert loaded["epoch"] == 3
+        assert parts["scheduler"].get_last_lr() == saved["scheduler"]["_last_lr"]
+        for a, b in zip(parts["model"].state_dict().values(), saved["model"].values(), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+        steps = [s["step"] for s in parts["optimizer"].state_dict()["state"].values()]
+        assert [float(s) for s in steps] == [3] * 6
+        parts["optimizer"].step()
+        steps = [s["step"] for s in parts["optimizer"].state_dict()["state"].values()]
+        assert [float(s) for s in steps] == [4] * 6
+
+
+class Own:
+    """A class of the user's, in a trusted file."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __eq__(self, other):
+        return self.x.tolist() == other.x.tolist()
+
+
+def test_safe_globals():
+    value = Own(torchlike.ones(2))
+    with pytest.raises(pickle.UnpicklingError, match="was not an allowed global by default"):
+        through(value)
+    with serialization.safe_globals([Own]):
+        assert serialization.get_safe_globals() == [Own]
+        assert through(value) == value
+        serialization.clear_safe_globals()
+        with pytest.raises(pickle.UnpicklingError):
+            through(value)
+    serialization.add_safe_globals([(Own, f"{Own.__module__}.Own")])
+    assert through(value) == value
+    serialization.clear_safe_globals()
+    for wrong, error in (((Own,), ValueError), ((Own, 3), TypeError)):
+        with serialization.safe_globals([wrong]), pytest.raises(error, match="Expected"):
+            through(1)
+    assert through(value, weights_only=False) == value
+
+
+def test_safe_globals_of_ours():
+    classes = [our_nn.Linear, our_nn.Sequential, our_nn.ReLU, our_nn.BatchNorm1d]
+    with serialization.safe_globals(classes):
+        model = network(torchlike)
+        assert through(model)(torchlike.ones(2, 4)).shape == (2, 3)
+
+
+# ---- where to ----------------------------------------------------------------------------------
+
+
+def on_gpu():
+    """A file whose tensors were on a GPU: the CPU's, with the location written over."""
+    buffer = io.BytesIO()
+    real, serialization._storage_window = serialization._storage_window, None
+    try:
+
+        def window(t):
+            storage, offset, stride = real(t)
+            return serialization.fmt.StorageSource(
+                storage.key, storage.dtype_name, storage.numel, storage.read, "cuda:3"
+            ), offset, stride  # fmt: skip
+
+        serialization._storage_window = window
+        torchlike.save(torchlike.ones(2), buffer)
+    finally:
+        serialization._storage_window = real
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["cpu", b"cpu", torchlike.device("cpu"), {"cuda:3": "cpu"}, lambda storage, location: storage,
+     lambda storage, location: storage.cpu()],
+    ids=["str", "bytes", "device", "dict", "function", "method"],
+)  # fmt: skip
+def test_map_location(place):
+    loaded = torchlike.load(io.BytesIO(on_gpu()), map_location=place)
+    assert loaded.device == torchlike.device("cpu") and loaded.tolist() == [1, 1]
+
+
+def test_map_location_to_meta():
+    x = torchlike.arange(6.0).reshape(2, 3)
+    loaded = through([x, x.t()], map_location="meta")
+    assert [t.device.type for t in loaded] == ["meta"] * 2
+    assert [tuple(t.shape) for t in loaded] == [(2, 3), (3, 2)]
+
+
+@pytest.mark.parametrize(
+    "place", [None, {"cpu": "cpu"}, lambda s, at: None, lambda s, at: s.cuda()]
+)
+def test_no_such_device(place):
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    data = on_gpu()
+    with pytest.raises(RuntimeError) as theirs:
+        torch.load(io.BytesIO(data))
+    with pytest.raises(RuntimeError) as ours:
+        torchlike.load(io.BytesIO(data), map_location=place)
+    assert str(ours.value) == str(theirs.value)
+
+
+def test_unknown_location():
+    with pytest.raises(RuntimeError, match=r"restore data location .*tagged with nowhere"):
+        through(torchlike.ones(2), map_location="nowhere")
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+@FORMATS
+def test_files(tmp_path, zip_format):
+    path = tmp_path / "x.pt"
+    for where in (path, str(path)):
+        torchlike.save({"x": torchlike.ones(2)}, where, _use_new_zipfile_serialization=zip_format)
+        assert torchlike.load(where)["x"].tolist() == [1, 1]
+    assert os.listdir(tmp_path) == ["x.pt"]
+
+
+def test_mmap(tmp_path):
+    path = tmp_path / "x.pt"
+    torch.save(torch.arange(5), path)
+    loaded = torchlike.load(path, mmap=True)
+    loaded.add_(1)
+    assert loaded.tolist() == [1, 2, 3, 4, 5]
+    assert torchlike.load(path).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_failed_save_leaves_the_file(tmp_path):
+    path = tmp_path / "x.pt"
+    torchlike.save(torchlike.ones(2), path)
+    before = path.read_bytes()
+    meta = torchlike.ones(2, device="meta")
+    for bad in ([torchlike.zeros(2), meta], [torchlike.zeros(2), lambda: 0]):
+        with pytest.raises((NotImplementedError, pickle.PicklingError, AttributeError)):
+            torchlike.save(bad, path)
+        assert path.read_bytes() == before and os.listdir(tmp_path) == ["x.pt"]
+
+
+def test_damaged_files_are_refused(tmp_path):
+    path = tmp_path / "x.pt"
+    torchlike.save(network(torchlike).state_dict(), path)
+    data = path.read_bytes()
+    model = network(torchlike)
+    before = {k: v.tolist() for k, v in model.state_dict().items()}
+    for part in (data[:-100], data[: len(data) // 2], data[:3], b""):
+        path.write_bytes(part)
+        with pytest.raises((RuntimeError, EOFError, pickle.UnpicklingError)):
+            model.load_state_dict(torchlike.load(path))
+    assert {k: v.tolist() for k, v in model.state_dict().items()} == before
+
+
+def test_a_forbidden_name_runs_nothing(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "boom"),)
+
+    data = io.BytesIO()
+    torch.save({"x": Bomb()}, data)
+    with pytest.raises(pickle.UnpicklingError, match="whose module posix is blocked"):
+        torchlike.load(io.BytesIO(data.getvalue()))
+    assert os.listdir(tmp_path) == []
+
+
+def test_options():
+    data = io.BytesIO()
+    torchlike.save(torchlike.ones(1), data)
+
+    def load(**options):
+        return torchlike.load(io.BytesIO(data.getvalue()), **options)
+
+    with pytest.raises(
+        RuntimeError, match="Can not safely load weights when explicit pickle_module"
+    ):
+        load(weights_only=True, pickle_module=pickle)
+    assert load(pickle_module=pickle).tolist() == [1]
+    assert load(weights_only=False, encoding="latin1").tolist() == [1]
+    with pytest.warns(UserWarning, match="pickle_load_args only works"):
+        load(encoding="latin1")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'speed'"):
+        load(weights_only=False, speed=3)
+    with pytest.raises(NotImplementedError, match="pickle_module=json"):
+        torchlike.save(1, io.BytesIO(), pickle_module=__import__("json"))
+    with pytest.raises(AttributeError, match="'write' attribute"):
+        torchlike.save(1, 3)
+    with pytest.raises(FileNotFoundError):
+        torchlike.load("/no/such/file.pt")
+
+
+def test_the_environment_decides_the_default(monkeypatch):
+    value = Own(torchlike.ones(2))
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.warns(UserWarning, match="forcing weights_only=False"):
+        assert through(value) == value
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.raises(RuntimeError, match="Only one of"):
+        through(value)
+    monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    with pytest.raises(pickle.UnpicklingError):
+        through(value, weights_only=False)

@@ -1,0 +1,308 @@
+"""Recorded calls run by NumPy on the CPU, for segments that do not pay a compile (yet).
+
+XLA takes 15 ms and more for a program of one op. Here a call is traced once to a jaxpr, whose
+equations run as NumPy functions; a pointwise op is traced once for all shapes; and the most
+frequent ops have a twin in NumPy, which needs no trace.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.extend.core
+import numpy as np
+
+from torchlike._core import dtypes as dt
+from torchlike._engine.compat import in_program_scope
+from torchlike._engine.prefix import Prefix, abstract, broadcast, canonical
+from torchlike._engine.primitives import BUILDERS, ELEMENTWISE, Unsupported
+from torchlike._engine.programs import single_body
+from torchlike._engine.stats import stats
+from torchlike._engine.twins import TWINS
+from torchlike._ops.derivatives import Spec
+
+_MAX_KERNELS = 2_000
+_ndarray = np.ndarray
+
+
+def run_host(call: Prefix, arrays: list):
+    """Run one call on numpy arrays: (results, its range checks or None); Unsupported if XLA must."""
+    op = call.op
+    key = (call.statics, call.in_avals, dt.get_default_dtype())
+    kernel = op.hosted.get(key)
+    if kernel is None:
+        if len(op.hosted) > _MAX_KERNELS:
+            op.hosted.clear()
+        try:
+            kernel = make_kernel(call)
+        except Unsupported as reason:
+            kernel = reason
+        op.hosted[key] = kernel
+    if kernel.__class__ is Unsupported:
+        raise kernel
+    function, sizes = kernel
+    results = function(*[x for x in arrays if x is not None])
+    stats.host_ops += 1
+    out = [
+        _fitted(r, a) if r.__class__ is not _ndarray or r.shape != a.shape or r.dtype != a.dtype.numpy
+        else r
+        for r, a in zip(results, call.avals, strict=False)
+    ]  # fmt: skip
+    if sizes:
+        return out, (results[-1], [(size, ndim, call) for size, ndim in sizes])
+    return out, None
+
+
+def _fitted(result, a):
+    """A result as exactly the array that was promised: numpy makes scalars of 0-d arrays."""
+    result = np.asarray(result)
+    if result.dtype != a.dtype.numpy:
+        raise Unsupported(f"dtype {result.dtype} for {a}")
+    return result if result.shape == a.shape else np.broadcast_to(result, a.shape)
+
+
+def make_kernel(call: Prefix):
+    """(function of the present arrays -> results, [(size, ndim)] of its range checks)."""
+    op, statics, in_avals = call.op, call.statics, call.in_avals
+    twin = TWINS.get(op.name)
+    if twin is not None:
+        function = twin(statics, in_avals, call.avals)
+        if function is not None:
+            return function, ()
+    if op.pointwise:
+        kernel = _pointwise_kernel(op, statics, in_avals)
+    elif op.forward is not None and op.forward.pointwise:
+        kernel = _pointwise_derivative(op, statics, in_avals, call.avals)
+    else:
+        kernel = None
+    return kernel or trace(op, statics, in_avals, False)
+
+
+# ---- pointwise ops: one trace for all shapes ---------------------------------------------------
+
+
+def _shapeless(op, statics, small):
+    """The function of a pointwise op for operands of any shapes, or None."""
+    key = (statics, small, dt.get_default_dtype(), None)
+    found = op.hosted.get(key, False)
+    if found is False:
+        try:
+            found = trace(op, statics, small, True)
+        except Unsupported:
+            found = None
+        op.hosted[key] = found
+    return found
+
+
+def _pointwise_kernel(op, statics, in_avals):
+    if broadcast(in_avals) is None:
+        return None
+    return _shapeless(op, statics, canonical(in_avals))
+
+
+def _pointwise_derivative(op, statics, in_avals, avals):
+    (spec,) = statics
+    if spec.__class__ is not Spec:
+        return None
+    small = canonical(spec.avals)
+    spec = Spec(spec.statics, small, spec.need, spec.outs, spec.has_result)
+    kernel = _shapeless(op, (spec,), canonical(in_avals))
+    if kernel is None:
+        return None
+    # Each gradient has one element for each of the result; an operand that was broadcast gets sums.
+    full = broadcast(in_avals)
+    shapes = [a.shape for a in avals]
+    if full is None:
+        return None
+    if all(shape == full for shape in shapes):
+        return kernel
+    sums = [_summing(full, shape) for shape in shapes]
+    function = kernel[0]
+    return lambda *xs: [s(r) for s, r in zip(sums, function(*xs), strict=True)], ()
+
+
+def _summing(full, shape):
+    if full == shape:
+        return lambda r: r
+    extra = len(full) - len(shape)
+    axes = (*range(extra), *[extra + d for d, n in enumerate(shape) if n == 1 != full[extra + d]])
+
+    def total(r):
+        r = np.broadcast_to(r, full)
+        wide = np.float32 if r.dtype.itemsize < 4 and r.dtype.kind in "fV" else r.dtype
+        return np.add.reduce(r, axes, wide).astype(r.dtype, copy=False).reshape(shape)
+
+    return total
+
+
+# ---- jaxprs ------------------------------------------------------------------------------------
+
+
+def trace(op, statics, in_avals, elementwise: bool):
+    """The call's jaxpr as (function, checks)."""
+    body, sizes = single_body(op, statics, in_avals)
+    given = [abstract(a) for a in in_avals if a is not None and a.__class__ is not tuple]
+    try:
+        closed = in_program_scope(jax.make_jaxpr(body), *given)
+    except Exception as error:  # XLA's own way raises it again, with the op and the line
+        raise Unsupported(str(error)) from None
+    if elementwise and sizes:
+        raise Unsupported("range checks of any shape")
+    allowed = None if not elementwise else _DERIVED if op.forward is not None else _FREE
+    return plan(closed, allowed), tuple(sizes)
+
+
+# What does not change an element when shapes are (1,) or (): numpy's broadcasting does the rest.
+_FREE = frozenset((
+    "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "copy", "optimization_barrier",
+))  # fmt: skip
+_DERIVED = _FREE | {"reduce_sum"}  # the sums of broadcast operands: done at the end instead
+_CALLS = {
+    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr", "remat": "jaxpr", "remat2": "jaxpr",
+    "checkpoint": "jaxpr", "custom_lin": None,
+}  # fmt: skip
+
+
+class _Builder:
+    """Flattens a jaxpr into steps (function, positions of operands, position of the result)."""
+
+    def __init__(self, free):
+        self.free = free
+        self.start: list = []  # the register file as it begins: constants, None elsewhere
+        self.steps: list = []
+
+    def register(self, content=None) -> int:
+        self.start.append(content)
+        return len(self.start) - 1
+
+    def constant(self, x, dtype) -> int:
+        if isinstance(x, jax.core.Tracer):
+            raise Unsupported("a tracer among the constants")
+        return self.register(np.asarray(x, dtype))
+
+    def add(self, jaxpr, consts, inputs) -> list[int]:
+        """Append a jaxpr's equations; returns where its results are."""
+        at = dict(zip(jaxpr.invars, inputs, strict=True))
+        for v, c in zip(jaxpr.constvars, consts, strict=True):
+            at[v] = self.constant(c, v.aval.dtype)
+
+        def place(v):
+            if isinstance(v, jax.extend.core.Literal):
+                return self.constant(v.val, v.aval.dtype)
+            return at[v]
+
+        for eqn in jaxpr.eqns:
+            name, params = eqn.primitive.name, eqn.params
+            ins = [place(v) for v in eqn.invars]
+            if name in _CALLS:
+                inner = params.get(_CALLS[name]) if _CALLS[name] else None
+                if inner is None:
+                    raise Unsupported(name)
+                closed = hasattr(inner, "jaxpr")
+                outs = self.add(
+                    inner.jaxpr if closed else inner, inner.consts if closed else (), ins
+                )
+                at.update(zip(eqn.outvars, outs, strict=True))
+                continue
+            if self.free is not None and name in self.free:
+                at.update(zip(eqn.outvars, ins[: len(eqn.outvars)], strict=True))
+                continue
+            if self.free is not None and name not in ELEMENTWISE:
+                raise Unsupported(name)
+            outs = [self.register() for _ in eqn.outvars]
+            at.update(zip(eqn.outvars, outs, strict=True))
+            many = eqn.primitive.multiple_results
+            self.steps.append((_function_of(eqn), tuple(ins), tuple(outs) if many else outs[0]))
+        return [place(v) for v in jaxpr.outvars]
+
+
+def _function_of(eqn):
+    name = eqn.primitive.name
+    if name in _CONTROL:
+        return _CONTROL[name](eqn.params)
+    build = BUILDERS.get(name)
+    if build is None:
+        raise Unsupported(name)
+    return build(eqn.params, [v.aval for v in eqn.invars], [v.aval for v in eqn.outvars])
+
+
+def plan(closed, free=None):
+    """A closed jaxpr as one function of numpy arrays that returns a list of results."""
+    builder = _Builder(free)
+    jaxpr = closed.jaxpr
+    inputs = [builder.register() for _ in jaxpr.invars]
+    outs = builder.add(jaxpr, closed.consts, inputs)
+    steps, rest = builder.steps, builder.start[len(inputs) :]
+    if len(steps) == 1 and steps[0][1] == tuple(inputs) and outs == [steps[0][2]]:
+        function = steps[0][0]
+        return lambda *xs: (function(*xs),)
+    last: dict = {}
+    for n, (_, ins, _) in enumerate(steps):
+        for i in ins:
+            last[i] = n
+    long = len(steps) > 50  # free what has been used, where that may save memory
+
+    def run(*xs):
+        registers = [*xs, *rest]
+        for n, (function, ins, out) in enumerate(steps):
+            result = function(*[registers[i] for i in ins])
+            if out.__class__ is int:
+                registers[out] = result
+            else:
+                for i, r in zip(out, result if len(out) > 1 else _one(result), strict=True):
+                    registers[i] = r
+            if long:
+                for i in ins:
+                    if last[i] == n and i not in outs:
+                        registers[i] = None
+        return [registers[i] for i in outs]
+
+    return run
+
+
+def _one(result):
+    return result if isinstance(result, (list, tuple)) else (result,)
+
+
+# ---- control flow ------------------------------------------------------------------------------
+
+
+def _while(params):
+    test, step = plan(params["cond_jaxpr"]), plan(params["body_jaxpr"])
+    a, b = params["cond_nconsts"], params["body_nconsts"]
+
+    def loop(*xs):
+        tested, fixed, state = xs[:a], xs[a : a + b], list(xs[a + b :])
+        while test(*tested, *state)[0]:
+            state = step(*fixed, *state)
+        return state
+
+    return loop
+
+
+def _cond(params):
+    branches = [plan(branch) for branch in params["branches"]]
+    return lambda index, *xs: branches[min(max(int(index), 0), len(branches) - 1)](*xs)
+
+
+def _scan(params):
+    body, length = plan(params["jaxpr"]), params["length"]
+    a, b = params["num_consts"], params["num_carry"]
+    order = range(length - 1, -1, -1) if params["reverse"] else range(length)
+    made = [v.aval for v in params["jaxpr"].jaxpr.outvars[b:]]
+
+    def scan(*xs):
+        fixed, state, rows = xs[:a], list(xs[a : a + b]), xs[a + b :]
+        out = [np.empty((length, *v.shape), v.dtype) for v in made]
+        for i in order:
+            results = body(*fixed, *state, *[x[i] for x in rows])
+            state = results[:b]
+            for o, r in zip(out, results[b:], strict=True):
+                o[i] = r
+        return [*state, *out]
+
+    return scan
+
+
+_CONTROL = {"while": _while, "cond": _cond, "scan": _scan}

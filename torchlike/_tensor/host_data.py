@@ -1,0 +1,197 @@
+"""From Python data to numpy: numbers, nested sequences, arrays and tensors as PyTorch reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from torchlike._core import dtypes as dt
+from torchlike._tensor import dispatch
+
+
+def host_data(data, dtype: dt.dtype | None) -> np.ndarray:
+    """Numbers, nested sequences, arrays and tensors as a numpy array that is ours alone."""
+    if isinstance(data, dispatch._Tensor):
+        array = np.array(data._host())
+    elif isinstance(data, (jax.Array, np.ndarray, np.generic)):
+        array = np.array(data)
+    elif isinstance(data, (bool, int, float, complex)):
+        return number_array(data, dtype)
+    elif isinstance(data, (str, bytes)):
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    elif hasattr(data, "__array__"):
+        array = np.array(data.__array__())
+    elif _is_sequence(data):
+        return _sequence_array(data, dtype)
+    else:
+        raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype.kind in "OUSV" and array.dtype not in dt.BY_NUMPY:
+        raise TypeError(
+            f"can't convert np.ndarray of type {array.dtype}. The only supported types are: "
+            "float64, float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, "
+            "uint32, uint16, uint8, and bool."
+        )
+    return array if dtype is None else array.astype(dtype.numpy)
+
+
+def number_array(x, dtype: dt.dtype | None) -> np.ndarray:
+    """A 0-d array of a Python number."""
+    kind = next(k for k in (bool, int, float, complex) if isinstance(x, k))
+    d = dtype or dt.scalar_dtype(kind)
+    return np.array(fitting(x, d)).astype(d.numpy)
+
+
+def fitting(x, d: dt.dtype):
+    """A Python number as a tensor of dtype ``d`` takes it; raises if the dtype cannot hold it."""
+    if x.__class__ is complex and d.category < dt.COMPLEX:
+        raise TypeError("must be real number, not complex")
+    if d.category != dt.INTEGRAL or isinstance(x, bool):
+        return x
+    low, high = _limits(d)
+    if isinstance(x, float):
+        if not low <= x <= high:  # nan, too
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+        return int(x)
+    if not low <= x <= high:
+        if not -(2**63) <= x < 2**63 and d is not dt.uint64:
+            raise ValueError("Overflow when unpacking long long")
+        raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+    return x % (high + 1) if low < 0 and d.numpy.kind == "u" else x
+
+
+def _limits(d: dt.dtype):
+    """The range of numbers that PyTorch takes; unsigned dtypes wrap negative ones."""
+    info = np.iinfo(d.numpy)
+    return (-info.max if d.numpy.kind == "u" else info.min), info.max
+
+
+_PYTHON_DTYPES = {float: dt.float64, int: dt.int64, bool: dt.bool_, complex: dt.complex128}
+
+
+def as_dtype(name: str, d) -> dt.dtype | None:
+    """A ``dtype=`` argument; Python's own types stand for the widest dtype of their kind."""
+    if d is None or d.__class__ is dt.dtype:
+        return d
+    try:
+        return _PYTHON_DTYPES[d]
+    except (KeyError, TypeError):
+        raise TypeError(
+            f"{name}(): argument 'dtype' must be torch.dtype, not {type(d).__name__}"
+        ) from None
+
+
+def _sequence_array(data, dtype):
+    shape = _nested_shape(data)
+    flat: list = []
+    _flatten(data, shape, 0, flat)
+    kinds = {type(x) for x in flat}
+    if kinds <= {float, int, bool, complex}:
+        kind = next((k for k in (complex, float, int) if k in kinds), bool if kinds else float)
+        d = dtype or dt.scalar_dtype(kind)
+        if d.category == dt.INTEGRAL and not kinds <= {bool}:
+            low, high = _limits(d)
+            if kind is not int or min(flat) < max(low, 0) or max(flat) > high:
+                flat = [fitting(x, d) for x in flat]
+            array = np.array(flat, d.numpy)
+        else:
+            if kind is complex and d.category < dt.COMPLEX:
+                raise TypeError("must be real number, not complex")
+            wide = dt.scalar_dtype(kind).numpy if kind is not float else np.float64
+            if kind is int:
+                wide = np.float64 if d.category >= dt.FLOATING else object
+            array = np.array(flat, wide).astype(d.numpy)
+        return array.reshape(shape)
+    parts = []
+    found = None
+    for x in flat:
+        if isinstance(x, (np.generic, np.ndarray)):
+            part, d = np.asarray(x), dt.BY_NUMPY.get(np.asarray(x).dtype)
+        elif isinstance(x, dispatch._Tensor):
+            part, d = x._host(), x.dtype
+        elif isinstance(x, (bool, int, float, complex)):
+            part = number_array(x, None)
+            d = dt.BY_NUMPY[part.dtype]
+        elif isinstance(x, (str, bytes)):
+            if x is flat[0]:
+                raise ValueError(f"too many dimensions '{type(x).__name__}'")
+            raise TypeError(f"new(): invalid data type '{type(x).__name__}'")
+        else:
+            raise RuntimeError(f"Could not infer dtype of {type(x).__name__}")
+        if d is None:
+            raise RuntimeError(f"Could not infer dtype of {type(x).__name__}")
+        found = d if found is None else dt.promote_types(found, d)
+        parts.append(part.item())
+    d = dtype or found
+    if any(x.__class__ is complex for x in parts) and d.category < dt.COMPLEX:
+        raise TypeError("must be real number, not complex")
+    if d.category == dt.INTEGRAL:
+        parts = [fitting(x, d) for x in parts]
+    return np.array(parts).astype(d.numpy).reshape(shape)
+
+
+def _is_sequence(x) -> bool:
+    """What PyTorch takes for a nested level: lists, tuples, ranges, and classes that act so."""
+    if isinstance(x, (list, tuple)):
+        return True
+    return (
+        not isinstance(x, (str, bytes, Mapping))
+        and hasattr(x, "__len__")
+        and hasattr(x, "__getitem__")
+    )
+
+
+def _nested_shape(data) -> tuple:
+    shape = []
+    while True:
+        if isinstance(data, np.ndarray):
+            shape.extend(data.shape)
+            return tuple(shape)
+        if isinstance(data, dispatch._Tensor) or not _is_sequence(data):
+            return tuple(shape)
+        if len(shape) > 64:
+            raise ValueError("too many dimensions")
+        shape.append(len(data))
+        if not len(data):
+            return tuple(shape)
+        data = data[0]
+
+
+def _wrong_length(expected, depth, got):
+    return ValueError(f"expected sequence of length {expected} at dim {depth} (got {got})")
+
+
+def _flatten(data, shape, depth, flat):
+    if isinstance(data, dispatch._Tensor) and data.numel() != 1:
+        raise ValueError("only one element tensors can be converted to Python scalars")
+    if depth == len(shape):
+        flat.append(data)
+        return
+    if isinstance(data, np.ndarray):
+        if data.shape != shape[depth:]:
+            raise _wrong_length(shape[depth], depth, len(data) if data.ndim else 0)
+        flat.extend(data.reshape(-1))
+        return
+    if not _is_sequence(data):
+        raise TypeError("not a sequence")
+    if len(data) != shape[depth]:
+        raise _wrong_length(shape[depth], depth, len(data))
+    if depth + 1 < len(shape):
+        for item in data:
+            _flatten(item, shape, depth + 1, flat)
+        return
+    items = list(data)
+    if not {type(x) for x in items} <= _NUMBERS:
+        for x in items:
+            if isinstance(x, (list, tuple)):
+                kind = "interpreted as an integer" if type(items[0]) is int else "a number"
+                raise TypeError(f"'{type(x).__name__}' object cannot be {kind}")
+            if isinstance(x, dispatch._Tensor) and x.numel() != 1:
+                raise ValueError("only one element tensors can be converted to Python scalars")
+    flat.extend(items)
+
+
+_NUMBERS = {int, float, bool, complex}

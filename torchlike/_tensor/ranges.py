@@ -1,0 +1,179 @@
+"""Tensors counted out of numbers: ranges, ramps, identity and triangle indices, Vandermonde's."""
+
+from __future__ import annotations
+
+import math
+
+from torchlike._core import dtypes as dt
+from torchlike._tensor import dispatch
+from torchlike._tensor.creation import dtype_for, into, make, python_number, refuse_unknown
+from torchlike._tensor.forms import function
+from torchlike._tensor.host_data import as_dtype
+
+
+@function()
+def arange(*args, out=None, dtype=None, device=None, requires_grad=False, **extra):
+    """Numbers from ``start`` below ``end`` in steps (https://pytorch.org/docs/stable/generated/torch.arange.html)."""
+    names = ("end",) if len(args) == 1 and "start" not in extra else ("start", "end", "step")
+    if len(args) > 3:
+        raise TypeError(f"arange() takes at most 3 positional arguments but {len(args)} were given")
+    if args and "end" in extra and "start" not in extra:
+        names = ("start", "step")
+    given = dict(zip(names, args, strict=False))
+    for name in ("start", "end", "step"):
+        if name in extra:
+            given[name] = extra.pop(name)
+    refuse_unknown("arange", extra)
+    if "end" not in given:
+        raise TypeError("arange() received an invalid combination of arguments - no 'end'")
+    start, end, step = (
+        python_number("arange", name, 1 + i, given.get(name, i // 2))
+        for i, name in enumerate(("start", "end", "step"))
+    )
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if not all(math.isfinite(x) for x in (start, end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (step > 0 and start > end) or (step < 0 and start < end):
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    integral = all(isinstance(x, int) for x in (start, end, step))
+    d = as_dtype("arange", dtype)
+    if d is None:
+        d = out.dtype if out is not None else dt.int64 if integral else dt.get_default_dtype()
+    if d is dt.bool_ or d.category == dt.COMPLEX:
+        raise NotImplementedError(f"\"arange_cpu\" not implemented for '{dt.SCALAR_NAMES[d]}'")
+    if d is dt.int64:
+        start, end, step = int(start), int(end), int(step)
+        count = -(-(end - start) // step) if step else 0
+    else:
+        count = math.ceil((float(end) - float(start)) / step)
+    if d.category == dt.INTEGRAL:
+        start, step = int(start), int(step)
+    else:
+        start, step = float(start), float(step)
+    result = make("arange", (start, step), ((int(count),), d), device, requires_grad)
+    return into(out, result)
+
+
+@function("range")
+def range_(start, end=None, step=1, *, out=None, dtype=None, device=None, requires_grad=False):
+    """Numbers from ``start`` to ``end`` in steps, the end included."""
+    if end is None:
+        start, end = 0, start
+    d = dtype_for("range", dtype, out)
+    start, end, step = (python_number("range", "end", 1, x) for x in (start, end, step))
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (step > 0 and start > end) or (step < 0 and start < end):
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    count = int((float(end) - float(start)) / step) + 1
+    kind = int if d.category == dt.INTEGRAL else float
+    result = make("arange", (kind(start), kind(step)), ((count,), d), device, requires_grad)
+    return into(out, result)
+
+
+def _check_steps(steps):
+    if isinstance(steps, bool) or not hasattr(steps, "__index__"):
+        raise TypeError(f"linspace(): argument 'steps' must be int, not {type(steps).__name__}")
+    steps = steps.__index__()
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    return steps
+
+
+def _end(name, position, x):
+    if isinstance(x, dispatch._Tensor):
+        if x.ndim:
+            raise RuntimeError(
+                f"{name} only supports 0-dimensional start and end tensors, but got {name} with "
+                f"{x.ndim} dimension(s)."
+            )
+        return x
+    return python_number(name, ("start", "end")[position], position + 1, x)
+
+
+def _ramp_dtype(name, dtype, out, start, end):
+    if dtype is None and out is None and (_is_complex(start) or _is_complex(end)):
+        return dt.scalar_dtype(complex)
+    return dtype_for(name, dtype, out)
+
+
+def _is_complex(x):
+    return x.is_complex() if isinstance(x, dispatch._Tensor) else isinstance(x, complex)
+
+
+@function()
+def linspace(start, end, steps, *, out=None, dtype=None, device=None, requires_grad=False, **extra):
+    """Evenly spaced numbers from ``start`` to ``end``, both included."""
+    refuse_unknown("linspace", extra)
+    steps = _check_steps(steps)
+    d = _ramp_dtype("linspace", dtype, out, start, end)
+    ends = _end("linspace", 0, start), _end("linspace", 1, end)
+    return into(out, make("linspace", ends, (steps, d), device, requires_grad))
+
+
+@function()
+def logspace(
+    start, end, steps, base=10.0, *, out=None, dtype=None, device=None, requires_grad=False, **extra
+):
+    """Powers of ``base`` with evenly spaced exponents."""
+    refuse_unknown("logspace", extra)
+    steps = _check_steps(steps)
+    d = _ramp_dtype("logspace", dtype, out, start, end)
+    ends = _end("logspace", 0, start), _end("logspace", 1, end)
+    base = float(python_number("logspace", "base", 4, base))
+    return into(out, make("logspace", (*ends, base), (steps, d), device, requires_grad))
+
+
+def _count(name, argument, position, n):
+    if isinstance(n, (bool, float)) or not hasattr(n, "__index__"):
+        raise TypeError(
+            f"{name}(): argument '{argument}' (position {position}) must be int, not "
+            f"{type(n).__name__}"
+        )
+    return n.__index__()
+
+
+@function()
+def eye(n, m=None, *, out=None, dtype=None, device=None, requires_grad=False, **extra):
+    """Ones on the diagonal of an n by m matrix."""
+    refuse_unknown("eye", extra)
+    n = _count("eye", "n", 1, n)
+    m = n if m is None else _count("eye", "m", 2, m)
+    for name, size in (("n", n), ("m", m)):
+        if size < 0:
+            raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
+    d = dtype_for("eye", dtype, out)
+    return into(out, make("eye", (), ((n, m), d), device, requires_grad))
+
+
+def _triangle(name, lower):
+    def indices(row, col, offset=0, *, dtype=None, device=None, **extra):
+        refuse_unknown(name, extra)
+        for label, n in (("row", row), ("col", col)):
+            if n < 0:
+                raise RuntimeError(f"{label} must be non-negative, got{n}")
+        d = as_dtype(name, dtype) or dt.int64
+        return make("triangle_indices", (), (row, col, offset, lower, d), device)
+
+    indices.__name__ = name
+    indices.__doc__ = f"Row and column numbers of the {'lower' if lower else 'upper'} triangle."
+    return indices
+
+
+for _name, _lower in {"tril_indices": True, "triu_indices": False}.items():
+    function(_name)(_triangle(_name, _lower))
+
+
+@function()
+def vander(x, N=None, increasing=False):
+    """The Vandermonde matrix of a vector."""
+    if x.ndim != 1:
+        raise RuntimeError("x must be a one-dimensional tensor.")
+    n = x.shape[0] if N is None else N
+    if n < 0:
+        raise RuntimeError("N must be non-negative.")
+    exponents = arange(n) if increasing else arange(n - 1, -1, -1) if n else arange(0)
+    if x.dtype is dt.bool_ or x.dtype.category == dt.INTEGRAL:
+        x = x.to(dt.int64)
+    return x.unsqueeze(-1).pow(exponents)
