@@ -3,8 +3,8 @@
 VENV ?= .venv
 # The interpreter that makes the venv; the first suitable one if not given.
 PYTHON ?=
-# Processes that pytest spreads the tests over; 0 is none but its own.
-WORKERS ?= 0
+# Processes that pytest spreads the tests over; 0 is none but its own (for debuggers).
+WORKERS ?= 2
 # Arguments for the program that a target runs: make test ARGS="-k iris", make demo ARGS=digits.
 ARGS ?=
 # If set, make test fails where the oracle cannot be installed, instead of skipping tests.

@@ -183,17 +183,17 @@ def _call(segment: Segment, program: Program, results: list) -> None:
 def protect(segment: Segment, program: Program, arrays: list) -> list:
     """The arrays with a copy of each that the program overwrites and somebody else still sees."""
     owners = segment.owners
-    repeated = len(set(map(id, arrays))) != len(arrays)
-    arrays = list(arrays)
-    for d in program.donated:
-        array = arrays[d]
-        if (
-            owners[d]() is not None
-            or array.__class__ is np.ndarray
-            or id(array) in exposed
-            or (repeated and sum(array is other for other in arrays) > 1)
-        ):
-            arrays[d] = jax.numpy.array(array)
+    seen = [
+        d
+        for d in program.donated
+        if owners[d]() is not None or arrays[d].__class__ is np.ndarray or id(arrays[d]) in exposed
+    ]
+    if len(set(map(id, arrays))) != len(arrays):
+        seen += [d for d in program.donated if sum(arrays[d] is a for a in arrays) > 1]
+    if seen:
+        arrays = list(arrays)
+        for d in seen:
+            arrays[d] = jax.numpy.array(arrays[d])
     return arrays
 
 

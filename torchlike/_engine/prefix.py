@@ -180,6 +180,8 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
     """
     segment = local.segment
     key = [op, statics]
+    if segment.device is not devices.CPU:  # a call without tensors must not find one of the CPU's
+        key[1] = statics, segment.device
     put = key.append
     try:
         for x in operands:
@@ -246,6 +248,54 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
     if node.depth >= settings.max_ops or node.nbytes > settings.max_bytes or settings.immediate:
         flush_hook[0](segment, "bound")
     return values, node
+
+
+def record_again(token, op: Op, statics: tuple, operands, grads) -> list[Value]:
+    """Record the derivative of a call of this same segment; returns its results.
+
+    ``token`` stands for that call and the gradients wanted, and so for op, statics and operands:
+    the key is the token and where ``grads`` come from, a fraction of what ``record`` looks up.
+    """
+    segment = local.segment
+    key = [token]
+    for g in grads:
+        if g is None:
+            key.append(None)
+        elif g.segment is segment:
+            key.append(g.slot)
+        else:
+            return record(op, statics, [*operands, *grads])[0]
+    key = tuple(key)
+    parent = segment.node
+    node = parent.children.get(key)
+    if node is None:
+        values, node = record(op, statics, [*operands, *grads])
+        if node.parent is parent:  # else the segment was flushed on the way
+            parent.children[key] = node
+        return values
+    try:
+        if node.numbers:
+            for x in operands:
+                if x.__class__ is float:
+                    segment.floats.append(x)
+                elif x.__class__ is int:
+                    segment.ints.append(x)
+        slot = parent.slots
+        refs = segment.refs
+        values = []
+        for a in node.avals:
+            value = Value(a, None, segment, slot)
+            refs.append(_ref(value))
+            values.append(value)
+            slot += 1
+        segment.node = node
+    except BaseException:
+        segment.rollback()
+        raise
+    stats.ops += 1
+    if node.depth >= settings.max_ops or node.nbytes > settings.max_bytes or settings.immediate:
+        flush_hook[0](segment, "bound")
+    return values
 
 
 _ref = weakref.ref

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from array import array
 from collections import OrderedDict
 
 import jax
@@ -49,17 +50,19 @@ class Program:
     def arguments(self, segment, arrays) -> tuple:
         """The call's arguments: packed run-time numbers, then the external arrays."""
         node = self.owner
-        floats, ints = segment.floats[: node.floats], segment.ints[: node.ints]
+        floats, ints = segment.floats, segment.ints
+        if len(floats) != node.floats or len(ints) != node.ints:
+            floats, ints = floats[: node.floats], ints[: node.ints]
+        data = array("d", floats).tobytes() + array("q", ints).tobytes()
         last = self.packed
-        if last is not None and floats == last[0] and ints == last[1] and 0.0 not in floats:
-            numbers = last[2]
+        if last is not None and data == last[0]:
+            numbers = last[1]
             if numbers.__class__ is np.ndarray:  # seen twice: worth a place on the device
-                self.packed = (floats, ints, jax.device_put(numbers))
+                self.packed = (data, jax.device_put(numbers))
         else:
             # One transfer for all numbers: each host argument costs several microseconds.
-            numbers = np.array(floats + [0.0] * len(ints), np.float64)
-            numbers[len(floats) :].view(np.int64)[:] = ints
-            self.packed = (floats, ints, numbers)
+            numbers = np.frombuffer(data, np.float64)
+            self.packed = (data, numbers)
         return (numbers, *arrays)
 
     def drop(self) -> None:

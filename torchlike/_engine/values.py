@@ -48,15 +48,17 @@ class Value:
     array is a jax.Array, or a numpy array that is the host's own copy and not yet on the device.
     segment and slot name its place in the segment that it was last used in. epoch is shared by the
     values read from one storage at one version, and tells whether an in-place op has ended it.
+    bounds holds the least and greatest number, once an index check has asked for them.
     """
 
-    __slots__ = ("array", "aval", "epoch", "segment", "slot", "__weakref__")
+    __slots__ = ("array", "aval", "bounds", "epoch", "segment", "slot", "__weakref__")
 
     def __init__(self, aval: Aval, array=None, segment=None, slot=0):
         self.aval = aval
         self.array = array
         self.segment = segment
         self.slot = slot
+        self.bounds = None
         self.epoch = None
 
     def is_traced(self) -> bool:

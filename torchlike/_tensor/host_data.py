@@ -1,4 +1,4 @@
-"""From Python data to numpy: numbers, nested sequences, arrays and tensors as PyTorch reads them."""
+"""Python data as numpy arrays: numbers, nested sequences, arrays, tensors; read as PyTorch does."""
 
 from __future__ import annotations
 

@@ -63,13 +63,10 @@ def setitem(x, index, value) -> None:
         kind = type(value)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         raise TypeError(f"can't assign a {name} to a torch.{dt.SCALAR_NAMES[x.dtype]}Tensor")
-    if index is False:  # nothing is written, and nothing is checked
-        return
     if isinstance(value, complex) and x.dtype.category < dt.COMPLEX:
         raise RuntimeError(f"value cannot be converted to type {x.dtype.name} without overflow")
-    if isinstance(value, dispatch._Tensor) and x.dtype.category <= dt.INTEGRAL:
-        if value.requires_grad and not value._value.aval.ndim:
-            raise RuntimeError(f"Autograd not support dtype: {dt.SCALAR_NAMES[x.dtype]}")
+    if index is False:  # nothing is written, and nothing is checked
+        return
     dispatch.check_inplace(x)
     part, advanced = basic_part(x, None if index is True else index)
     if advanced is None:
@@ -83,6 +80,8 @@ def fill(part, value) -> None:
     a = part._value.aval
     if isinstance(value, dispatch._Tensor):
         shape = value._value.aval.shape
+        if not shape and a.ndim:
+            _check_integral(a.dtype, value)
         ones = next((i for i, n in enumerate(shape) if n != 1), len(shape))
         if ones and len(shape) > a.ndim:
             value = value.reshape(shape[min(ones, len(shape) - a.ndim) :])
@@ -275,11 +274,13 @@ def expand_masks(advanced):
 def host_bounds(index) -> tuple | None:
     """(min, max) of an index tensor whose numbers the host has at hand, else None."""
     value = dispatch.value_of(index)
-    array = value.array
-    if array is None or value.is_traced() or value.aval.device.type != "cpu":
-        return None
-    host = np.asarray(array)
-    return (int(host.min()), int(host.max())) if host.size else (0, -1)
+    if value.bounds is None:
+        array = value.array
+        if array is None or value.is_traced() or value.aval.device.type != "cpu":
+            return None
+        host = np.asarray(array)
+        value.bounds = (int(host.min()), int(host.max())) if host.size else (0, -1)
+    return value.bounds
 
 
 def check_index(index, size: int, dim: int, negative: bool = True, text: str | None = None) -> bool:
@@ -315,6 +316,12 @@ def read_advanced(x, advanced):
     return apply(TABLE["index"], (x, *tensors), (dims, checked))
 
 
+def _check_integral(d: dt.dtype, value) -> None:
+    """Raise PyTorch's error for filling integers with a number that wants a gradient."""
+    if d.category <= dt.INTEGRAL and value.requires_grad:
+        raise RuntimeError(f"Autograd not support dtype: {dt.SCALAR_NAMES[d]}")
+
+
 def write_advanced(part, advanced, value) -> None:
     """``part[tensors] = value``."""
     given = [i for i in advanced if i is not None]
@@ -325,7 +332,9 @@ def write_advanced(part, advanced, value) -> None:
         at = next(i for i, item in enumerate(advanced) if item is not None)
         mask = given[0]
         after = part._value.aval.ndim - at - mask._value.aval.ndim
-        value = value.reshape(()) if tensor else value
+        if tensor:
+            _check_integral(part.dtype, value)
+            value = value.reshape(())
         part.masked_fill_(mask.reshape((*mask._value.aval.shape, *[1] * after)), value)
         return
     put(part, advanced, value, False)

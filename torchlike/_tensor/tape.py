@@ -7,7 +7,7 @@ import weakref
 from heapq import heappop, heappush
 
 from torchlike._core.dtypes import FLOATING
-from torchlike._engine.prefix import record
+from torchlike._engine.prefix import local, record, record_again
 from torchlike._engine.values import Value, overwritten_at
 from torchlike._ops.derivatives import Spec, derivative
 from torchlike._ops.table import TABLE
@@ -63,7 +63,8 @@ class Node:
 
     targets[k] says where the gradient of the k-th operand that wants one goes: a leaf Tensor, or
     (Node, result index). saved holds the operands' values that the derivative needs, results the
-    results'; own is the value that the call itself overwrote, if it was in place.
+    results'; own is the value that the call itself overwrote, if it was in place; segment is
+    where the call was recorded.
     """
 
     hooks = pre_hooks = retained = metadata = own = results = None
@@ -75,6 +76,7 @@ class Node:
             plan = call.plans[need] = Plan(op, call, need)
         self.op, self.call, self.plan, self.targets = op, call, plan, targets
         self.outs = call.outs
+        self.segment = local.segment
         keep = plan.keep
         if keep is True:
             self.saved = values
@@ -139,10 +141,10 @@ class Node:
         plan = self.plan
         if graph is not None:
             return self._derive_graph(grads, graph)
-        results = self.results
-        if results is None:
-            return record(plan.vjp, plan.statics, self.saved + grads)[0]
-        return record(plan.vjp, plan.statics, self.saved + results + grads)[0]
+        operands = self.saved if self.results is None else self.saved + self.results
+        if self.segment is local.segment:
+            return record_again(plan, plan.vjp, plan.statics, operands, grads)
+        return record(plan.vjp, plan.statics, operands + grads)[0]
 
     def _derive_graph(self, grads, graph):
         history = graph.history
@@ -253,8 +255,9 @@ def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None):
     """Walk the tape from ``roots``, pairs ((node, index) or leaf tensor, gradient).
 
     Returns {id(leaf tensor): (tensor, gradient)} and {(node, index): gradient} for the wanted
-    interior edges. ``tensors`` is the dispatch module, which stands above this one. ``wanted`` limits the walk to what reaches those targets. Gradients are Values,
-    or Tensors if ``create_graph``. Nodes run in the reverse order of their creation, which is a
+    interior edges. ``tensors`` is the dispatch module, which stands above this one. ``wanted``
+    limits the walk to what reaches those targets. Gradients are Values, or Tensors if
+    ``create_graph``. Nodes run in the reverse order of their creation, which is a
     topological order: a call's operands are older than it.
     """
     add = tensors.add_tensors if create_graph else add_values

@@ -235,7 +235,7 @@ class Stateful:
         return add_hook(self._state_dict_pre_hooks, hook)
 
     def register_state_dict_post_hook(self, hook) -> RemovableHandle:
-        """Call ``hook(module, state_dict, prefix, local_metadata)`` after the state dict is made."""
+        """Call ``hook(module, state_dict, prefix, metadata)`` after the state dict is made."""
         hook._from_public_api = True
         return add_hook(self._state_dict_hooks, hook)
 

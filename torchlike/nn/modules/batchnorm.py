@@ -100,10 +100,12 @@ class _BatchNorm(_NormBase):
     def _normalise(self, input):
         training, track = self.training, self.track_running_stats
         factor = 0.0 if self.momentum is None else self.momentum
-        if training and track and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # a cumulative average
-                factor = 1.0 / float(self.num_batches_tracked)
+        if training and track:
+            count = self.num_batches_tracked
+            if count is not None:
+                count.add_(1)
+                if self.momentum is None:  # a cumulative average
+                    factor = 1.0 / float(count)
         mean, var = self.running_mean, self.running_var
         if training and not track:
             mean = var = None

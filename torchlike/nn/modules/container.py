@@ -445,7 +445,7 @@ class ParameterDict(Module):
 
     def get(self, key: str, default=None):
         """The value of ``key``, or ``default``."""
-        return self[key] if key in self else default
+        return self[key] if key in self._keys else default
 
     def fromkeys(self, keys: Iterable[str], default=None) -> ParameterDict:
         """A new dictionary of these names, all with one value."""

@@ -142,7 +142,7 @@ class _Conv(_ConvNd):
 
     def forward(self, input):
         """(N, C_in, ...) or (C_in, ...) -> the same with C_out channels."""
-        return self._conv_forward(input, self.weight, self.bias)
+        return self._conv_forward(input, *self._weight_and_bias())
 
     def _padded(self, input):
         """(input, padding left to the convolution)."""

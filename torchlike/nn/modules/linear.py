@@ -11,7 +11,7 @@ from torchlike.nn.modules.lazy import LazyModuleMixin
 from torchlike.nn.modules.module import Module
 from torchlike.nn.parameter import UninitializedParameter
 
-__all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
+__all__ = ["Bilinear", "Identity", "LazyLinear", "Linear", "NonDynamicallyQuantizableLinear"]
 
 
 class Identity(Module):
@@ -52,7 +52,8 @@ class Linear(Module):
 
     def forward(self, input):
         """(*, in_features) -> (*, out_features)."""
-        return F.linear(input, self.weight, self.bias)
+        weight, bias = self._weight_and_bias()
+        return F.linear(input, weight, bias)
 
     def extra_repr(self) -> str:
         return (

@@ -173,11 +173,24 @@ class Module(Called, Stateful):
 
     def __getattr__(self, name: str):
         state = self.__dict__
-        for store in ("_parameters", "_modules", "_buffers"):
-            found = state.get(store)
-            if found is not None and name in found:
+        if "_modules" in state:  # unrolled: every look at a weight or a layer comes through here
+            found = state["_parameters"]
+            if name in found:
+                return found[name]
+            found = state["_modules"]
+            if name in found:
+                return found[name]
+            found = state["_buffers"]
+            if name in found:
                 return found[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def _weight_and_bias(self):
+        """``(self.weight, self.bias)``, without a failing look-up while both are parameters."""
+        own = self._parameters
+        if "weight" in own and "bias" in own:
+            return own["weight"], own["bias"]
+        return self.weight, self.bias
 
     def __setattr__(self, name: str, value) -> None:
         state = self.__dict__

@@ -100,7 +100,8 @@ class LayerNorm(_ShapedNorm):
 
     def forward(self, input):
         """(*, normalized_shape) -> the same."""
-        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+        weight, bias = self._weight_and_bias()
+        return F.layer_norm(input, self.normalized_shape, weight, bias, self.eps)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, bias={self.bias is not None}"
@@ -160,7 +161,7 @@ class GroupNorm(Module):
 
     def forward(self, input):
         """(N, C, ...) -> the same."""
-        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+        return F.group_norm(input, self.num_groups, *self._weight_and_bias(), self.eps)
 
     def extra_repr(self) -> str:
         return (

@@ -11,7 +11,7 @@ from torchlike.utils.data.dataset import Subset, TensorDataset
 
 
 class MapFetcher:
-    """Samples by index. ``quiet`` after a fetch that ran no code but ours."""
+    """Samples by index; those of a ``TensorDataset`` with the default collating, by one gather."""
 
     def __init__(self, dataset, batched: bool, collate_fn):
         self.dataset, self.batched, self.collate_fn = dataset, batched, collate_fn
