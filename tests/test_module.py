@@ -229,7 +229,7 @@ def casting(lib):
         lambda m: m.to(lib.float64), lambda m: m.to("cpu", lib.float16), lambda m: m.cpu(),
         lambda m: m.to(dtype=lib.bfloat16), lambda m: m.to(lib.zeros(1, dtype=lib.float64)),
         lambda m: m.to(device="cpu"), lambda m: m.type(lib.float64), lambda m: m.to(lib.complex64),
-        lambda m: m.to(lib.int64), lambda m: m.to(3.5), lambda m: m.to(colour="red"),
+        lambda m: m.to(lib.int64), lambda m: m.to([3]), lambda m: m.to(colour="red"),
         lambda m: m.share_memory(), lambda m: m.to("meta"),
         lambda m: m.to("meta").to_empty(device="cpu"), lambda m: m.type(lib.int32) and None,
     ):  # fmt: skip

@@ -104,6 +104,8 @@ def _pointwise_derivative(op, statics, in_avals, avals):
     if spec.__class__ is not Spec:
         return None
     small = canonical(spec.avals)
+    if _shapeless(op.forward, spec.statics, small) is None:  # it mixes elements after all
+        return None
     spec = Spec(spec.statics, small, spec.need, spec.outs, spec.has_result)
     kernel = _shapeless(op, (spec,), canonical(in_avals))
     if kernel is None:

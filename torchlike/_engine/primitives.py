@@ -107,6 +107,10 @@ def _special(name):
     return call
 
 
+def _lgamma(x):
+    return np.where(np.isinf(x), np.abs(x), _special("gammaln")(x))
+
+
 def _make_complex(x, y):
     out = np.empty(np.broadcast_shapes(x.shape, y.shape), np.result_type(x.dtype, np.complex64))
     out.real, out.imag = x, y
@@ -143,7 +147,7 @@ for _name, _fn in {
 for _name, _fn in {
     "cbrt": np.cbrt, "atan2": np.arctan2, "floor": np.floor, "ceil": np.ceil,
     "erf": _special("erf"), "erfc": _special("erfc"), "erf_inv": _special("erfinv"),
-    "lgamma": _special("gammaln"), "digamma": _special("psi"), "zeta": _special("zeta"),
+    "lgamma": _lgamma, "digamma": _special("psi"), "zeta": _special("zeta"),
     "igamma": _special("gammainc"), "igammac": _special("gammaincc"),
     "bessel_i0e": _special("i0e"), "bessel_i1e": _special("i1e"),
 }.items():  # fmt: skip

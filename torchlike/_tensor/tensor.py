@@ -152,6 +152,11 @@ class Tensor:
     def data(self, other):
         # PyTorch lets .data change shape, dtype and device; the version does not count.
         value = value_of(other)
+        if value.aval.dtype.category < dt.FLOATING and self._requires_grad:
+            raise RuntimeError(
+                "data set to a tensor that requires gradients must be floating point or complex "
+                "dtype"
+            )
         self._value = value
         self._storage, self._chain, self._base, self._geometry = None, (), None, None
 

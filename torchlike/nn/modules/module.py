@@ -411,18 +411,24 @@ class Module(Called, Stateful):
         return self
 
     def _apply(self, fn, recurse=True):
-        """Convert all tensors by ``fn``; parameters stay the same objects."""
+        """Convert all tensors by ``fn``; parameters stay the same objects, but to and from meta."""
         if recurse:
             for module in self.children():
                 module._apply(fn)
-        for param in self._parameters.values():
+        for name, param in self._parameters.items():
             if param is None:
                 continue
             grad = param.grad
             with no_grad():
-                _replace(param, fn(param))
-                if grad is not None:
-                    _replace(grad, fn(grad))
+                converted = fn(param)
+                grad = None if grad is None else fn(grad)
+            if _is_meta(converted) is not _is_meta(param):  # as PyTorch: a parameter of its own
+                converted = self._parameters[name] = Parameter(converted, param.requires_grad)
+                converted.grad = grad
+                continue
+            _replace(param, converted)
+            if grad is not None:
+                _replace(param.grad, grad)
         for name, buffer in self._buffers.items():
             if buffer is not None:
                 self._buffers[name] = fn(buffer)
@@ -557,6 +563,10 @@ class Module(Called, Stateful):
             return f"{self._get_name()}()"
         body = lines[0] if one_line else "\n  " + "\n  ".join(lines) + "\n"
         return f"{self._get_name()}({body})"
+
+
+def _is_meta(tensor) -> bool:
+    return tensor.device is devices.META
 
 
 def _replace(tensor, converted):
