@@ -16,6 +16,8 @@ TORCH_STAMP := $(VENV)/.$(subst ==,-,$(TORCH))
 CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
 BENCHMARKS := train_step eager_ops cold_start
 BIN := $(VENV)/bin
+# Bytecode, as pip makes it for a package that it copies: some machines write none when importing.
+COMPILE := $(BIN)/python -m compileall -q torchlike
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help demo test lint bench clean
@@ -69,11 +71,13 @@ $(VENV)/.created:
 $(VENV)/.examples: $(VENV)/.created pyproject.toml
 	@echo "installing torchlike and what the examples need (minutes, the first time)"
 	@$(INSTALL) -e '.[examples]'
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.created pyproject.toml
 	@echo "installing torchlike and what the tests need (minutes, the first time)"
 	@$(INSTALL) -e '.[test]'
+	@$(COMPILE)
 	@touch $(VENV)/.examples $@
 
 $(VENV)/.dev: $(VENV)/.created pyproject.toml

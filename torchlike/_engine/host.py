@@ -65,9 +65,9 @@ def make_kernel(call: Prefix):
     op, statics, in_avals = call.op, call.statics, call.in_avals
     twin = TWINS.get(op.name)
     if twin is not None:
-        function = twin(statics, in_avals, call.avals)
-        if function is not None:
-            return function, ()
+        made = twin(statics, in_avals, call.avals)
+        if made is not None:
+            return made if made.__class__ is tuple else (made, ())
     if op.pointwise:
         kernel = _pointwise_kernel(op, statics, in_avals)
     elif op.forward is not None and op.forward.pointwise:

@@ -1,2 +1,534 @@
-"""NumPy twins of the most frequent ops, and their shape rules: a new shape costs them no trace."""
+"""NumPy twins of the most frequent ops, and their shape rules: a new shape costs them no trace.
+
+A twin is made for one call from (statics, operand avals, result avals): a function of the arrays,
+or (function, [(size, ndim)] of the range checks whose flags it returns last), or None where only
+the op itself knows. A rule gives the results' shapes and dtypes of a call that is surely valid, and
+None for every other: the op then answers itself, or raises PyTorch's error.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from math import prod
+
+import numpy as np
+
+from torchlike._core import dtypes as dt
+from torchlike._engine.prefix import shape_rules
+from torchlike._engine.primitives import BUILDERS
+from torchlike._ops.dims import axes
+
 TWINS: dict = {}
+_REAL = frozenset((dt.float32, dt.float64))
+
+
+def _twin(*names):
+    """Register a function (statics, operand avals, result avals) -> twin."""
+
+    def put(build):
+        for name in names:
+            TWINS[name] = build
+        return build
+
+    return put
+
+
+def _rule(*names):
+    """Register a shape rule; it may fail on a call that is not valid."""
+
+    def put(rule):
+        @wraps(rule)
+        def safe(statics, in_avals):
+            try:
+                return rule(statics, in_avals)
+            except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+                return None
+
+        for name in names:
+            shape_rules[name] = safe
+        return rule
+
+    return put
+
+
+# ---- shape -------------------------------------------------------------------------------------
+
+
+@_rule("view")
+def _view_shape(statics, in_avals):
+    (x,), (shape,) = in_avals, statics
+    if prod(shape) != x.numel or min(shape, default=0) < 0:
+        return None
+    return [(tuple(shape), x.dtype)]
+
+
+@_rule("permute")
+def _permute_shape(statics, in_avals):
+    (x,), (dims,) = in_avals, statics
+    if sorted(dims) != list(range(x.ndim)):
+        return None
+    return [(tuple([x.shape[d] for d in dims]), x.dtype)]
+
+
+@_rule("squeeze_dims")
+def _squeeze_shape(statics, in_avals):
+    (x,), (dims,) = in_avals, statics
+    if any(not 0 <= d < x.ndim or x.shape[d] != 1 for d in dims):
+        return None
+    return [(tuple([n for d, n in enumerate(x.shape) if d not in dims]), x.dtype)]
+
+
+@_rule("unsqueeze")
+def _unsqueeze_shape(statics, in_avals):
+    (x,), (dim,) = in_avals, statics
+    return [((*x.shape[:dim], 1, *x.shape[dim:]), x.dtype)] if 0 <= dim <= x.ndim else None
+
+
+@_rule("expand")
+def _expand_shape(statics, in_avals):
+    (x,), (shape,) = in_avals, statics
+    fits = len(shape) >= x.ndim and min(shape, default=0) >= 0 and all(
+        m in (1, n) for m, n in zip(x.shape, shape[len(shape) - x.ndim :], strict=True)
+    )  # fmt: skip
+    return [(tuple(shape), x.dtype)] if fits else None
+
+
+@_rule("alias", "clone")
+def _same_shape(statics, in_avals):
+    return [(in_avals[0].shape, in_avals[0].dtype)]
+
+
+@_twin("view", "squeeze_dims", "unsqueeze")
+def _reshape(statics, in_avals, avals):
+    shape = avals[0].shape
+    return lambda x: (x.reshape(shape),)
+
+
+@_twin("permute")
+def _permute(statics, in_avals, avals):
+    (dims,) = statics
+    return lambda x: (x.transpose(dims),)
+
+
+@_twin("expand")
+def _expand(statics, in_avals, avals):
+    shape = avals[0].shape
+    return lambda x: (np.broadcast_to(x, shape),)
+
+
+@_twin("alias", "clone")
+def _same(statics, in_avals, avals):
+    return lambda x: (x,)
+
+
+# ---- parts -------------------------------------------------------------------------------------
+
+
+def _parts(spec, shape, in_avals):
+    """(size, step) per dimension of the base and the result's shape; None if not plainly valid."""
+    parts, out, dim = [], [], 0
+    for item in spec:
+        kind = item[0]
+        if kind == "new":
+            out.append(1)
+            continue
+        n = shape[dim]
+        dim += 1
+        if kind == "all":
+            parts.append((n, 1, False))
+            out.append(n)
+        elif kind == "int":
+            parts.append((1, 1, True))
+            if not n:
+                return None
+        elif kind == "slice" and item[1] >= 0 and item[2] > 0:
+            parts.append((item[1], item[2], True))
+            out.append(item[1])
+            if item[1] and (item[1] - 1) * item[2] >= n:
+                return None
+        else:
+            return None
+    if dim != len(shape) or sum(p[2] for p in parts) != len(in_avals) - 1:
+        return None
+    return parts, tuple(out)
+
+
+@_rule("index_basic")
+def _index_shape(statics, in_avals):
+    x = in_avals[0]
+    found = _parts(statics[0], x.shape, in_avals)
+    return None if found is None else [(found[1], x.dtype)]
+
+
+@_twin("index_basic")
+def _index(statics, in_avals, avals):
+    shape = in_avals[0].shape
+    found = _parts(statics[0], shape, in_avals)
+    if found is None or any(a is not int for a in in_avals[1:]):
+        return None
+    parts, out = found
+    plan = [
+        (given, n - ((size - 1) * step + 1), size, step)
+        for n, (size, step, given) in zip(shape, parts, strict=True)
+    ]
+
+    def index(x, *starts):
+        if 0 in out:
+            return (np.empty(out, x.dtype),)
+        starts, at = iter(starts), []
+        for given, top, size, step in plan:
+            if given:
+                start = min(max(int(next(starts)), 0), top)
+                at.append(slice(start, start + (size - 1) * step + 1, step))
+            else:
+                at.append(slice(None))
+        return (x[tuple(at)].reshape(out),)
+
+    return index
+
+
+def _split_part(statics, in_avals):
+    sizes, dim = statics
+    (x,) = in_avals
+    if not 0 <= dim < x.ndim or sum(sizes) > x.shape[dim] or min(sizes, default=-1) < 0:
+        return None
+    return x, sizes, dim
+
+
+@_rule("split_sizes")
+def _split_shape(statics, in_avals):
+    found = _split_part(statics, in_avals)
+    if found is None:
+        return None
+    x, sizes, dim = found
+    return [((*x.shape[:dim], n, *x.shape[dim + 1 :]), x.dtype) for n in sizes]
+
+
+@_twin("split_sizes")
+def _split(statics, in_avals, avals):
+    sizes, dim = statics
+    lead, places, start = (slice(None),) * dim, [], 0
+    for n in sizes:
+        places.append((*lead, slice(start, start + n)))
+        start += n
+    return lambda x: [x[at] for at in places]
+
+
+@_rule("unbind")
+def _unbind_shape(statics, in_avals):
+    (x,), (dim,) = in_avals, statics
+    if not 0 <= dim < x.ndim:
+        return None
+    return [((*x.shape[:dim], *x.shape[dim + 1 :]), x.dtype)] * x.shape[dim]
+
+
+@_twin("unbind")
+def _unbind(statics, in_avals, avals):
+    lead = (slice(None),) * statics[0]
+    return lambda x: [x[(*lead, i)] for i in range(len(avals))]
+
+
+# ---- joining -----------------------------------------------------------------------------------
+
+
+@_rule("cat")
+def _cat_shape(statics, in_avals):
+    first, (dim,) = in_avals[0], statics
+    if not -first.ndim <= dim < first.ndim:
+        return None
+    dim %= first.ndim
+    for x in in_avals:
+        if x.dtype is not first.dtype or x.ndim != first.ndim or x.shape == (0,):
+            return None
+        if x.shape[:dim] != first.shape[:dim] or x.shape[dim + 1 :] != first.shape[dim + 1 :]:
+            return None
+    total = sum(x.shape[dim] for x in in_avals)
+    return [((*first.shape[:dim], total, *first.shape[dim + 1 :]), first.dtype)]
+
+
+@_twin("cat")
+def _cat(statics, in_avals, avals):
+    dim = statics[0]
+    if shape_rules["cat"](statics, in_avals) is None:
+        return None
+    return lambda *xs: (np.concatenate(xs, dim),)
+
+
+@_rule("stack")
+def _stack_shape(statics, in_avals):
+    first, (dim,) = in_avals[0], statics
+    if any(x.shape != first.shape or x.dtype is not first.dtype for x in in_avals):
+        return None
+    if not -first.ndim - 1 <= dim <= first.ndim:
+        return None
+    dim %= first.ndim + 1
+    return [((*first.shape[:dim], len(in_avals), *first.shape[dim:]), first.dtype)]
+
+
+@_twin("stack")
+def _stack(statics, in_avals, avals):
+    dim = statics[0]
+    if shape_rules["stack"](statics, in_avals) is None:
+        return None
+    return lambda *xs: (np.stack(xs, dim),)
+
+
+# ---- dtypes and new tensors --------------------------------------------------------------------
+
+
+@_rule("to_dtype")
+def _to_dtype_shape(statics, in_avals):
+    return [(in_avals[0].shape, statics[0])]
+
+
+@_twin("to_dtype")
+def _to_dtype(statics, in_avals, avals):
+    class Like:
+        dtype = in_avals[0].dtype.numpy
+
+    convert = BUILDERS["convert_element_type"]({"new_dtype": statics[0].numpy}, [Like], None)
+    return lambda x: (convert(x),)
+
+
+@_rule("zeros", "ones")
+def _filled_shape(statics, in_avals):
+    size, dtype = statics
+    return [(tuple(size), dtype)] if min(size, default=0) >= 0 else None
+
+
+def _constant(number):
+    def build(statics, in_avals, avals):
+        shape, d = avals[0].shape, avals[0].dtype.numpy
+        return lambda *_: (np.full(shape, number, d),)
+
+    return build
+
+
+TWINS["zeros"] = TWINS["zeros_like"] = _constant(0)
+TWINS["ones"] = TWINS["ones_like"] = _constant(1)
+
+
+# ---- reductions --------------------------------------------------------------------------------
+
+
+def _reduced(x, dim, keepdim):
+    at = axes(dim, x.ndim)
+    gone = range(x.ndim) if at is None else at
+    if keepdim:
+        return tuple([1 if d in gone else n for d, n in enumerate(x.shape)])
+    return tuple([n for d, n in enumerate(x.shape) if d not in gone])
+
+
+@_rule("sum")
+def _sum_shape(statics, in_avals):
+    (x,), (dim, keepdim, dtype) = in_avals, statics
+    d = dtype or (dt.int64 if x.dtype.category < dt.FLOATING else x.dtype)
+    return [(_reduced(x, dim, keepdim), d)]
+
+
+@_rule("mean")
+def _mean_shape(statics, in_avals):
+    (x,), (dim, keepdim, dtype) = in_avals, statics
+    if dtype is not None or x.dtype.category < dt.FLOATING:
+        return None
+    return [(_reduced(x, dim, keepdim), x.dtype)]
+
+
+@_twin("sum", "mean")
+def _sum(statics, in_avals, avals):
+    (x,), (dim, keepdim, dtype) = in_avals, statics
+    if dtype is not None or x.dtype.itemsize < 4 and x.dtype.category >= dt.FLOATING:
+        return None
+    at, d = axes(dim, x.ndim), avals[0].dtype.numpy
+    return lambda x: (np.add.reduce(x, at, d, keepdims=keepdim),)
+
+
+def _mean(statics, in_avals, avals):
+    total = _sum(statics, in_avals, avals)
+    if total is None:
+        return None
+    x, at = in_avals[0], axes(statics[0], in_avals[0].ndim)
+    n = avals[0].dtype.numpy.type(x.numel if at is None else prod(x.shape[d] for d in at))
+    return lambda x: (total(x)[0] / n,)
+
+
+TWINS["mean"] = _mean
+
+
+@_rule("argmax", "argmin")
+def _arg_shape(statics, in_avals):
+    (x,), (dim, keepdim) = in_avals, statics
+    if x.dtype.category in (dt.BOOL, dt.COMPLEX) or not x.numel:
+        return None
+    return [(_reduced(x, dim, keepdim), dt.int64)]
+
+
+def _arg(fn):
+    def build(statics, in_avals, avals):
+        (x,), (dim, keepdim) = in_avals, statics
+        if x.dtype in dt.FLOAT8 or x.dtype in dt.HALF or x.ndim == 0:
+            return None
+        if dim is None:
+            return lambda x: (np.reshape(fn(x), avals[0].shape),)
+        return lambda x: (fn(x, dim, keepdims=keepdim),)
+
+    return build
+
+
+TWINS["argmax"], TWINS["argmin"] = _arg(np.argmax), _arg(np.argmin)
+
+
+@_rule("softmax", "log_softmax")
+def _softmax_shape(statics, in_avals):
+    (x,), (dim, dtype) = in_avals, statics
+    if (dtype or x.dtype).category != dt.FLOATING or x.dtype.category == dt.COMPLEX:
+        return None
+    return [(x.shape, dtype or x.dtype)] if axes(dim, x.ndim) is not None else None
+
+
+@_twin("softmax")
+def _softmax(statics, in_avals, avals):
+    (x,), (dim, dtype) = in_avals, statics
+    if x.dtype not in _REAL or dtype not in (None, x.dtype) or not x.numel or not x.ndim:
+        return None
+
+    def softmax(x):
+        e = np.exp(x - np.maximum.reduce(x, dim, keepdims=True))
+        return (e / np.add.reduce(e, dim, keepdims=True),)
+
+    return softmax
+
+
+@_twin("log_softmax")
+def _log_softmax(statics, in_avals, avals):
+    if _softmax(statics, in_avals, avals) is None:
+        return None
+    dim = statics[0]
+
+    def log_softmax(x):
+        x = x - np.maximum.reduce(x, dim, keepdims=True)
+        return (x - np.log(np.add.reduce(np.exp(x), dim, keepdims=True)),)
+
+    return log_softmax
+
+
+# ---- products and layers -----------------------------------------------------------------------
+
+
+def _plain(*avals) -> bool:
+    """Whether all are arrays of one dtype that NumPy multiplies fast."""
+    return len({a.dtype for a in avals}) == 1 and avals[0].dtype in _REAL
+
+
+@_rule("matmul", "mm", "bmm", "mv")
+def _matmul_shape(statics, in_avals):
+    a, b = in_avals
+    if not _plain(a, b) or not a.ndim or not b.ndim:
+        return None
+    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        return None
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    rows = a.shape[-2:-1]
+    return [((*lead, *rows, *(b.shape[-1:] if b.ndim > 1 else ())), a.dtype)]
+
+
+def _ranked(name, left, right):
+    """A rule of matmul that holds for operands of these ranks only."""
+    general = shape_rules["matmul"]
+
+    def rule(statics, in_avals):
+        a, b = in_avals
+        if getattr(a, "ndim", None) != left or getattr(b, "ndim", None) != right:
+            return None
+        if left == 3 and a.shape[0] != b.shape[0]:
+            return None
+        return general(statics, in_avals)
+
+    shape_rules[name] = rule
+
+
+_ranked("mm", 2, 2)
+_ranked("mv", 2, 1)
+_ranked("bmm", 3, 3)
+
+
+@_twin("matmul", "mm", "bmm", "mv")
+def _matmul(statics, in_avals, avals):
+    if not _plain(*in_avals):
+        return None
+    return lambda a, b: (np.matmul(a, b),)
+
+
+@_rule("linear")
+def _linear_shape(statics, in_avals):
+    x, w, b = in_avals
+    if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1] or not _plain(x, w):
+        return None
+    if b is not None and (b.shape != w.shape[:1] or b.dtype is not x.dtype):
+        return None
+    return [((*x.shape[:-1], w.shape[0]), x.dtype)]
+
+
+@_twin("linear")
+def _linear(statics, in_avals, avals):
+    if shape_rules["linear"](statics, in_avals) is None:
+        return None
+    if in_avals[2] is None:
+        return lambda x, w: (np.matmul(x, w.T),)
+    return lambda x, w, b: (np.matmul(x, w.T) + b,)
+
+
+@_rule("native_layer_norm")
+def _layer_norm_shape(statics, in_avals):
+    x, shape = in_avals[0], tuple(statics[0])
+    if x.dtype not in _REAL or not shape or x.shape[x.ndim - len(shape) :] != shape:
+        return None
+    if any(p is not None and (p.shape != shape or p.dtype is not x.dtype) for p in in_avals[1:]):
+        return None
+    return [(x.shape, x.dtype)]
+
+
+@_twin("native_layer_norm")
+def _layer_norm(statics, in_avals, avals):
+    if shape_rules["native_layer_norm"](statics, in_avals) is None:
+        return None
+    shape, eps = statics
+    at = tuple(range(-len(shape), 0))
+    d = in_avals[0].dtype.numpy.type
+    n, eps = d(prod(shape)), d(eps)
+    scaled, shifted = (p is not None for p in in_avals[1:])
+
+    def layer_norm(x, *affine):
+        x = x - np.add.reduce(x, at, keepdims=True) / n
+        x = x * (1 / np.sqrt(np.add.reduce(x * x, at, keepdims=True) / n + eps))
+        if scaled:
+            x = x * affine[0]
+        return (x + affine[-1] if shifted else x,)
+
+    return layer_norm
+
+
+@_rule("embedding")
+def _embedding_shape(statics, in_avals):
+    weight, index = in_avals
+    if weight.ndim != 2 or index.dtype not in (dt.int64, dt.int32):
+        return None
+    return [((*index.shape, weight.shape[1]), weight.dtype)]
+
+
+@_twin("embedding")
+def _embedding(statics, in_avals, avals):
+    weight, index = in_avals
+    rows = weight.shape[0]
+    if not rows or statics[-1].__class__ is not bool:
+        return None
+    if statics[-1] or not index.numel:
+        return lambda w, i: (np.take(w, i, 0, mode="clip"),)
+
+    def embedding(w, i):
+        flat = i.reshape(-1).astype(np.int64)
+        bad = (flat < 0) | (flat >= rows)
+        flags = np.array([[bad.sum(), flat[np.argmax(bad)]]])
+        return np.take(w, i, 0, mode="clip"), flags
+
+    return embedding, [(rows, index.ndim)]

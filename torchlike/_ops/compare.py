@@ -12,6 +12,7 @@ from torchlike._ops.table import (
     FORMS,
     TABLE,
     Scalar,
+    cast,
     check_broadcast,
     compare,
     computing_dtype,
@@ -108,9 +109,7 @@ def where(condition, input, other):
     """``input`` where the condition holds, ``other`` elsewhere."""
     check_broadcast([condition, input, other])
     common = computing_dtype(TABLE["where"], [input, other]).numpy
-    input, other = (
-        (x.array if x.__class__ is Scalar else x).astype(common) for x in (input, other)
-    )
+    input, other = (cast(x.array if x.__class__ is Scalar else x, common) for x in (input, other))
     return jnp.where(condition if condition.dtype == bool else condition != 0, input, other)
 
 

@@ -79,7 +79,8 @@ def huber_loss(input, target, weight=None, *, reduction: str, delta: float):
     require_floating(input, "huber_cpu")
     size = jnp.abs(input - target)
     loss = jnp.where(size <= delta, 0.5 * size * size, delta * (size - 0.5 * delta))
-    return _weighted(loss, weight, reduction)
+    # Unlike its neighbours' the mean is plain, not by the sum of the weights.
+    return reduce_loss(loss if weight is None else loss * weight, reduction)
 
 
 @_loss("poisson_nll_loss", grad_name="MeanBackward0")

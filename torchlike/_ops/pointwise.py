@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from torchlike._core import dtypes as dt
-from torchlike._ops.table import Dtype, op
+from torchlike._ops.table import Dtype, cast, op
 
 # ---- dtype and identity ------------------------------------------------------------------------
 
@@ -17,7 +17,7 @@ def to_dtype(input, dtype: Dtype):
         input = input.real
     if dtype.category == dt.BOOL:
         return input != 0
-    return input.astype(dtype.numpy)
+    return cast(input, dtype.numpy)
 
 
 @op("clone", linear=True)

@@ -123,7 +123,7 @@ class Op:
             names.index(name): frozenset(names.index(n) for n in needed)
             for name, needed in needs.items()
         }
-        self.run_body = _compile_call(self)
+        self.run_body = None  # compiled when first run
 
     def __repr__(self):
         return f"<op {self.name}>"
@@ -133,6 +133,8 @@ class Op:
 
     def run(self, operands, statics):
         """Apply to jax arrays; Python numbers arrive as 0-d arrays wrapped in ``Scalar``."""
+        if self.run_body is None:
+            self.run_body = _compile_call(self)
         return self.run_body(self, prepare(self, operands), statics)
 
 
@@ -272,9 +274,17 @@ def prepare(op: Op, operands):
     if op.computes == "opmath" and common in dt.HALF:
         numpy_type = dt.float32.numpy
     return [
-        x if x is None else (x.array if x.__class__ is Scalar else x).astype(numpy_type)
+        x if x is None else cast(x.array if x.__class__ is Scalar else x, numpy_type)
         for x in operands
     ]
+
+
+def cast(x, numpy_type):
+    """``x`` in another dtype, in a way that keeps False * inf a nan."""
+    if x.dtype == bool and jnp.issubdtype(numpy_type, jnp.inexact):
+        # XLA's CPU compiler turns a product with a converted bool into a choice of 0 or the factor.
+        x = x.astype(np.uint8)
+    return x.astype(numpy_type)
 
 
 def _check_alpha(op: Op, operands, common: dt.dtype) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections import namedtuple
+from functools import partial
+from types import FunctionType
 
 from torchlike._core.errors import PACKAGE
 from torchlike._core.sizes import Size
@@ -28,7 +30,12 @@ def structseq(name: str, fields):
 
 
 def build(op: Op, form: str, name: str | None = None, fields=None):
-    """The Python function of one form of an op, with PyTorch's signature."""
+    """The Python function of one form of an op, with PyTorch's signature.
+
+    Its code is written and compiled at the first call: a program uses few of the many forms, and
+    compiling all took half of the import.
+    """
+    name = name or op.name + ("_" if form == "inplace" else "")
     scope = {
         "OP": op,
         "apply": dispatch.apply_inplace if form == "inplace" else dispatch.apply,
@@ -37,7 +44,33 @@ def build(op: Op, form: str, name: str | None = None, fields=None):
         "SEQ": _SEQUENCES,
         "FIELDS": fields,
     }
-    name = name or op.name + ("_" if form == "inplace" else "")
+    function = FunctionType(_first_call.__code__, scope, name)
+    scope["become"] = partial(_become, function, op, form)
+    function.__doc__ = op.fn.__doc__ or f"{op.name}, elementwise."
+    function.__module__ = "torchlike"
+    function.__qualname__ = f"Tensor.{name}" if form != "function" else name
+    return function
+
+
+def _first_call(*args, **kwargs):
+    return become()(*args, **kwargs)  # noqa: F821  (a name of the form's own scope)
+
+
+def _become(function: FunctionType, op: Op, form: str) -> FunctionType:
+    """Give a form its real code and signature."""
+    scope = function.__globals__
+    source = _source(op, form, function.__name__, scope)
+    made: dict = {}
+    exec(compile(source, f"{PACKAGE}forms/{op.name}.{form}", "exec"), scope, made)
+    real = made[function.__name__]
+    function.__defaults__, function.__kwdefaults__ = real.__defaults__, real.__kwdefaults__
+    function.__code__ = real.__code__
+    return function
+
+
+def _source(op: Op, form: str, name: str, scope: dict) -> str:
+    """The source of a form; default values and what it calls go into its scope."""
+    fields = scope["FIELDS"]
     signature, prologue, starred = [], [], False
     first_shape = next((p.name for p in op.statics if p.annotation is Shape), None)
     variadic = form in ("method", "inplace") and "variadic" in op.forms
@@ -91,13 +124,7 @@ def build(op: Op, form: str, name: str | None = None, fields=None):
         body += [f"result = {call}", "return result if out is None else copy_out(out, result)"]
     else:
         body.append(f"return {call}")
-    source = f"def {name}({', '.join(signature)}):\n" + "\n".join("    " + line for line in body)
-    exec(compile(source, f"{PACKAGE}forms/{op.name}.{form}", "exec"), scope)
-    function = scope[name]
-    function.__doc__ = op.fn.__doc__ or f"{op.name}, elementwise."
-    function.__module__ = "torchlike"
-    function.__qualname__ = f"Tensor.{name}" if form != "function" else name
-    return function
+    return f"def {name}({', '.join(signature)}):\n" + "\n".join("    " + line for line in body)
 
 
 def _needed_dim(op: Op):
