@@ -122,7 +122,7 @@ _SMALL = 0.01
 
 
 def worth_compiling(node: Prefix, live: tuple, place: Place, why: str, small: bool) -> bool:
-    """Whether to compile a new key: if it came back; a large one also where programs were used again.
+    """Whether to compile a new key: if it came back, or is large and where programs are used again.
 
     Where keys keep changing (a growing length), segments run op by op instead.
     """
@@ -224,6 +224,10 @@ def release(segment: Segment) -> None:
     segment.arrays = segment.owners = segment.refs = segment.floats = segment.ints = ()
 
 
+class ProgramFailed(RuntimeError):
+    """A recorded call that XLA could not compile or run."""
+
+
 def run_op_by_op(segment: Segment, live, host: bool = False) -> None:
     """Run each needed call by itself, dropping intermediates as they die.
 
@@ -246,6 +250,7 @@ def _op_by_op(segment: Segment, live, host: bool = False) -> None:
             last_use[ref] = n
     wanted = set(live)
     values: dict = {}
+    failures: list[ProgramFailed] = []
     externals = segment.arrays
     if host:
         externals = [x if x.__class__ is np.ndarray else np.asarray(x) for x in externals]
@@ -263,22 +268,35 @@ def _op_by_op(segment: Segment, live, host: bool = False) -> None:
                 int_at += 1
             else:
                 arrays.append(None)
+        slots = range(call.slots - call.outs, call.slots)
+        if any(array.__class__ is ProgramFailed for array in arrays):
+            failure = next(a for a in arrays if a.__class__ is ProgramFailed)
+            values.update((slot, failure) for slot in slots)
+            continue
         try:
             results, checks = run_call(call, arrays, host)
         except Exception as error:
-            raise RuntimeError(
+            failure = ProgramFailed(
                 f"{call.op.name}() recorded at {call.line} failed to run: {error}; results that "
                 "depend on it cannot be computed, all others stay usable"
-            ) from error
+            )
+            failures.append(failure)
+            values.update((slot, failure) for slot in slots)
+            continue
         if checks is not None:
             pending_checks.append(checks)
-        slot = call.slots - call.outs
-        for result in results:
-            values[slot] = result
-            slot += 1
+        values.update(zip(slots, results, strict=True))
         for ref in call.refs:
             if ref.__class__ is int and ref >= 0 and last_use[ref] == n and ref not in wanted:
                 values.pop(ref, None)
+    if failures:
+        # What could be computed is handed out; the rest stays pending, and says why when asked.
+        for slot in live:
+            value = segment.refs[slot]()
+            if value is not None and values[slot].__class__ is not ProgramFailed:
+                value.array = np.array(values[slot]) if host else values[slot]
+                value.segment = None
+        raise failures[0]
     if host:
         views = [x for x, a in zip(externals, segment.arrays, strict=True) if x is not a]
         results = tuple([_owned(values[s], views) for s in live])
@@ -317,15 +335,19 @@ def resolve(value: Value):
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     if segment is None:
         raise RuntimeError("a value was lost: the program that should have computed it failed")
-    if segment is local.segment:
-        flush(segment, "value")
-    else:
-        with segment.lock:
-            if value.array is None and not segment.done:
-                if segment.results is not None or segment.thread == threading.get_ident():
-                    run(segment, "value")  # it was closed by a flush that did not finish
-                else:
-                    resolve_elsewhere(value, segment)
+    try:
+        if segment is local.segment:
+            flush(segment, "value")
+        else:
+            with segment.lock:
+                if value.array is None and not segment.done:
+                    if segment.results is not None or segment.thread == threading.get_ident():
+                        run(segment, "value")  # it was closed by a flush that did not finish
+                    else:
+                        resolve_elsewhere(value, segment)
+    except ProgramFailed:
+        if value.array is None:  # else it is not this value that cannot be computed
+            raise
     if value.array is None:
         raise RuntimeError("a value was lost: the program that should have computed it failed")
     return value.array

@@ -25,7 +25,7 @@ _ndarray = np.ndarray
 
 
 def run_host(call: Prefix, arrays: list):
-    """Run one call on numpy arrays: (results, its range checks or None); Unsupported if XLA must."""
+    """Run one call on numpy arrays: (results, its range checks or None); may raise Unsupported."""
     op = call.op
     key = (call.statics, call.in_avals, dt.get_default_dtype())
     kernel = op.hosted.get(key)
@@ -35,18 +35,18 @@ def run_host(call: Prefix, arrays: list):
         try:
             kernel = make_kernel(call)
         except Unsupported as reason:
-            kernel = reason
+            kernel = str(reason)  # not the exception, whose traceback would keep values alive
         op.hosted[key] = kernel
-    if kernel.__class__ is Unsupported:
-        raise kernel
+    if kernel.__class__ is str:
+        raise Unsupported(kernel)
     function, sizes = kernel
     results = function(*[x for x in arrays if x is not None])
     stats.host_ops += 1
-    out = [
-        _fitted(r, a) if r.__class__ is not _ndarray or r.shape != a.shape or r.dtype != a.dtype.numpy
-        else r
-        for r, a in zip(results, call.avals, strict=False)
-    ]  # fmt: skip
+    out = []
+    for r, a in zip(results, call.avals, strict=False):
+        if r.__class__ is not _ndarray or r.shape != a.shape or r.dtype != a.dtype.numpy:
+            r = _fitted(r, a)
+        out.append(r)
     if sizes:
         return out, (results[-1], [(size, ndim, call) for size, ndim in sizes])
     return out, None
@@ -156,6 +156,7 @@ def trace(op, statics, in_avals, elementwise: bool):
 # What does not change an element when shapes are (1,) or (): numpy's broadcasting does the rest.
 _FREE = frozenset((
     "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "copy", "optimization_barrier",
+    "stop_gradient",
 ))  # fmt: skip
 _DERIVED = _FREE | {"reduce_sum"}  # the sums of broadcast operands: done at the end instead
 _CALLS = {

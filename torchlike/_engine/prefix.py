@@ -26,8 +26,9 @@ class Prefix:
     """
 
     __slots__ = (
-        "avals", "children", "depth", "externals", "first", "floats", "in_avals", "ints", "line", "nbytes",
-        "numbers", "op", "outs", "parent", "plans", "programs", "refs", "seen", "slots", "statics", "used", "work",
+        "avals", "children", "depth", "externals", "first", "floats", "in_avals", "ints", "line",
+        "nbytes", "numbers", "op", "outs", "parent", "plans", "programs", "refs", "seen", "slots",
+        "statics", "used", "work",
     )  # fmt: skip
 
     def __init__(self, parent=None, op=None, statics=(), refs=(), avals=(), in_avals=()):
@@ -64,10 +65,10 @@ class Prefix:
 
 
 # Products of matrices and what else costs more than its elements.
-_PRODUCTS = frozenset(
-    "matmul mm bmm mv addmm addbmm baddbmm linear bilinear tensordot inner einsum convolution "
-    "conv_transpose scaled_dot_product_attention cdist_p".split()
-)
+_PRODUCTS = frozenset((
+    "matmul", "mm", "bmm", "mv", "addmm", "addbmm", "baddbmm", "linear", "bilinear", "tensordot",
+    "inner", "einsum", "convolution", "conv_transpose", "scaled_dot_product_attention", "cdist_p",
+))  # fmt: skip
 
 
 def work(op: Op, in_avals, avals) -> float:

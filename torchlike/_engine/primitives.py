@@ -86,8 +86,9 @@ def _shift_left(x, n):
 def _shift_right(x, n):
     width = x.dtype.itemsize * 8
     top = n.dtype.type(width - 1)
-    shifted = np.right_shift(x, np.where(n.astype(np.uint64) < width, n, top))
-    return shifted if x.dtype.kind == "i" else np.where(n.astype(np.uint64) < width, shifted, x.dtype.type(0))
+    fits = n.astype(np.uint64) < width
+    shifted = np.right_shift(x, np.where(fits, n, top))
+    return shifted if x.dtype.kind == "i" else np.where(fits, shifted, x.dtype.type(0))
 
 
 def _shift_right_logical(x, n):
@@ -128,7 +129,7 @@ for _name, _fn in {
     "imag": np.imag, "complex": _make_complex, "conj": np.conj, "nextafter": np.nextafter,
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
     "square": np.square, "copy": lambda x: x, "copy_p": lambda x: x,
-    "reduce_precision": lambda x: x,
+    "stop_gradient": lambda x: x,
 }.items():  # fmt: skip
     _elementwise(_name, _fn, half=False)
 for _name, _fn in {
@@ -158,7 +159,7 @@ _elementwise("rem", np.fmod, ints=_rest_of_integers)
 _elementwise("shift_left", _shift_left, half=False)
 _elementwise("shift_right_arithmetic", _shift_right, half=False, refuse="u")
 _elementwise("shift_right_logical", _shift_right_logical, half=False)
-_elementwise("population_count", lambda x: np.bitwise_count(x).astype(x.dtype), half=False, refuse="b")
+_elementwise("population_count", lambda x: np.bitwise_count(x).astype(x.dtype), half=False)
 _elementwise(
     "clamp", lambda low, x, high: np.minimum(np.maximum(low, x), high), half=False, refuse="c"
 )
@@ -206,7 +207,7 @@ def _integer_pow(params, ins, outs):
 def _select(params, ins, outs):
     if len(ins) == 2:
         return lambda which, x: x
-    if len(ins) != 3 or np.dtype(ins[0].dtype) != bool:
+    if len(ins) != 3 or np.dtype(ins[0].dtype).kind != "b":
         raise Unsupported("select_n")
     return lambda which, no, yes: np.where(which, yes, no)
 
@@ -219,7 +220,7 @@ def _convert(params, ins, outs):
     if source.kind == "c" and target.kind != "c":
         return lambda x: x.real.astype(target)
     real = source.kind == "f" or source.kind == "V"
-    if target == bool:
+    if target.kind == "b":
         return lambda x: x != 0
     if real and target.kind in "iu":
         low, high = float(np.iinfo(target).min), float(np.iinfo(target).max) + 1
@@ -244,7 +245,7 @@ def _convert(params, ins, outs):
 @_builder("bitcast_convert_type")
 def _bitcast(params, ins, outs):
     source, target = np.dtype(ins[0].dtype), np.dtype(params["new_dtype"])
-    if bool in (source, target):
+    if "b" in (source.kind, target.kind):
         raise Unsupported("bitcast of bool")
     shape = outs[0].shape
 
@@ -273,8 +274,9 @@ def _broadcast(params, ins, outs):
 @_builder("reshape", "squeeze", "expand_dims")
 def _reshape(params, ins, outs):
     shape = outs[0].shape
-    if params.get("dimensions") is not None and "new_sizes" in params:
-        raise Unsupported("reshape with dimensions")
+    order = params.get("dimensions") if "new_sizes" in params else None
+    if order is not None:
+        return lambda x: x.transpose(order).reshape(shape)
     return lambda x: x.reshape(shape)
 
 
@@ -291,6 +293,26 @@ def _rev(params, ins, outs):
         at[d] = slice(None, None, -1)
     at = tuple(at)
     return lambda x: x[at]
+
+
+@_builder("stack")
+def _stack(params, ins, outs):
+    axis = params["axis"]
+    return lambda *xs: np.stack(xs, axis)
+
+
+@_builder("platform_index")
+def _platform_index(params, ins, outs):
+    for i, names in enumerate(params["platforms"]):
+        if names is None or "cpu" in names:
+            return lambda i=np.int32(i): i
+    raise Unsupported("platform_index")
+
+
+@_builder("tile")
+def _tile(params, ins, outs):
+    reps = params["reps"]
+    return lambda x: np.tile(x, reps)
 
 
 @_builder("concatenate")
@@ -599,6 +621,21 @@ _cumulative("cumlogsumexp", np.logaddexp, keep=False)
 # ---- order -------------------------------------------------------------------------------------
 
 
+def _ranks(x):
+    """Integers in XLA's total order of the elements: -nan, -inf, ..., -0, 0, ..., inf, nan."""
+    if x.dtype.kind not in "fV":
+        return x
+    width = x.dtype.itemsize
+    bits = np.asarray(x).view(f"i{width}")
+    return np.where(bits < 0, bits ^ np.iinfo(bits.dtype).max, bits)
+
+
+for _name, _fn in {"lt_to": np.less, "le_to": np.less_equal}.items():
+    _elementwise(
+        _name, lambda x, y, fn=_fn: fn(_ranks(x), _ranks(y)), half=False, refuse="c"
+    )
+
+
 @_builder("sort")
 def _sort(params, ins, outs):
     axis, keys = params["dimension"], params["num_keys"]
@@ -624,7 +661,7 @@ def _sort(params, ins, outs):
 @_builder("top_k")
 def _top_k(params, ins, outs):
     k, axis = params["k"], params.get("axis", -1) % max(1, len(ins[0].shape))
-    if np.dtype(ins[0].dtype).kind in "cV":
+    if np.dtype(ins[0].dtype).kind == "c":
         raise Unsupported("top_k")
     n = ins[0].shape[axis]
     back = tuple(slice(None, None, -1) if d == axis else slice(None) for d in range(axis + 1))
@@ -633,7 +670,7 @@ def _top_k(params, ins, outs):
 
     def top(x):
         # Sorted from behind, so that equal elements come in the order of their places.
-        order = (n - 1 - np.argsort(x[back], axis, "stable"))[back][first]
+        order = (n - 1 - np.argsort(_ranks(x)[back], axis, "stable"))[back][first]
         return [np.take_along_axis(x, order, axis), order.astype(index)]
 
     return top
@@ -740,7 +777,7 @@ def _reduce_window(name, ufunc, lowest):
                 x, params["window_dimensions"], params["window_strides"], params["window_dilation"]
             )
             axes = tuple(range(2 + rank, 2 + 2 * rank))
-            made = ufunc.reduce(view, axes) if lowest is not None else ufunc.reduce(view, axes, x.dtype)
+            made = ufunc.reduce(view, axes, x.dtype)
             return made[0, 0].astype(d, copy=False)
 
         return reduce

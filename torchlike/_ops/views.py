@@ -269,6 +269,12 @@ def _bitcast(x, source, target):
     return out
 
 
+@op("overwrite", linear=True, grad_name="CopyBackwards")
+def overwrite(input, new):
+    """``new`` in the place of ``input``, to which no gradient flows."""
+    return new
+
+
 # ---- writing through a chain of views ----------------------------------------------------------
 
 

@@ -158,12 +158,11 @@ def apply_inplace(op: Op, operands, statics=()):
     """The in-place form of any op: compute, check that it fits, rebind the first operand."""
     target = operands[0]
     check_inplace(target)
-    before = target._value
     result = apply(op, operands, statics)
     if isinstance(result, tuple):
         result = result[0]
     if result._node is not None:
-        result._node.own = before
+        result._node.own = target._value
     return rebind(target, fit(target, result))
 
 
@@ -178,7 +177,7 @@ def check_inplace(target) -> None:
             "a leaf Variable that requires grad is being used in an in-place operation."
         )
     base = target._base
-    if base is not None and base._requires_grad and base._node is None and not target._detached:
+    if base is not None and base._requires_grad and base._node is None:
         raise RuntimeError(
             "a view of a leaf Variable that requires grad is being used in an in-place operation."
         )
@@ -204,6 +203,8 @@ def fit(target, result):
 def rebind(target, result):
     """Let ``target`` and all its views show ``result``; the one place where a tensor mutates."""
     line = user_line()
+    if modes.grad and result._node is None and target._node is not None and target._base is None:
+        result = apply(TABLE["overwrite"], (target, result))  # nothing flows to what was there
     storage = target._storage
     if storage is None:
         epoch_of(target._value).line = line
@@ -214,9 +215,7 @@ def rebind(target, result):
             target._requires_grad = False
         return target
     if not target._chain:
-        epoch_of(storage.value).line = line
-        storage.value = result._value
-        storage.version += 1
+        _publish(storage, result._value, line, target._silent)
         target._value, target._seen = result._value, storage.version
         if result._node is not None and modes.grad:
             target._node, target._index = result._node, result._index

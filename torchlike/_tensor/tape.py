@@ -178,8 +178,10 @@ def check_versions(node: Node) -> None:
     held = () if saves == "result" or node.saved is None else node.saved
     if saves != "inputs" and node.results is not None:
         held = (*held, *node.results)
-    for value in held:
-        if value.__class__ is Value and value.epoch is not None and value is not node.own:
+    for i, value in enumerate(held):
+        if value.__class__ is Value and value.epoch is not None:
+            if value is node.own and not i:  # an in-place call may overwrite its own operand
+                continue
             line = overwritten_at(value)
             if line is not None:
                 raise RuntimeError(

@@ -30,7 +30,9 @@ class Tensor:
     _chain = ()  # reads that lead from the base to this view
     _base = None
     _seen = 0  # the storage's version that _value was read at
-    _detached = False
+    _detached = False  # shares another tensor's storage, not its history
+    _silent = False  # a handle made by .data: autograd does not see its writes
+    _made = None  # a view made under no_grad, or by an op with several results
     _geometry = None
     _version_count = 0
     _node = None  # tape.Node that made it
@@ -112,7 +114,10 @@ class Tensor:
 
     @property
     def _version(self) -> int:
-        return self._version_count if self._storage is None else self._storage.version
+        storage = self._storage
+        if storage is None:
+            return self._version_count
+        return storage.silent if self._silent else storage.version - storage.silent
 
     @property
     def grad(self):
@@ -146,7 +151,7 @@ class Tensor:
     @property
     def data(self):
         """A handle to the same storage off the tape; assigning rebinds the storage."""
-        return views.detach(self)
+        return views.data_of(self)
 
     @data.setter
     def data(self, other):
@@ -159,6 +164,7 @@ class Tensor:
             )
         self._value = value
         self._storage, self._chain, self._base, self._geometry = None, (), None, None
+        self._made = None
 
     # ---- internals -----------------------------------------------------------------------------
 

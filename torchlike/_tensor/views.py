@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from torchlike._engine.values import epoch_of
 from torchlike._ops.table import TABLE, Op
 from torchlike._tensor import dispatch
@@ -14,14 +16,19 @@ _new = object.__new__
 
 
 class Storage:
-    """What a tensor and its views share: the base's value and history, and a version counter."""
+    """What a tensor and its views share: the root's value and history, and a version counter.
 
-    __slots__ = ("identity", "index", "node", "value", "version")
+    silent counts the versions that came through ``.data``, which autograd does not see; geometry
+    is (strides, offset) of the root if it is not row-major.
+    """
+
+    __slots__ = ("geometry", "identity", "index", "node", "silent", "value", "version")
 
     def __init__(self, tensor):
         self.value = tensor._value
         self.node, self.index = tensor._node, tensor._index
-        self.version = tensor._version_count
+        self.version, self.silent = tensor._version_count, 0
+        self.geometry = tensor._geometry
         self.identity = None
 
 
@@ -34,16 +41,23 @@ def storage_of(tensor) -> Storage:
     return storage
 
 
+# A handle reads the storage's root through ``_chain``. Its history hangs on ``_base``, the tensor
+# that PyTorch calls so, whose own chain is a prefix of it (empty unless the base was detached from
+# a view). A handle without a base carries its history itself.
+
+
 def apply_view(op: Op, tensor, numbers=(), statics=()):
     """Call a view op: the result shares the tensor's storage, read through the op."""
     if tensor._storage is not None and tensor._seen != tensor._storage.version:
         tensor._sync()
     out = apply(op, (tensor, *numbers), statics)
-    if out.__class__ is tuple:
-        return tuple(
-            attach(part, tensor, (op, numbers, statics, i)) for i, part in enumerate(out)
-        )
-    return attach(out, tensor, (op, numbers, statics, 0))
+    if out.__class__ is not tuple:
+        return attach(out, tensor, (op, numbers, statics, 0))
+    for i, part in enumerate(out):
+        attach(part, tensor, (op, numbers, statics, i))
+        if modes.grad:
+            part._made = "several"
+    return out
 
 
 def attach(out, tensor, link):
@@ -55,7 +69,12 @@ def attach(out, tensor, link):
     out._chain = (*tensor._chain, link)
     out._base = tensor if tensor._base is None else tensor._base
     out._seen = storage.version
-    out._detached = tensor._detached
+    if tensor._silent:
+        out._silent = True
+    if not modes.grad:
+        out._made = "no_grad"
+    elif tensor._made is not None:
+        out._made = tensor._made
     out._value.epoch = epoch_of(storage.value)
     return out
 
@@ -68,35 +87,39 @@ def detach(tensor):
     out = _new(dispatch._Tensor)
     out._value = tensor._value
     out._storage, out._chain, out._seen = storage, tensor._chain, storage.version
-    if tensor._chain:
-        out._base = tensor._base
     out._detached = True
+    if tensor._silent:
+        out._silent = True
+    return out
+
+
+def data_of(tensor):
+    """The handle that ``.data`` gives: writes through it are not seen by autograd."""
+    out = detach(tensor)
+    out._silent = True
     return out
 
 
 def sync(tensor) -> None:
     """Bring a handle up to date with its storage by replaying its reads."""
-    storage = tensor._storage
-    if not tensor._chain:
-        tensor._value = storage.value
-        if not tensor._detached:
-            tensor._node, tensor._index = storage.node, storage.index
-        tensor._seen = storage.version
-        return
-    if tensor._detached:
-        base = dispatch.wrap(storage.value)
-        with no_grad():
-            fresh = replay(base, tensor._chain)
-    else:
-        base = tensor._base
+    storage, base = tensor._storage, tensor._base
+    if base is not None:
         if base._seen != storage.version:
             sync(base)
         tracked = base._node is not None or base._requires_grad
         with enable_grad() if tracked else no_grad():
-            fresh = replay(base, tensor._chain)
+            fresh = replay(base, tensor._chain[len(base._chain) :])
+        tensor._value = fresh._value
         tensor._node, tensor._index = fresh._node, fresh._index
-    tensor._value = fresh._value
-    tensor._value.epoch = epoch_of(storage.value)
+        tensor._value.epoch = epoch_of(storage.value)
+    elif tensor._chain:
+        with no_grad():
+            tensor._value = replay(dispatch.wrap(storage.value), tensor._chain)._value
+        tensor._value.epoch = epoch_of(storage.value)
+    else:
+        tensor._value = storage.value
+        if not tensor._detached:
+            tensor._node, tensor._index = storage.node, storage.index
     tensor._seen = storage.version
 
 
@@ -109,40 +132,89 @@ def replay(base, chain):
     return base
 
 
+def write(base, chain, result):
+    """What ``base`` becomes when the view that ``chain`` reads off it is replaced by ``result``."""
+    numbers = tuple(n for _, ns, _, _ in chain for n in ns)
+    links = tuple((op.name, len(ns), statics, part) for op, ns, statics, part in chain)
+    return apply(TABLE["write_view"], (base, result, *numbers), (links,))
+
+
+def publish(storage: Storage, value, line, silent: bool) -> None:
+    """Let a storage hold a new value from here on."""
+    if silent:  # what was saved for backward stays valid: the new value lives in the same epoch
+        value.epoch = epoch_of(storage.value)
+        storage.silent += 1
+    else:
+        epoch_of(storage.value).line = line
+    storage.value = value
+    storage.version += 1
+
+
+def check_rebase(view) -> None:
+    """Raise PyTorch's errors for views that autograd may not write through."""
+    if view._made == "several":
+        name = next(
+            (op.grad_name for op, *_ in reversed(view._chain) if op.name in ("split_sizes", "unbind")),
+            "UnbindBackward0",
+        )
+        raise RuntimeError(
+            f"Output of {name} is a view and is being modified inplace. This view is the output of "
+            "a function that returns multiple views. Such functions do not allow the output views "
+            "to be modified inplace. You should replace the inplace operation by an out-of-place "
+            "one."
+        )
+    if view._made == "no_grad":
+        raise RuntimeError(
+            "A view was created in no_grad mode and is being modified inplace with grad mode "
+            "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You "
+            "can clarify your code by moving both the view and the inplace either both inside the "
+            "no_grad block (if you don't want the inplace to be tracked) or both outside (if you "
+            "want the inplace to be tracked)."
+        )
+
+
 def write_through(view, result, line) -> None:
     """Replace what ``view`` shows by ``result`` in the storage it shares."""
-    storage = view._storage
+    storage, base = view._storage, view._base
     if overlaps(view):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a "
             "single memory location. Please clone() the tensor before performing the operation."
         )
-    numbers = tuple(n for _, ns, _, _ in view._chain for n in ns)
-    links = tuple((op.name, len(ns), statics, part) for op, ns, statics, part in view._chain)
-    if view._detached:
-        base = dispatch.wrap(storage.value)
+    if modes.grad and (result._node is not None or view._node is not None):
+        check_rebase(view)
+    if base is None:
         with no_grad():
-            written = apply(TABLE["write_view"], (base, result, *numbers), (links,))
-    else:
-        base = view._base
-        if base._seen != storage.version:
-            sync(base)
-        written = apply(TABLE["write_view"], (base, result, *numbers), (links,))
-    epoch_of(storage.value).line = line
-    storage.value = written._value
-    storage.version += 1
-    if written._node is not None and modes.grad and not view._detached:
-        storage.node, storage.index = written._node, written._index
-        base._node, base._index, base._requires_grad = written._node, written._index, False
-    if not view._detached:
-        base._value, base._seen = written._value, storage.version
-    view._value, view._seen = result._value, storage.version
-    view._value.epoch = epoch_of(written._value)
+            root = write(dispatch.wrap(storage.value), view._chain, result)
+        publish(storage, root._value, line, view._silent)
+        _show(view, result)
+        return
+    if base._seen != storage.version:
+        sync(base)
+    written = root = write(base, view._chain[len(base._chain) :], result)
+    if base._chain:
+        with no_grad():
+            root = write(dispatch.wrap(storage.value), base._chain, written)
+    publish(storage, root._value, line, view._silent)
+    _show(base, written)
+    _show(view, result)
+    if result._node is None and base._node is not None and modes.grad:
+        view._seen = -1  # its history is the base's from now on
+
+
+def _show(tensor, result) -> None:
+    """Let one handle show what was just written, with the history that it has."""
+    storage = tensor._storage
+    tensor._value, tensor._seen = result._value, storage.version
+    tensor._value.epoch = epoch_of(storage.value)
     if result._node is not None and modes.grad:
-        view._node, view._index = result._node, result._index
+        tensor._node, tensor._index = result._node, result._index
+        tensor._requires_grad = False
+        if not tensor._chain and not tensor._detached:
+            storage.node, storage.index = result._node, result._index
 
 
-dispatch._write_through = write_through
+dispatch._write_through, dispatch._publish = write_through, publish
 
 
 # ---- strides -----------------------------------------------------------------------------------
@@ -161,15 +233,23 @@ def geometry(tensor) -> tuple:
     """(strides, storage offset) that PyTorch would report: from the chain of views."""
     if tensor._geometry is not None:
         return tensor._geometry
+    storage = tensor._storage
     if not tensor._chain:
-        return contiguous_strides(tensor._value.aval.shape), 0
-    base = tensor._base
-    shape = base._value.aval.shape
-    strides, offset = geometry(base)
+        shape = tensor._value.aval.shape
+        return (storage and storage.geometry) or (contiguous_strides(shape), 0)
+    shape = storage.value.aval.shape
+    strides, offset = storage.geometry or (contiguous_strides(shape), 0)
     for op, numbers, statics, part in tensor._chain:
         shape, strides, offset = GEOMETRY[op.name](shape, strides, offset, numbers, statics, part)
     tensor._geometry = strides, offset
     return tensor._geometry
+
+
+def row_major(tensor) -> bool:
+    """Whether a tensor's elements lie in row-major order in its storage."""
+    if not tensor._chain and tensor._geometry is None:
+        return True
+    return is_contiguous(tensor._value.aval.shape, geometry(tensor)[0])
 
 
 def is_contiguous(shape, strides) -> bool:
@@ -199,9 +279,17 @@ def overlaps(view) -> bool:
     for s, n in sorted(zip(strides, shape, strict=True)):
         if n > 1:
             if s <= reach:
-                return True
+                return _repeats(shape, strides)
             reach += s * (n - 1)
     return False
+
+
+def _repeats(shape, strides) -> bool:
+    """Whether two elements have one offset, by looking at all of them."""
+    offsets = np.zeros((), np.int64)
+    for n, s in zip(shape, strides, strict=True):
+        offsets = offsets[..., None] + np.arange(n) * s
+    return np.unique(offsets).size < offsets.size
 
 
 def view_strides(shape, strides, target):

@@ -41,7 +41,7 @@ def _handle(cls, data):
 class Parameter(Tensor):
     """A tensor that is a module's parameter (https://pytorch.org/docs/stable/generated/torch.nn.parameter.Parameter.html)."""
 
-    _is_parameter = False
+    _is_parameter = True  # its repr says so
 
     def __new__(cls, data=None, requires_grad: bool = True):
         if data is None:
@@ -62,9 +62,6 @@ class Parameter(Tensor):
             copied = wrap(copy_value(value_of(self)))
             memo[id(self)] = type(self)(copied, self._requires_grad)
         return memo[id(self)]
-
-    def __repr__(self, *, tensor_contents=None) -> str:
-        return "Parameter containing:\n" + super().__repr__()
 
     def __reduce_ex__(self, protocol):
         state = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
