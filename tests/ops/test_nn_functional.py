@@ -32,7 +32,8 @@ def pointwise(name, *samples, errors=(INT,), **more):
 ACTIVATIONS = [
     pointwise("relu", S(INT), errors=()),
     pointwise("relu6", S(INT), errors=()),
-    pointwise("hardtanh", S(M, -0.5, 0.7), S(INT, 0, 3), S(M, min_val=-1.5, max_val=0.0), errors=()),
+    pointwise("hardtanh", S(M, -0.5, 0.7), S(INT, 0, 3), S(M, min_val=-1.5, max_val=0.0),
+              errors=()),
     pointwise("leaky_relu", S(M, 0.2), S(M, negative_slope=-0.5)),
     pointwise("elu", S(M, 0.7), S(M, alpha=2.0), S(T((3,), low=80, high=100))),
     pointwise("celu", S(M, 0.7), S(M, 2.0)),
@@ -60,7 +61,8 @@ ACTIVATIONS = [
     nn("log_softmax", [S(M, 1), S(M, dim=0)]),
 ]  # fmt: skip
 
-# In place on operands off the tape; half precision, whose second derivatives PyTorch rounds more often.
+# In place on operands off the tape; half precision, whose second derivatives PyTorch rounds in
+# other places.
 INPLACE = [
     nn(name, [S(M, inplace=True), S(HALF, inplace=True)], grad=False)
     for name in ("relu", "relu6", "hardtanh", "leaky_relu", "elu", "celu", "selu", "silu", "mish",
@@ -68,8 +70,8 @@ INPLACE = [
 ] + [nn("threshold", [S(M, 0.1, 2.0, inplace=True)], grad=False)]  # fmt: skip
 ROUNDED = [
     nn(name, [S(HALF)], second=False)
-    for name in ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "hardswish", "softplus",
-                 "tanhshrink", "logsigmoid", "sigmoid")
+    for name in ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "hardswish",
+                 "softplus", "tanhshrink", "logsigmoid", "sigmoid")
 ]  # fmt: skip
 
 X1, X2, X3 = T((2, 4, 9)), T((2, 4, 7, 8)), T((1, 4, 5, 6, 5))
@@ -78,7 +80,8 @@ LAYERS = [
        [S(M, T((5, 4)), T((5,))), S(M, T((5, 4))), S(T((2, 3, 4)), T((5, 4)), T((5,))),
         S(V, T((5, 4)), T((5,))), S(V, V), S(M, V), S(M, T((5, 4)), T((1,))), S(M, T((5, 4)), T()),
         S(T((0, 4)), T((5, 4)), T((5,))), S(T((2, 0, 4)), T((5, 4)), T((5,))),
-        S(T((3, 0)), T((5, 0)), T((5,))), S(HALF, T((5, 4), "bfloat16", 0.5), T((5,), "bfloat16", 0.5)),
+        S(T((3, 0)), T((5, 0)), T((5,))),
+        S(HALF, T((5, 4), "bfloat16", 0.5), T((5,), "bfloat16", 0.5)),
         S(T((3, 4), "int64"), T((5, 4), "int64")),
         S(T((3, 4), "complex64"), T((5, 4), "complex64")),
         S(M, T((5, 4), grad=False), T((5,))), S(T((3, 4), grad=False), T((5, 4)), T((5,)))],
@@ -107,7 +110,8 @@ LAYERS = [
         S(X2, T((7, 2, 3, 3)), groups=2)], tol=1e-4),
     nn("conv3d", [S(X3, T((2, 4, 3, 2, 3)), T((2,))), S(X3, T((4, 1, 2, 2, 2)), None, 2, 1, 1, 4),
                   S(T((4, 5, 6, 5)), T((2, 4, 3, 3, 3)), padding=1)], tol=1e-4),
-    nn("conv_transpose1d", [S(X1, T((4, 3, 3)), T((3,))), S(T((4, 9)), T((4, 3, 2)), None, 3, 1, 2)]),
+    nn("conv_transpose1d", [S(X1, T((4, 3, 3)), T((3,))),
+                            S(T((4, 9)), T((4, 3, 2)), None, 3, 1, 2)]),
     nn("conv_transpose2d",
        [S(X2, T((4, 3, 3, 3)), T((3,))), S(X2, T((4, 3, 3, 2)), None, (2, 1), 1, (1, 0)),
         S(X2, T((4, 3, 3, 3)), T((6,)), 2, 1, 1, 2), S(X2, T((4, 3, 3, 3)), dilation=2),
@@ -122,6 +126,7 @@ LAYERS = [
        [S(T((1, 12, 8)), (4, 4), 2), S(T((1, 11, 9)), (4, 4), 2)]),
 ]  # fmt: skip
 
+PLACES = np.array([[[[0, 3], [8, 15]]]])
 POOLS = [
     nn("max_pool1d", [S(X1, 3), S(X1, 2, 1, 1), S(T((4, 9)), 3), S(X1, 2, ceil_mode=True)],
        [S(V, 2)]),
@@ -144,7 +149,8 @@ POOLS = [
     nn("avg_pool3d", [S(T((1, 2, 4, 4, 4)), 2), S(X3, 3, 2, 1, True, False)]),
     nn("adaptive_avg_pool1d", [S(X1, 3), S(X1, 4)]),
     nn("adaptive_avg_pool2d",
-       [S(X2, 1), S(X2, (1, 1)), S(X2, (None, 2)), S(X2, (3, 5)), S(T((4, 7, 8)), 9), S(X2, [2, 3])],
+       [S(X2, 1), S(X2, (1, 1)), S(X2, (None, 2)), S(X2, (3, 5)), S(T((4, 7, 8)), 9),
+        S(X2, [2, 3])],
        [S(T((5, 5)), 2)]),
     nn("adaptive_avg_pool3d", [S(X3, 2), S(X3, (1, 3, 2))]),
     nn("adaptive_max_pool1d", [S(X1, 3), S(X1, 4, return_indices=True)]),
@@ -154,8 +160,8 @@ POOLS = [
     nn("lp_pool1d", [S(T((2, 4, 9), low=0.5), 2, 3)]),
     nn("lp_pool2d", [S(T((1, 2, 6, 6), low=0.5), 2, 2, 2), S(T((1, 2, 6, 6), low=0.5), 3, (2, 3))],
        tol=1e-4),
-    nn("max_unpool2d", [S(T((1, 1, 2, 2)), np.array([[[[0, 3], [8, 15]]]]), 2),
-                        S(T((1, 1, 2, 2)), np.array([[[[0, 3], [8, 15]]]]), 2, output_size=(5, 5))]),
+    nn("max_unpool2d", [S(T((1, 1, 2, 2)), PLACES, 2),
+                        S(T((1, 1, 2, 2)), PLACES, 2, output_size=(5, 5))]),
 ]  # fmt: skip
 
 NORMS = [
@@ -199,7 +205,8 @@ OTHERS = [
         S(np.array([1, 2, 4, 4, 3]), T((5, 3)), np.array([0, 2, 5]), include_last_offset=True),
         S(IDS, T((5, 3)), padding_idx=3),
         ],
-       [S(IDS, T((5, 3)), np.array([0])), S(np.array([1]), T((5, 3))), S(IDS, T((5, 3)), mode="x")]),
+       [S(IDS, T((5, 3)), np.array([0])), S(np.array([1]), T((5, 3))),
+        S(IDS, T((5, 3)), mode="x")]),
     nn("one_hot", [S(IDS), S(IDS, 6), S(np.array(2), 3)],
        [S(np.array([1, 5]), 3), S(np.array([-1, 5])), S(SQUARE), S(np.zeros(0, "int64"))]),
     nn("pad",
@@ -241,7 +248,8 @@ OTHERS = [
     nn("cosine_similarity", [S(M, T((3, 4))), S(M, T((3, 4)), 0), S(M, T((1, 4)), dim=-1)],
        [S(INT, INT, 0), S(M, M, 4)]),
     nn("pdist", [S(M), S(M, 1)], second=False),
-    nn("embedding_bag", [S(IDS, T((5, 3)), mode="sum", per_sample_weights=T((2, 3)))], second=False),
+    nn("embedding_bag", [S(IDS, T((5, 3)), mode="sum", per_sample_weights=T((2, 3)))],
+       second=False),
 ]  # fmt: skip
 
 Q, K = T((2, 3, 5, 4)), T((2, 3, 6, 4))

@@ -24,12 +24,13 @@ from torchlike._engine.values import Value, expose, exposed
 class Place:
     """A line of the user's code that forces flushes: does compiling pay there?"""
 
-    __slots__ = ("flushes", "line", "reused")
+    __slots__ = ("flushes", "fresh", "line", "reused")
 
     def __init__(self, why: str, frame):
         self.line = f"{why} at {frame.f_code.co_filename}:{frame.f_lineno}"
         self.flushes = 0  # counted into the statistics when they are asked for
         self.reused = True  # whether an earlier program has paid
+        self.fresh = 0  # small new keys since a program was last used again
 
 
 _places: dict = {}
@@ -94,6 +95,7 @@ def run(segment: Segment, why: str) -> None:
     program = None if programs is None else programs.get(live)
     if program is not None:
         place.reused = True
+        place.fresh = 0
         stats.hits += 1
         execute(segment, program)
     elif not live and not any(call.op.checks for call in node.path()):
@@ -117,6 +119,9 @@ def run(segment: Segment, why: str) -> None:
 _BOUND_SIGHTINGS = 3
 
 
+# At a place with so many small new keys and no reuse between, a key must come back once more.
+_FRESH_KEYS = 8
+
 # Seconds of work in NumPy below which a segment first runs there: a compile takes longer.
 _SMALL = 0.01
 
@@ -131,7 +136,12 @@ def worth_compiling(node: Prefix, live: tuple, place: Place, why: str, small: bo
     if node.seen is None:
         node.seen = {}
     seen = node.seen[live] = node.seen.get(live, 0) + 1
-    return seen > (_BOUND_SIGHTINGS if why == "bound" else 1)
+    if why == "bound":
+        return seen > _BOUND_SIGHTINGS
+    if small and seen == 1:
+        place.fresh += 1
+    # Twenty lengths of a text that come back once each would be twenty compiles of a second.
+    return seen > 1 + place.fresh // _FRESH_KEYS
 
 
 def compile_and_run(segment: Segment, live: tuple) -> None:

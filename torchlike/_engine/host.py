@@ -285,8 +285,15 @@ def _while(params):
 
 
 def _cond(params):
-    branches = [plan(branch) for branch in params["branches"]]
-    return lambda index, *xs: branches[min(max(int(index), 0), len(branches) - 1)](*xs)
+    branches, made = params["branches"], {}
+
+    def choose(index, *xs):
+        index = min(max(int(index), 0), len(branches) - 1)
+        if index not in made:  # those for other platforms are never made
+            made[index] = plan(branches[index])
+        return made[index](*xs)
+
+    return choose
 
 
 def _scan(params):

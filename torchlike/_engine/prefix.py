@@ -13,7 +13,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.stats import stats
-from torchlike._engine.values import Value, aval, from_array
+from torchlike._engine.values import Aval, Value, aval, from_array
 from torchlike._ops.table import Op, Scalar, check_operands, evaluate
 
 
@@ -146,11 +146,11 @@ class Tree:
 
 def walk(node: Prefix):
     """Every prefix below ``node``."""
-    stack = list(node.children.values())
+    stack = [node]
     while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(node.children.values())
+        below = [n for n in stack.pop().children.values() if n.__class__ is Prefix]
+        yield from below
+        stack += below
 
 
 tree = Tree()
@@ -295,6 +295,56 @@ def record_again(token, op: Op, statics: tuple, operands, grads) -> list[Value]:
         raise
     stats.ops += 1
     if node.depth >= settings.max_ops or node.nbytes > settings.max_bytes or settings.immediate:
+        flush_hook[0](segment, "bound")
+    return values
+
+
+class Stretch:
+    """A sequence of calls recorded before, to be recorded again in one go.
+
+    end is the prefix after them; kept are (slot counted from their first, aval) of the values
+    that are wanted.
+    """
+
+    __slots__ = ("dead", "end", "kept")
+
+    def __init__(self, start: Prefix, end: Prefix, slots: list[int]):
+        self.end = end
+        self.dead = [_dead] * (end.slots - start.slots)
+        avals: dict[int, Aval] = {}
+        node = end
+        while node is not start:
+            first = node.slots - node.outs - start.slots
+            avals.update((first + k, a) for k, a in enumerate(node.avals))
+            node = node.parent
+        self.kept = [(slot, avals[slot]) for slot in slots]
+
+
+def _dead():
+    """Stands for the weak reference to a value that nobody has."""
+    return None
+
+
+def record_stretch(stretch: Stretch, floats, ints) -> list[Value]:
+    """Record a whole stretch after the segment's prefix; returns the values of its kept slots."""
+    segment = local.segment
+    end, refs = stretch.end, segment.refs
+    first = segment.node.slots
+    try:
+        segment.floats += floats
+        segment.ints += ints
+        refs += stretch.dead
+        values = []
+        for slot, a in stretch.kept:
+            value = Value(a, None, segment, first + slot)
+            refs[first + slot] = _ref(value)
+            values.append(value)
+        stats.ops += end.depth - segment.node.depth
+        segment.node = end
+    except BaseException:
+        segment.rollback()
+        raise
+    if end.depth >= settings.max_ops or end.nbytes > settings.max_bytes:
         flush_hook[0](segment, "bound")
     return values
 

@@ -301,6 +301,12 @@ def _stack(params, ins, outs):
     return lambda *xs: np.stack(xs, axis)
 
 
+@_builder("unstack")
+def _unstack(params, ins, outs):
+    axis = params["axis"]
+    return lambda x: list(np.moveaxis(x, axis, 0))
+
+
 @_builder("platform_index")
 def _platform_index(params, ins, outs):
     for i, names in enumerate(params["platforms"]):
@@ -368,6 +374,12 @@ def _pad(params, ins, outs):
         return out
 
     return pad
+
+
+@_builder("empty", "empty2")
+def _empty(params, ins, outs):
+    shape, d = outs[0].shape, np.dtype(outs[0].dtype)
+    return lambda *_: np.zeros(shape, d)
 
 
 def _window_at(starts, shape, sizes):
@@ -733,8 +745,9 @@ def _windows(x, sizes, strides, dilation):
 def _convolution(params, ins, outs):
     numbers, groups = params["dimension_numbers"], params["feature_group_count"]
     out = np.dtype(outs[0].dtype)
-    if params["batch_group_count"] != 1 or 0 in ins[0].shape or 0 in outs[0].shape:
+    if 0 in ins[0].shape or 0 in ins[1].shape or 0 in outs[0].shape:
         raise Unsupported("conv_general_dilated")
+    parts = params["batch_group_count"]
     wide = _F32 if out.name in _HALF else out
     window = [ins[1].shape[d] for d in numbers.rhs_spec[2:]]
     rank = len(window)
@@ -743,6 +756,14 @@ def _convolution(params, ins, outs):
     def convolve(x, w):
         x = x.transpose(numbers.lhs_spec).astype(wide, copy=False)
         w = w.transpose(numbers.rhs_spec).astype(wide, copy=False)
+        if parts == 1:
+            made = one(x, w)
+        else:
+            pairs = zip(np.split(x, parts), np.split(w, parts), strict=True)
+            made = np.concatenate([one(a, b) for a, b in pairs], 1)
+        return made.transpose(place).astype(out, copy=False)
+
+    def one(x, w):
         x = _dilated(x, 0, params["padding"], params["lhs_dilation"])
         view = _windows(x, window, params["window_strides"], params["rhs_dilation"])
         # (N, C, *out, *window) -> (groups, N * out, C / groups * window)
@@ -755,8 +776,7 @@ def _convolution(params, ins, outs):
         made = made.reshape(groups, batch, *space, -1).transpose(
             (1, 0, 2 + rank, *range(2, 2 + rank))
         )
-        made = made.reshape(batch, w.shape[0], *space)
-        return made.transpose(place).astype(out, copy=False)
+        return made.reshape(batch, w.shape[0], *space)
 
     return convolve
 

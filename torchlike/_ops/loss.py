@@ -259,8 +259,6 @@ def nll_loss(input, target, weight=None, *, ignore_index: int, reduction: str, c
     x = widen(input)
     k = _Classes(input.shape, target, widen(weight), ignore_index, checked)
     loss = -k.pick(x) * k.weights
-    if input.ndim == 1 and target.ndim == 1 and reduction == "none":
-        loss = loss.reshape(1)
     return _reduce_classes(loss, k, reduction).astype(input.dtype)
 
 
@@ -321,8 +319,6 @@ def cross_entropy(
         total = classes if k.by_class is None else k.by_class.sum()
         even = jnp.where(k.valid, log_sum * total - by_class.sum(axis), 0)
         loss = (1 - label_smoothing) * loss + even * (label_smoothing / classes)
-    if input.ndim == 1 and target.ndim == 1 and reduction == "none":
-        loss = loss.reshape(1)
     return _reduce_classes(loss, k, reduction).astype(input.dtype)
 
 

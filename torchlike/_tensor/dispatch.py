@@ -16,6 +16,7 @@ from torchlike._tensor.tape import Node
 TENSORS: set = set()
 _Tensor = None  # set by tensor.py
 _write_through = None  # set by views.py: how a view's new value reaches its base
+_publish = None  # set by views.py: how a storage gets a new value
 _new = object.__new__
 FLOATING = dt.FLOATING
 _NUMBERS = {float, int, bool, complex, type(None)}
@@ -200,7 +201,7 @@ def fit(target, result):
     return result
 
 
-def rebind(target, result):
+def rebind(target, result, fills=False):
     """Let ``target`` and all its views show ``result``; the one place where a tensor mutates."""
     line = user_line()
     if modes.grad and result._node is None and target._node is not None and target._base is None:
@@ -223,7 +224,7 @@ def rebind(target, result):
             if not target._detached:
                 storage.node, storage.index = result._node, result._index
         return target
-    _write_through(target, result, line)
+    _write_through(target, result, line, fills)
     return target
 
 

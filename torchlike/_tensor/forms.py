@@ -199,10 +199,9 @@ def inplace_of(fn):
 
     def inplace(input, *args, **kwargs):
         dispatch.check_inplace(input)
-        before = input._value
         result = fn(input, *args, **kwargs)
-        if result._node is not None and before is not None:
-            result._node.own = before
+        if result._node is not None:
+            result._node.own = input._value
         return dispatch.rebind(input, dispatch.fit(input, result))
 
     inplace.__name__ = fn.__name__ + "_"

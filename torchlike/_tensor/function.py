@@ -14,13 +14,15 @@ from torchlike._tensor.modes import modes, no_grad
 class FunctionNode(tape.Node):
     """A tape node whose derivative is a user's ``backward``; it is also the ``ctx``."""
 
+    op = call = None
+    outs = 1
+
     def __init__(self, kind, edges):
         self.number = tape._next_number()
         self.function = kind
         self.all_edges = edges
         self.targets = [e for e in edges if e is not None]
         self.saved = ()
-        self.outs = 1
         self._saved_tensors = ()
         self._dirty = ()
         self._non_differentiable = ()

@@ -223,7 +223,7 @@ def copy_(self, src, non_blocking=False):
 
         result = wrap(copy_value(value_of(src)))
     else:
-        result = apply(TABLE["clone"], (src,))
+        result = apply(TABLE["overwrite"], (self, src))
     return dispatch.rebind(self, result)
 
 
@@ -242,14 +242,15 @@ def fill_(self, value):
     if isinstance(value, complex) and a.dtype.category < dt.COMPLEX:
         raise RuntimeError("value cannot be converted to type float without overflow")
     result = apply(TABLE["full_like"], (self.detach(), value), (None,))
-    return dispatch.rebind(self, result)
+    return dispatch.rebind(self, result, fills=True)
 
 
 @method("zero_")
 def zero_(self):
     """Overwrite with zeros."""
     dispatch.check_inplace(self)
-    return dispatch.rebind(self, apply(TABLE["zeros_like"], (self.detach(),), (None,)))
+    zeros = apply(TABLE["zeros_like"], (self.detach(),), (None,))
+    return dispatch.rebind(self, zeros, fills=True)
 
 
 @method("set_")

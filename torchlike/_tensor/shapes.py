@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from math import prod
 
+from torchlike._core.errors import NotSupported, user_line
 from torchlike._core.sizes import Size
+from torchlike._engine.values import epoch_of
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.forms import function, method
+from torchlike._tensor.modes import modes
 from torchlike._tensor.views import apply_view
 
 _VIEW, _PERMUTE = TABLE["view"], TABLE["permute"]
@@ -97,7 +101,7 @@ def view(self, *shape, dtype=None):
         raise TypeError("view() received an invalid combination of arguments - got ()")
     a = self._value.aval
     shape = infer_size(sizes_argument(shape), a.numel)
-    if self._chain:
+    if not views.row_major(self):
         strides, _ = views.geometry(self)
         if views.view_strides(a.shape, strides, shape) is None:
             raise RuntimeError(
@@ -135,7 +139,7 @@ def reshape(input, *shape, **named_shape):
         shape = (named_shape.pop("shape"),)
     a = input._value.aval
     shape = infer_size(sizes_argument(shape), a.numel)
-    if input._chain:
+    if not views.row_major(input):
         strides, _ = views.geometry(input)
         if views.view_strides(a.shape, strides, shape) is None:
             return apply(_VIEW, (input,), (shape,))
@@ -256,6 +260,8 @@ def movedim(input, source, destination):
         raise RuntimeError(f"movedim: repeated dim in `source` ({source})")
     if len(set(destination)) != len(destination):
         raise RuntimeError(f"movedim: repeated dim in `destination` ({destination})")
+    if not n:
+        return _permuted(input, ())
     dims = [-1] * n
     for s, d in zip(source, destination, strict=True):
         dims[d] = s
@@ -275,6 +281,8 @@ def _transposed(self):
 
 def _matrix_transposed(self):
     n = self._value.aval.ndim
+    if not n:
+        return self
     if n < 2:
         raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {n}-D tensor.")
     return transpose(self, -2, -1)
@@ -452,7 +460,17 @@ def split(tensor, split_size_or_sections=None, dim: int = 0, *, split_size=None)
     if not sizes:
         return ()
     out = apply_view(_SPLIT, tensor, (), (tuple(sizes), dim))
-    return out if isinstance(out, tuple) else (out,)
+    return _several(out, "SplitBackward0" if isinstance(sections, int) else "SplitWithSizesBackward0")
+
+
+def _several(out, label):
+    """The views that one call gives, as a tuple: autograd may not write through them."""
+    out = out if isinstance(out, tuple) else (out,)
+    for part in out:
+        named(part, label)
+        if modes.grad:
+            part._made = "several"
+    return out
 
 
 @method("split_with_sizes")
@@ -478,6 +496,10 @@ def chunk(input, chunks: int, dim: int = 0):
 def tensor_split(input, indices_or_sections, dim: int = 0):
     """Pieces as numpy's ``array_split`` cuts them."""
     shape = shape_of(input)
+    if not shape:
+        raise RuntimeError(
+            "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
+        )
     dim = wrap_dim(dim, len(shape))
     n = shape[dim]
     cut = indices_or_sections
@@ -488,7 +510,10 @@ def tensor_split(input, indices_or_sections, dim: int = 0):
             raise RuntimeError(
                 f"number of sections must be larger than 0, got {cut}"
             )
-        return split(input, [n // cut + (i < n % cut) for i in range(cut)], dim)
+        out = split(input, [n // cut + (i < n % cut) for i in range(cut)], dim)
+        for part in out:  # slices to PyTorch, which may be written through
+            named(part, "SliceBackward0")._made = input._made
+        return out
     edges = [0] + [min(max(i + n if i < 0 else i, 0), n) for i in cut] + [n]
     return tuple(
         narrow(input, dim, a, max(b - a, 0)) for a, b in zip(edges, edges[1:], strict=False)
@@ -500,12 +525,11 @@ def unbind(input, dim: int = 0):
     """The slices along ``dim``, without it; views."""
     shape = shape_of(input)
     if not shape:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     dim = wrap_dim(dim, len(shape))
     if shape[dim] == 0:
         return ()
-    out = apply_view(_UNBIND, input, (), (dim,))
-    return out if isinstance(out, tuple) else (out,)
+    return _several(apply_view(_UNBIND, input, (), (dim,)), "UnbindBackward0")
 
 
 @function(method=True)
@@ -541,8 +565,16 @@ def as_strided(input, size, stride, storage_offset=None):
     base = input if input._base is None else input._base
     if input._storage is not None:
         input._refresh()
+    if base._chain and base._node is None and not base._requires_grad:
+        base = views.root_handle(base)
+    if base._chain or base._geometry is not None:
+        raise NotSupported(
+            "as_strided on a tensor detached from a view, or transposed in place", "clone() it first"
+        )
     if storage_offset is None:
         storage_offset = views.geometry(input)[1]
+    if input.dtype is not base.dtype:
+        base = _as_dtype(base, input.dtype)
     size, stride = tuple(size), tuple(stride)
     reach = storage_offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n)
     if prod(size) and reach >= base._value.aval.numel:
@@ -551,6 +583,64 @@ def as_strided(input, size, stride, storage_offset=None):
             f"{storage_offset} are out of bounds for storage of size {base._value.aval.numel}"
         )
     return apply_view(TABLE["as_strided"], base, (), (size, stride, storage_offset))
+
+
+def _as_dtype(base, dtype):
+    """All elements of a storage, in the dtype of a view of it."""
+    if base.dtype.is_complex and not dtype.is_complex:
+        return view_as_real(base.view(-1))
+    if dtype.is_complex and not base.dtype.is_complex:
+        return view_as_complex(base.view(-1, 2))
+    return base.view(-1).view(dtype)
+
+
+# ---- the same tensor seen otherwise ------------------------------------------------------------
+
+
+def _shares(self) -> bool:
+    """Whether another handle reads the storage of a tensor that is no view."""
+    storage = self._storage
+    # The references of a storage are its handles, and here the local name and the argument.
+    return self._base is None and storage is not None and sys.getrefcount(storage) > 3
+
+
+def _reshow(self, out):
+    """Let a tensor itself become the view ``out`` of it; what shares its storage stays as it is."""
+    storage, old = self._storage, self._value
+    geometry = views.geometry(out)
+    self._value, self._node, self._index = out._value, out._node, out._index
+    if self._base is not None or self._detached:
+        self._chain, self._geometry = out._chain, geometry
+        storage.version += 1
+        self._seen = storage.version
+        return self
+    epoch_of(old).line = user_line()
+    self._storage, self._version_count = None, storage.version + 1
+    self._value.epoch = None
+    plain = geometry == (views.contiguous_strides(shape_of(out)), 0)
+    self._geometry = None if plain else geometry
+    return self
+
+
+def _in_place(name, form):
+    def reshaped(self, *args, **kwargs):
+        dispatch.check_inplace(self)
+        if not self._detached and _shares(self):
+            raise NotSupported(
+                f"{name} on a tensor that shares its storage with others",
+                f"assign the result of {form.__name__}",
+            )
+        return _reshow(self, form(self, *args, **kwargs))
+
+    reshaped.__doc__ = f"In-place form of ``{form.__name__}``."
+    method(name)(reshaped)
+
+
+for _name, _form in {
+    "t_": t, "transpose_": transpose, "swapaxes_": swapaxes, "swapdims_": swapdims,
+    "squeeze_": squeeze, "unsqueeze_": unsqueeze, "as_strided_": as_strided,
+}.items():  # fmt: skip
+    _in_place(_name, _form)
 
 
 # ---- complex -----------------------------------------------------------------------------------
@@ -659,7 +749,7 @@ def is_contiguous(self, memory_format=None) -> bool:
 @method("contiguous")
 def contiguous(self, memory_format=None):
     """Itself if row-major, else a copy."""
-    if not self._chain or is_contiguous(self):
+    if views.row_major(self):
         return self
     return apply(TABLE["clone"], (self,))
 

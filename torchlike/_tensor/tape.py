@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import weakref
 from heapq import heappop, heappush
+from operator import attrgetter
 
 from torchlike._core.dtypes import FLOATING
-from torchlike._engine.prefix import local, record, record_again
+from torchlike._engine.prefix import Stretch, local, record, record_again, record_stretch
 from torchlike._engine.values import Value, overwritten_at
 from torchlike._ops.derivatives import Spec, derivative
 from torchlike._ops.table import TABLE
@@ -19,12 +20,12 @@ class Plan:
     """How a recorded call is differentiated for given operands; made once per prefix and kept there.
 
     vjp, statics   the derivative op and its static argument
-    keep           True: all operands are saved; else per operand whether its value is
+    drop           operands whose values are not saved
     keep_results   whether the results are saved
     need           per operand, whether it wants a gradient
     """
 
-    __slots__ = ("keep", "keep_results", "need", "statics", "vjp")
+    __slots__ = ("call", "drop", "keep_results", "need", "op", "statics", "vjp")
 
     def __init__(self, op, call, mask):
         n = len(call.in_avals)
@@ -41,8 +42,10 @@ class Plan:
         else:
             keep = [True] * n
         # Numbers are always kept: they are run-time arguments of the derivative too.
-        keep = [k or not hasattr(a, "numel") for k, a in zip(keep, call.in_avals, strict=True)]
-        self.keep = True if all(keep) else keep
+        self.drop = [
+            i for i, a in enumerate(call.in_avals) if not keep[i] and hasattr(a, "numel")
+        ]
+        self.op, self.call = op, call
 
 
 def _needed(op, need):
@@ -74,17 +77,28 @@ class Node:
         plan = call.plans.get(need)
         if plan is None:
             plan = call.plans[need] = Plan(op, call, need)
-        self.op, self.call, self.plan, self.targets = op, call, plan, targets
-        self.outs = call.outs
-        self.segment = local.segment
-        keep = plan.keep
-        if keep is True:
-            self.saved = values
-        else:
-            self.saved = [v if k else None for v, k in zip(values, keep)]
+        self.plan, self.targets, self.saved = plan, targets, values
+        for i in plan.drop:
+            values[i] = None
         if plan.keep_results:
             self.results = results
+        self.segment = local.segment
         self.number = _next_number()
+
+    @property
+    def op(self):
+        """The op that was called."""
+        return self.plan.op
+
+    @property
+    def call(self):
+        """The recorded call."""
+        return self.plan.call
+
+    @property
+    def outs(self) -> int:
+        """How many results the call had."""
+        return self.plan.call.outs
 
     def name(self) -> str:
         """PyTorch's name of this node, e.g. ``AddBackward0``."""
@@ -137,11 +151,14 @@ class Node:
         """Gradients for ``targets``, in their order; on the tape if ``graph`` is given (see run)."""
         if self.used:
             raise RuntimeError(BACKWARD_TWICE)
-        check_versions(self)
         plan = self.plan
+        operands = self.saved if self.results is None else self.saved + self.results
+        for value in operands:
+            if value.__class__ is Value and value.epoch is not None:
+                check_versions(self)
+                break
         if graph is not None:
             return self._derive_graph(grads, graph)
-        operands = self.saved if self.results is None else self.saved + self.results
         if self.segment is local.segment:
             return record_again(plan, plan.vjp, plan.statics, operands, grads)
         return record(plan.vjp, plan.statics, operands + grads)[0]
@@ -312,10 +329,91 @@ def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None):
         if not retain_graph:
             node.release()
         arrived = zip(node.targets, out)
-    for key, (leaf, grad) in leaves.items():
-        if leaf._hooks:
-            leaves[key] = (leaf, _run_tensor_hooks(leaf, grad, to_tensor, to_value, create_graph))
     return leaves, interior
+
+
+# ---- the walk again ----------------------------------------------------------------------------
+
+_WALK = object()  # marks the keys of whole walks among the children of a prefix
+
+
+def signature(root):
+    """(nodes in the walk's order, leaves, key) of the tape below an edge, or None.
+
+    The key says which derivatives a walk from here records, whatever the numbers: the plans of
+    the nodes and how their gradients flow. There is none where user code takes part (hooks,
+    Functions), or where a node was recorded before this segment: then the walk must be walked.
+    """
+    segment = local.segment
+    nodes, seen = [root[0]], {root[0]}
+    for node in nodes:  # grows
+        if (
+            node.__class__ is not Node
+            or node.segment is not segment
+            or node.used
+            or node.hooks
+            or node.pre_hooks
+            or node.retained
+        ):
+            return None
+        for target in node.targets:
+            if target.__class__ is tuple and target[0] not in seen:
+                seen.add(target[0])
+                nodes.append(target[0])
+    nodes.sort(key=_number_of, reverse=True)
+    place = {node: n for n, node in enumerate(nodes)}
+    leaves, key = {}, [_WALK, root[1]]
+    for node in nodes:
+        key.append(node.plan)
+        for target in node.targets:
+            if target.__class__ is tuple:
+                key.append(place[target[0]])
+                key.append(target[1])
+            else:
+                key.append(~leaves.setdefault(target, len(leaves)))
+        for value in node.saved:
+            if value.__class__ is Value and value.epoch is not None:
+                check_versions(node)
+                break
+        else:
+            if node.results is not None and any(v.epoch is not None for v in node.results):
+                check_versions(node)
+    return nodes, list(leaves), tuple(key)
+
+
+_number_of = attrgetter("number")
+
+
+def walk_again(nodes, leaves, stretch):
+    """Record a walk known by its signature: {id(leaf): (leaf, gradient)}, as ``run`` returns."""
+    floats, ints = [], []
+    for node in nodes:
+        if node.call.numbers:
+            floats += [x for x in node.saved if x.__class__ is float]
+            ints += [x for x in node.saved if x.__class__ is int]
+    values = record_stretch(stretch, floats, ints)
+    for node in nodes:
+        node.saved = node.results = None
+        node.used = True
+    return {id(leaf): (leaf, grad) for leaf, grad in zip(leaves, values, strict=True)}
+
+
+def remember_walk(start, leaves, key, found) -> None:
+    """Keep what a walk has recorded after the prefix ``start``, if it can be recorded in one go."""
+    segment = local.segment
+    node = segment.node
+    while node is not start:
+        if node is None:  # flushed on the way
+            return
+        node = node.parent
+    slots = []
+    for leaf in leaves:
+        value = found[id(leaf)][1]
+        if value.segment is not segment or value.slot < start.slots:
+            return
+        slots.append(value.slot - start.slots)
+    if segment.node.externals == start.externals:
+        start.children[key] = Stretch(start, segment.node, slots)
 
 
 def _reaching(roots, wanted):
@@ -370,10 +468,13 @@ def _run_hooks(node, out, grads, to_tensor, to_value, create_graph):
     return out
 
 
-def _run_tensor_hooks(leaf, grad, to_tensor, to_value, create_graph):
-    for hook in list(leaf._hooks.values()):
-        out = hook(to_tensor(grad))
-        if out is not None:
-            grad = out if create_graph else to_value(out)
-    return grad
+def run_leaf_hooks(leaves, tensors, create_graph) -> None:
+    """Call the hooks of the leaves on their complete gradients, in place of them what they return."""
+    for key, (leaf, grad) in leaves.items():
+        if leaf._hooks:
+            for hook in list(leaf._hooks.values()):
+                out = hook(tensors.to_tensor(grad))
+                if out is not None:
+                    grad = out if create_graph else tensors.to_value(out)
+            leaves[key] = (leaf, grad)
 

@@ -95,7 +95,9 @@ class Tensor:
     def requires_grad(self) -> bool:
         """Whether calls on it go on the tape."""
         self._refresh()
-        return self._node is not None or self._requires_grad
+        if self._node is not None or self._requires_grad:
+            return True
+        return self._base is not None and self._base.requires_grad
 
     @requires_grad.setter
     def requires_grad(self, value: bool):
@@ -222,7 +224,7 @@ class Tensor:
     def detach_(self):
         """Take this tensor itself off the tape."""
         self._refresh()
-        if self._chain:
+        if self._base is not None:
             raise RuntimeError(
                 "Can't detach views in-place. Use detach() instead. If you are using "
                 "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "

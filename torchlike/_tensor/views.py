@@ -53,11 +53,7 @@ def apply_view(op: Op, tensor, numbers=(), statics=()):
     out = apply(op, (tensor, *numbers), statics)
     if out.__class__ is not tuple:
         return attach(out, tensor, (op, numbers, statics, 0))
-    for i, part in enumerate(out):
-        attach(part, tensor, (op, numbers, statics, i))
-        if modes.grad:
-            part._made = "several"
-    return out
+    return tuple([attach(part, tensor, (op, numbers, statics, i)) for i, part in enumerate(out)])
 
 
 def attach(out, tensor, link):
@@ -86,10 +82,20 @@ def detach(tensor):
     storage = storage_of(tensor)
     out = _new(dispatch._Tensor)
     out._value = tensor._value
-    out._storage, out._chain, out._seen = storage, tensor._chain, storage.version
+    out._storage, out._seen = storage, storage.version
+    out._chain = tuple([link for link in tensor._chain if link[0].name != "alias"])
     out._detached = True
     if tensor._silent:
         out._silent = True
+    return out
+
+
+def root_handle(tensor):
+    """A handle off the tape to the whole storage that a detached view looks at a part of."""
+    storage = tensor._storage
+    out = dispatch.wrap(storage.value)
+    out._storage, out._seen, out._detached = storage, storage.version, True
+    out._silent = tensor._silent
     return out
 
 
@@ -173,10 +179,13 @@ def check_rebase(view) -> None:
         )
 
 
-def write_through(view, result, line) -> None:
-    """Replace what ``view`` shows by ``result`` in the storage it shares."""
+def write_through(view, result, line, fills=False) -> None:
+    """Replace what ``view`` shows by ``result`` in the storage it shares.
+
+    fills says that all elements of the result are one number, so that it may overlap itself.
+    """
     storage, base = view._storage, view._base
-    if overlaps(view):
+    if not fills and overlaps(view):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a "
             "single memory location. Please clone() the tensor before performing the operation."
@@ -294,34 +303,30 @@ def _repeats(shape, strides) -> bool:
 
 def view_strides(shape, strides, target):
     """Strides of a view of another shape without a copy, or None if there are none."""
+    if shape == target:
+        return strides
     if prod(shape) == 0:
         return contiguous_strides(target)
-    if is_contiguous(shape, strides):
-        return contiguous_strides(target)
-    # Merge old dimensions that are laid out as one run, then cut the runs into the new ones.
-    runs = []
-    for n, s in zip(shape, strides, strict=True):
-        if n == 1:
+    if not shape:
+        return (1,) * len(target)
+    # From the last dimension on: a run of old dimensions that lie as one must be cut exactly into
+    # new ones. A new dimension of size one takes the stride of the run it ends.
+    out, at = [0] * len(target), len(target) - 1
+    old = new = 1
+    step = strides[-1]
+    for d in reversed(range(len(shape))):
+        old *= shape[d]
+        if d and (shape[d - 1] == 1 or strides[d - 1] == old * step):
             continue
-        if runs and runs[-1][1] == n * s:
-            runs[-1] = (runs[-1][0] * n, s)
-        else:
-            runs.append((n, s))
-    out, t = [], len(target) - 1
-    for n, s in reversed(runs):
-        while n > 1:
-            if t < 0 or n % target[t]:
-                return None
-            out.append(s)
-            s *= target[t]
-            n //= target[t]
-            t -= 1
-    while t >= 0:
-        if target[t] != 1:
+        while at >= 0 and (new < old or target[at] == 1):
+            out[at] = new * step
+            new *= target[at]
+            at -= 1
+        if new != old:
             return None
-        out.append(out[-1] if out else 1)
-        t -= 1
-    return tuple(reversed(out))
+        if d:
+            step, old, new = strides[d - 1], 1, 1
+    return tuple(out) if at < 0 else None
 
 
 def _reshape(shape, strides, offset, numbers, statics, part):

@@ -73,10 +73,7 @@ def multi_head_attention_forward(
 ):  # fmt: skip
     """Attention of several heads with its projections; tensors are (length, batch, width)."""
     if is_causal and attn_mask is None:
-        raise RuntimeError(
-            "Need attn_mask if specifying the is_causal hint, a key_padding_mask or need_weights "
-            "leave no other way to know it"
-        )
+        raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
     batched = query._value.aval.ndim == 3
     if query._value.aval.ndim not in (2, 3):
         raise AssertionError(
