@@ -746,7 +746,7 @@ def _convolution(params, ins, outs):
     numbers, groups = params["dimension_numbers"], params["feature_group_count"]
     out = np.dtype(outs[0].dtype)
     if 0 in ins[0].shape or 0 in ins[1].shape or 0 in outs[0].shape:
-        raise Unsupported("conv_general_dilated")
+        return lambda x, w: np.zeros(outs[0].shape, out)
     parts = params["batch_group_count"]
     wide = _F32 if out.name in _HALF else out
     window = [ins[1].shape[d] for d in numbers.rhs_spec[2:]]

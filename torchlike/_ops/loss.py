@@ -235,6 +235,10 @@ class _Classes:
         """The entry of each sample's class."""
         return jnp.where(self.hit, x, 0).sum(self.axis)
 
+    def masked(self, g):
+        """Zero for ignored samples, even where the divisor was 0 and the gradient is infinite."""
+        return jnp.where(self.valid, g, jnp.zeros((), g.dtype))
+
     def divisor(self, dtype):
         """What a mean divides by."""
         return self.weights.sum().astype(dtype)
@@ -247,7 +251,7 @@ def _nll_vjp(c, g):
     g = widen(g)
     if s["reduction"] == "mean":
         g = g / k.divisor(g.dtype)
-    return jnp.where(k.hit, k.spread(-g * k.weights), 0), None, None
+    return jnp.where(k.hit, k.spread(-k.masked(g * k.weights)), 0), None, None
 
 
 @layer("nll_loss", checks=True, vjp=_nll_vjp)
@@ -281,12 +285,12 @@ def _cross_entropy_vjp(c, g):
     shifted = jnp.exp(x - x.max(k.axis, keepdims=True))
     soft = shifted / shifted.sum(k.axis, keepdims=True)
     eps = s["label_smoothing"]
-    own = k.spread(g * k.weights)
+    own = k.spread(k.masked(g * k.weights))
     if not eps:
         return jnp.where(k.hit, own * (soft - 1), own * soft), None, None
     by_class = 1.0 if k.by_class is None else k.by_class
     total = x.shape[k.axis] if k.by_class is None else weight.sum()
-    even = k.spread(g * k.valid) * (eps / x.shape[k.axis])
+    even = k.spread(k.masked(g)) * (eps / x.shape[k.axis])
     out = (1 - eps) * jnp.where(k.hit, own * (soft - 1), own * soft)
     return out + even * (soft * total - by_class), None, None
 

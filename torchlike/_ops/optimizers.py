@@ -92,6 +92,53 @@ def optimizer_step(operands: Arrays, plan: Shape):
     return tuple(steps + new_params + ordered)
 
 
+def _packed_shapes(statics, in_avals):
+    plan, count = statics[0], statics[0].cohorts[0]
+    first = len(plan.scalars) + RULES[plan.rule].counts
+    keep = [*range(len(plan.scalars), first + count), *range(first + 2 * count, len(in_avals))]
+    return [(in_avals[i].shape, in_avals[i].dtype) for i in keep]
+
+
+def _packed_donated(statics):
+    plan, count = statics[0], statics[0].cohorts[0]
+    first = len(plan.scalars) + RULES[plan.rule].counts
+    states = range(first + 2 * count, first + 2 * count + len(plan.state))
+    return (*range(first, first + count), *states)
+
+
+@op(
+    "optimizer_step_packed", promotes="raw", differentiable=False, shapes=_packed_shapes,
+    donates=_packed_donated,
+)  # fmt: skip
+def optimizer_step_packed(operands: Arrays, plan: Shape):
+    """One step for small parameters whose states lie in one flat array for each name.
+
+    A program's inputs and outputs cost a microsecond and more each: packed, an Adam step over six
+    small tensors has 16 fewer of either.
+    """
+    rule = RULES[plan.rule]
+    n, count = len(plan.scalars), plan.cohorts[0]
+    numbers = [getattr(x, "array", x).astype(jnp.float64) for x in operands[:n]]
+    scalars = dict(zip(plan.scalars, numbers, strict=True))
+    steps = []
+    if rule.counts:
+        steps = [operands[n] + 1]
+        scalars["step"] = steps[0].astype(jnp.float64)
+        n += 1
+    rest = lax.optimization_barrier(tuple(operands[n:]))
+    params, grads, states = rest[:count], rest[count : 2 * count], rest[2 * count :]
+    flags = dict(plan.flags)
+    p, g = (jnp.concatenate([x.reshape(-1) for x in xs]) for xs in (params, grads))
+    g = -g if flags.get("maximize") else g
+    state = dict(zip(plan.state, states, strict=True))
+    p, state = rule.update(Scalars(scalars, p.dtype), p, g.astype(p.dtype), state, flags)
+    new, start = [], 0
+    for old in params:
+        new.append(lax.slice_in_dim(p, start, start + old.size).reshape(old.shape))
+        start += old.size
+    return (*steps, *new, *(state[name] for name in plan.state))
+
+
 def _on_reals(update, scalars, p, g, state, flags):
     """Complex parameters are updated as pairs of reals, as PyTorch does."""
     if not jnp.iscomplexobj(p):

@@ -295,10 +295,39 @@ def write_view(base, new, numbers: Arrays, links: Shape):
             parts = (part,) if view_op.name in ("split_sizes", "unbind") else ()
             new = view_op.write(state, new, *args, *statics, *parts)
         return new
-    places = jnp.arange(base.size).reshape(base.shape)
-    for _, link in reads:
+    # No closed write for some link: read the places of the elements instead, and write there.
+    if base.dtype == new.dtype and not any(link[0].name in _RETYPES for _, link in reads):
+        places = jnp.arange(base.size).reshape(base.shape)
+        for _, link in reads:
+            places = _read(places, link)
+        return base.reshape(-1).at[places.reshape(-1)].set(new.reshape(-1)).reshape(base.shape)
+    return _write_parts(base, new, [link for _, link in reads])
+
+
+_RETYPES = ("real", "imag", "view_as_real", "view_as_complex", "view_dtype")
+
+
+def _write_parts(base, new, links):
+    """The same where views change between complex numbers and their two real parts."""
+    if any(link[0].name == "view_dtype" for link in links):
+        raise NotImplementedError(
+            "torchlike does not support writing through a view of another dtype together with "
+            "expand, unfold or as_strided; clone() the view first"
+        )
+    whole = jnp.iscomplexobj(base)
+    count = base.size * (2 if whole else 1)
+    places = jnp.arange(count, dtype=jnp.float64)  # counted exactly; two make a complex number
+    if whole:
+        places = lax.complex(places[0::2], places[1::2])
+    places = places.reshape(base.shape)
+    for link in links:
         places = _read(places, link)
-    return base.reshape(-1).at[places.reshape(-1)].set(new.reshape(-1)).reshape(base.shape)
+    parts = jnp.stack([base.real, base.imag], -1).reshape(-1) if whole else base.reshape(-1)
+    at, values = places.reshape(-1), new.reshape(-1)
+    if jnp.iscomplexobj(new):
+        at, values = (jnp.concatenate([x.real, x.imag]) for x in (at, values))
+    parts = parts.at[at.astype(jnp.int64)].set(values)
+    return (lax.complex(parts[0::2], parts[1::2]) if whole else parts).reshape(base.shape)
 
 
 def _read(x, link):

@@ -176,6 +176,8 @@ def ravel(input):
 def unflatten(input, dim: int, sizes):
     """One dimension as several."""
     shape = shape_of(input)
+    if not shape:
+        raise RuntimeError("unflatten: the input tensor has no dimensions")
     dim = wrap_dim(dim, len(shape))
     sizes = sizes_argument((sizes,) if isinstance(sizes, (tuple, list)) else (sizes,))
     known = prod(n for n in sizes if n != -1)

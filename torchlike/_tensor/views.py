@@ -185,6 +185,7 @@ def write_through(view, result, line, fills=False) -> None:
     fills says that all elements of the result are one number, so that it may overlap itself.
     """
     storage, base = view._storage, view._base
+    stale = view._seen != storage.version
     if not fills and overlaps(view):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a "
@@ -207,8 +208,8 @@ def write_through(view, result, line, fills=False) -> None:
     publish(storage, root._value, line, view._silent)
     _show(base, written)
     _show(view, result)
-    if result._node is None and base._node is not None and modes.grad:
-        view._seen = -1  # its history is the base's from now on
+    if stale or (result._node is None and base._node is not None and modes.grad):
+        view._seen = -1  # its history is still to be read off the base
 
 
 def _show(tensor, result) -> None:
@@ -278,11 +279,11 @@ def overlaps(view) -> bool:
     """Whether two elements of a view are one element of its base (as after ``expand``)."""
     strides, _ = geometry(view)
     shape = view._value.aval.shape
+    if prod(shape) == 0:
+        return False
     if any(n > 1 and s == 0 for n, s in zip(shape, strides, strict=True)):
         return True
     if all(link[0].name not in ("unfold", "as_strided") for link in view._chain):
-        return False
-    if prod(shape) == 0:
         return False
     reach = 0
     for s, n in sorted(zip(strides, shape, strict=True)):

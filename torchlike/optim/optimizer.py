@@ -20,9 +20,11 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.modes import enable_grad, no_grad
 from torchlike._tensor.tape import Handle
+from torchlike._tensor.views import storage_of
 from torchlike._tensor.tensor import Tensor, copy_value
 
-_STEP = TABLE["optimizer_step"]
+_STEP, _STEP_PACKED = TABLE["optimizer_step"], TABLE["optimizer_step_packed"]
+_INDEX, _VIEW = TABLE["index_basic"], TABLE["view"]
 
 # What the fused op overwrites: old parameters, states and step counts; never gradients.
 required = type("_Required", (), {"__repr__": lambda self: "<required parameter>"})()
@@ -73,6 +75,7 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self._pre_hooks: OrderedDict = OrderedDict()
         self._post_hooks: OrderedDict = OrderedDict()
+        self._packs: dict[int, Pack] = {}  # by the identity of their group
         self._state_hooks: dict[str, OrderedDict] = defaultdict(OrderedDict)
         groups = list(params)
         if not groups:
@@ -176,10 +179,15 @@ class Optimizer:
         names = rule.state(flags)
         state = self.state
         fresh = [p for p in params if not state[p]] if (names or rule.counts) else ()
-        for p in fresh:
-            self._init_state(p, names, rule.counts)
-        if fresh and rule.counts:
-            share_steps([state[p] for p in fresh])
+        if fresh:
+            packable = [p for p in fresh if _is_small(p)]
+            if len(packable) > 1 and names and id(group) not in self._packs and "first" not in flags:
+                self._packs[id(group)] = Pack(packable, names, rule.counts, state)
+            loose = [p for p in fresh if not state[p]]
+            for p in loose:
+                self._init_state(p, names, rule.counts)
+            if loose and rule.counts:
+                share_steps([state[p] for p in loose])
         if flags.get("first") is not None:  # a rule whose first step is another one
             new = {id(p) for p in fresh}
             for first in (True, False):
@@ -187,7 +195,32 @@ class Optimizer:
                 if chosen:
                     self._run(group, chosen, names, {**flags, "first": first}, line)
             return
+        pack = self._packs.get(id(group))
+        if pack is not None:
+            loose = [p for p in params if id(p) not in pack.ids]
+            if len(params) - len(loose) == len(pack.params) and pack.is_whole(state):
+                self._run_packed(group, pack, names, flags, line)
+                if loose:
+                    self._run(group, loose, names, flags, line)
+                return
+            del self._packs[id(group)]
+            pack.dissolve(state)
         self._run(group, params, names, flags, line)
+
+    def _run_packed(self, group, pack, names, flags, line) -> None:
+        """Record the fused step of a pack and rebind what it changes."""
+        rule = RULES[self.rule]
+        numbers = [_number(x) for x in self.scalars(group)]
+        plan = Plan(self.rule, tuple(flags.items()), rule.scalars, (len(pack.params),), names)
+        changed = [*pack.step, *pack.params, *pack.bases]
+        operands = numbers
+        for t in (*pack.step, *pack.params, *[p._grad for p in pack.params], *pack.bases):
+            storage = t._storage
+            if storage is not None and t._seen != storage.version:
+                t._sync()
+            operands.append(t._value)
+        values, _ = record(_STEP_PACKED, (plan,), operands)
+        rebind_all(changed, values, line)
 
     def _init_state(self, p, names, counts) -> None:
         slot = self.state[p]
@@ -296,6 +329,7 @@ class Optimizer:
         for name in ("_pre_hooks", "_post_hooks"):
             self.__dict__.setdefault(name, OrderedDict())
         self.__dict__.setdefault("_state_hooks", defaultdict(OrderedDict))
+        self._packs = {}
         if self.rule and RULES[self.rule].counts:
             share_steps([s for s in self.state.values() if s.get("step") is not None])
 
@@ -343,14 +377,71 @@ def _added(hooks: OrderedDict, hook, prepend: bool) -> Handle:
     return handle
 
 
+# ---- packs -------------------------------------------------------------------------------------
+
+_PACKED_NUMEL = 4096  # above, concatenating costs more than the arrays it saves
+
+
+def _is_small(p) -> bool:
+    a = p._value.aval
+    return a.numel <= _PACKED_NUMEL and a.dtype is dt.float32 and a.device is devices.CPU
+
+
+class Pack:
+    """Small parameters of a group whose states lie one after the other in one flat tensor a name.
+
+    The state entries that users see are views of the flat tensors, read when somebody looks.
+    """
+
+    __slots__ = ("bases", "entries", "ids", "params", "step")
+
+    def __init__(self, params, names, counts: bool, state):
+        self.params, self.ids = params, {id(p) for p in params}
+        total = sum(p._value.aval.numel for p in params)
+        flat = aval((total,), dt.float32, devices.CPU)
+        self.bases = [dispatch.wrap(_zeros(flat)) for _ in names]
+        self.entries = []  # (state of a parameter, name, the view that stands there)
+        if counts:
+            share_steps([state[p] for p in params], fresh=True)
+        self.step = [state[params[0]]["step"]] if counts else []
+        start = 0
+        for p in params:
+            a = p._value.aval
+            links = (
+                (_INDEX, (start,), ((("slice", a.numel, 1),),), 0),
+                (_VIEW, (), (a.shape,), 0),
+            )
+            for name, base in zip(names, self.bases, strict=True):
+                view = dispatch.wrap(Value(a))
+                view._storage, view._base, view._chain = storage_of(base), base, links
+                view._detached, view._seen = True, -1
+                state[p][name] = view
+                self.entries.append((state[p], name, view))
+            start += a.numel
+
+    def is_whole(self, state) -> bool:
+        """Whether the state entries are still the pack's own."""
+        return all(slot[name] is view for slot, name, view in self.entries) and all(
+            state[p]["step"] is step for step in self.step for p in self.params
+        )
+
+    def dissolve(self, state) -> None:
+        """Give every parameter states of its own."""
+        for slot, name, view in self.entries:
+            if slot.get(name) is view:
+                slot[name] = dispatch.wrap(copy_value(dispatch.value_of(view)))
+        if self.step:
+            share_steps([state[p] for p in self.params])
+
+
 # ---- step counts -------------------------------------------------------------------------------
 
 
-def share_steps(slots) -> None:
+def share_steps(slots, fresh: bool = False) -> None:
     """Let states of equal step count hold one tensor for it, so that one addition counts for all."""
     shared: dict[float, Tensor] = {}
     for slot in slots:
-        step = slot["step"]
+        step = None if fresh else slot["step"]
         count = 0.0 if step is None else float(step)
         if count not in shared:
             shared[count] = dispatch.wrap(Value(_STEP_AVAL, np.array(count, np.float32)))
@@ -408,13 +499,14 @@ def _number(x):
 
 
 def _state_copy(slot):
-    """A parameter's state as it is given away: with a step count of its own.
+    """A parameter's state as it is given away: with a step count of its own, and out of its pack.
 
     PyTorch adds to the step of each parameter in place, so a shared one would count too fast there.
     """
     out = dict(slot)
-    if isinstance(out.get("step"), Tensor):
-        out["step"] = dispatch.wrap(copy_value(dispatch.value_of(out["step"])))
+    for name, x in slot.items():
+        if isinstance(x, Tensor) and (name == "step" or x._chain):
+            out[name] = dispatch.wrap(copy_value(dispatch.value_of(x)))
     return out
 
 

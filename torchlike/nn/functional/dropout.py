@@ -66,8 +66,8 @@ def _spatial(rank, input, p, training, inplace):
     if rank == 1 and ndim not in (2, 3):
         raise RuntimeError(
             f"dropout1d: Expected 2D or 3D input, but received a {ndim}D input. Note that "
-            "dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension, a "
-            "channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs)."
+            "dropout1d exists to provide channel-wise dropout on inputs with 1 spatial dimension, "
+            "a channel dimension, and an optional batch dimension (i.e. 2D or 3D inputs)."
         )
     if rank > 1 and ndim not in (rank + 1, rank + 2):
         warnings.warn(
