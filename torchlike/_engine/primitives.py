@@ -643,9 +643,7 @@ def _ranks(x):
 
 
 for _name, _fn in {"lt_to": np.less, "le_to": np.less_equal}.items():
-    _elementwise(
-        _name, lambda x, y, fn=_fn: fn(_ranks(x), _ranks(y)), half=False, refuse="c"
-    )
+    _elementwise(_name, lambda x, y, fn=_fn: fn(_ranks(x), _ranks(y)), half=False, refuse="c")
 
 
 @_builder("sort")

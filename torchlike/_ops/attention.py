@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -56,14 +57,10 @@ def scores(query, key, mask, is_causal, scale):
             logits = jnp.where(mask, logits, -jnp.inf)
         else:
             logits = logits + mask.astype(logits.dtype)
-    top = lax.stop_gradient(logits.max(-1, keepdims=True, initial=-jnp.inf))
-    if is_causal or mask is not None:
-        top = jnp.where(top == -jnp.inf, 0, top)
-    power = jnp.exp(logits - top)
-    total = power.sum(-1, keepdims=True)
-    if is_causal or mask is not None:
-        total = jnp.where(total == 0, 1, total)
-    return power / total
+    if not is_causal and mask is None:
+        return jax.nn.softmax(logits, -1)
+    dead = (logits == -jnp.inf).all(-1, keepdims=True)
+    return jnp.where(dead, 0, jax.nn.softmax(jnp.where(dead, 0, logits), -1))
 
 
 @layer("scaled_dot_product_attention")
