@@ -68,18 +68,13 @@ from torchlike import autograd as autograd  # noqa: E402
 from torchlike import backends as backends  # noqa: E402
 from torchlike import compiler as compiler  # noqa: E402
 from torchlike import cuda as cuda  # noqa: E402
+from torchlike import nn as nn  # noqa: E402
 from torchlike import optim as optim  # noqa: E402
 from torchlike import random as random  # noqa: E402
-# TEMPORARY while modules are being written
-import importlib as _il  # noqa: E402
-for _name in ("nn", "utils", "serialization"):
-    try:
-        globals()[_name] = _il.import_module("torchlike." + _name)
-    except ModuleNotFoundError as _e:
-        print("MISSING", _e)
-if "serialization" in globals():
-    load, save = globals()["serialization"].load, globals()["serialization"].save
-# TEMPORARY end
+from torchlike import serialization as serialization  # noqa: E402
+from torchlike import utils as utils  # noqa: E402
+from torchlike.serialization import load as load  # noqa: E402
+from torchlike.serialization import save as save  # noqa: E402
 
 __all__ = sorted(
     name

@@ -173,6 +173,7 @@ def read(L, expression):
     return [out, x.grad, out._base is x, out.is_contiguous(), out.storage_offset(), label(out)]
 
 
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence", "ignore:indexing with dtype torch.uint8")
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_read(expression):
     a = outcome(lambda: read(torchlike, expression))

@@ -311,7 +311,8 @@ def _unstack(params, ins, outs):
 def _platform_index(params, ins, outs):
     for i, names in enumerate(params["platforms"]):
         if names is None or "cpu" in names:
-            return lambda i=np.int32(i): i
+            index = np.int32(i)
+            return lambda: index
     raise Unsupported("platform_index")
 
 
