@@ -127,11 +127,15 @@ _SMALL = 0.01
 
 
 def worth_compiling(node: Prefix, live: tuple, place: Place, why: str, small: bool) -> bool:
-    """Whether to compile a new key: if it came back, or is large and where programs are used again.
+    """Whether to compile a new key: if it came back, or where programs are used again.
 
-    Where keys keep changing (a growing length), segments run op by op instead.
+    Where keys keep changing (a growing length), segments run op by op instead. A small segment
+    that rounds nothing first runs in NumPy anywhere; one that does round might differ from its
+    later program in the last bit, and a model must give the same output for the same input twice.
     """
-    if settings.always_compile or (place.reused and why != "bound" and not small):
+    if settings.always_compile:
+        return True
+    if place.reused and why != "bound" and not (small and node.exact):
         return True
     if node.seen is None:
         node.seen = {}

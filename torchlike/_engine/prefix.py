@@ -26,7 +26,7 @@ class Prefix:
     """
 
     __slots__ = (
-        "avals", "children", "depth", "externals", "first", "floats", "in_avals", "ints", "line",
+        "avals", "children", "depth", "exact", "externals", "first", "floats", "in_avals", "ints", "line",
         "nbytes", "numbers", "op", "outs", "parent", "plans", "programs", "refs", "seen", "slots",
         "statics", "used", "work",
     )  # fmt: skip
@@ -46,12 +46,13 @@ class Prefix:
         self.first = self if parent is None or parent.parent is None else parent.first
         if parent is None:
             self.depth = self.slots = self.externals = self.floats = self.ints = self.nbytes = 0
-            self.work = 0.0
+            self.work, self.exact = 0.0, True
         else:
             self.depth = parent.depth + 1
             self.slots = parent.slots + self.outs
             self.nbytes = parent.nbytes + sum(a.nbytes for a in avals)
             self.work = parent.work + work(op, in_avals, avals)
+            self.exact = parent.exact and is_exact(op, avals)
             self.externals, self.floats, self.ints = parent.externals, parent.floats, parent.ints
 
     def path(self) -> list[Prefix]:
@@ -84,6 +85,26 @@ def work(op: Op, in_avals, avals) -> float:
         sizes = sorted([a.numel for a in arrays], reverse=True)[:3]
         seconds += 1e-10 * products * (sizes[0] * sizes[1] * sizes[2]) ** 0.5
     return seconds
+
+
+# Ops that move numbers or choose among them: no rounding, so NumPy and XLA agree bit for bit.
+_MOVES = frozenset((
+    "abs", "amax", "amin", "aminmax", "block_diag", "cat", "ceil", "channel_shuffle", "clamp",
+    "clamp_max", "clamp_min", "clone", "complex", "constant_pad_nd", "copysign", "cummax", "cummin",
+    "diag_embed_dims", "diagonal_copy", "eye", "flip", "floor", "fmax", "fmin", "full", "full_like",
+    "gather_dim", "im2col", "index", "index_at", "index_copy_dim", "index_fill_dim", "index_put",
+    "index_select_dim", "kthvalue", "masked_fill_value", "masked_scatter_from", "max", "max_dim",
+    "max_pool", "max_pool_with_indices", "maximum", "median", "median_dim", "min", "min_dim",
+    "minimum", "mode", "nan_to_num", "neg", "ones", "ones_like", "overwrite", "pixel_shuffle",
+    "pixel_unshuffle", "put_flat", "relu", "repeat", "repeat_counts", "repeat_each", "roll_dims",
+    "round", "scatter_put", "sign", "sort", "stack", "take_flat", "to_dtype", "topk", "tril",
+    "triu", "trunc", "where", "write_view", "zeros", "zeros_like",
+))  # fmt: skip
+
+
+def is_exact(op: Op, avals) -> bool:
+    """Whether NumPy and XLA give the same bits for a call."""
+    return op.view or op.name in _MOVES or all(a.dtype.category < dt.FLOATING for a in avals)
 
 
 class Segment:

@@ -25,7 +25,9 @@ def _labels(text: str, offset: int, who: str) -> list:
             pass
         elif char == ".":
             if text[i : i + 3] != "...":
-                raise RuntimeError(f"einsum(): found '.' for {who} that is not part of any ellipsis")
+                raise RuntimeError(
+                    f"einsum(): found '.' for {who} that is not part of any ellipsis"
+                )
             if Ellipsis in out:
                 raise RuntimeError(
                     f"einsum(): found '.' for {who} for which an ellipsis was already found"
@@ -130,4 +132,3 @@ def einsum(operands: Arrays, equation: str):
         *args, result, optimize="optimal" if len(operands) <= 5 else "auto",
         precision="highest" if full else None,
     )  # fmt: skip
-

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from torchlike._ops.join import one_axis
@@ -58,7 +61,7 @@ def index_put(input, values, indices: Arrays, dims: Shape, checked: Dim, accumul
 def fit_values(values, input, index_shape, dims):
     """Values as they broadcast to the result of indexing; raises PyTorch's error if not."""
     rest = [n for d, n in enumerate(input.shape) if d not in dims]
-    beside = all(b == a + 1 for a, b in zip(dims, dims[1:], strict=False))
+    beside = all(b == a + 1 for a, b in pairwise(dims))
     lead = dims[0] if dims and beside else 0
     shape = (*rest[:lead], *index_shape, *rest[lead:])
     while values.ndim > len(shape) and values.shape[0] == 1:
@@ -74,14 +77,22 @@ def fit_values(values, input, index_shape, dims):
     return values
 
 
-@op("masked_fill_value", grad_name="MaskedFillBackward0", needs={"input": ("mask",), "value": ("mask",)})  # fmt: skip
+@op(
+    "masked_fill_value",
+    grad_name="MaskedFillBackward0",
+    needs={"input": ("mask",), "value": ("mask",)},
+)
 def masked_fill_value(input, mask, value):
     """``value`` where the mask is set."""
     _check_mask(input, mask)
     return jnp.where(mask, value.astype(input.dtype), input)
 
 
-@op("masked_scatter_from", grad_name="MaskedScatterBackward0", needs={"input": ("mask",), "source": ("mask",)})  # fmt: skip
+@op(
+    "masked_scatter_from",
+    grad_name="MaskedScatterBackward0",
+    needs={"input": ("mask",), "source": ("mask",)},
+)
 def masked_scatter_from(input, mask, source):
     """The input with the next element of ``source`` wherever the mask is set."""
     shape = _check_mask(input, mask)
@@ -132,9 +143,7 @@ def gather_dim(input, index, dim: Dim, checked: Dim):
     shape, index = index.shape, _vector(index)
     input = _vector(input)
     if index.ndim != input.ndim and index.size:
-        raise RuntimeError(
-            "Index tensor must have the same number of dimensions as input tensor"
-        )
+        raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     dim = one_axis(dim, input.ndim)
     if not index.size:
         return jnp.zeros(shape, input.dtype)
@@ -201,7 +210,9 @@ def _scatter_gradient(c, g):
 _BY_INDEX = {"input": ("index",), "src": ("index",)}
 
 
-@op("scatter_put", checks=True, vjp=_scatter_gradient, needs=_BY_INDEX, grad_name="ScatterBackward0")
+@op(
+    "scatter_put", checks=True, vjp=_scatter_gradient, needs=_BY_INDEX, grad_name="ScatterBackward0"
+)
 def scatter_put(input, index, src, dim: Dim, checked: Dim, how: str):
     """The input with ``src`` put or added (``how``) where the index points along ``dim``."""
     src = src.astype(input.dtype) if src.ndim == 0 else src
@@ -227,12 +238,16 @@ def scatter_multiply(input, index, src, dim: Dim, checked: Dim):
 # ---- scatter with a reduction ------------------------------------------------------------------
 
 
-def _lowest(dtype):
-    return False if dtype == bool else -jnp.inf if jnp.issubdtype(dtype, jnp.inexact) else jnp.iinfo(dtype).min  # fmt: skip
-
-
-def _highest(dtype):
-    return True if dtype == bool else jnp.inf if jnp.issubdtype(dtype, jnp.inexact) else jnp.iinfo(dtype).max  # fmt: skip
+def _neutral(reduce: str, dtype):
+    """The number that changes nothing in a reduction."""
+    if reduce in ("sum", "mean", "prod"):
+        return int(reduce == "prod")
+    top = reduce == "amin"
+    if dtype == np.bool_:
+        return top
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return jnp.inf if top else -jnp.inf
+    return jnp.iinfo(dtype).max if top else jnp.iinfo(dtype).min
 
 
 def _counts(base, places, index, include):
@@ -251,9 +266,9 @@ def scatter_reduced(input, index, src, dim: Dim, checked: Dim, reduce: str, incl
     if src is None:
         return input
     base, places = _vector(input), _places(index, dim)
-    start = {"sum": 0, "mean": 0, "prod": 1, "amax": _lowest(base.dtype), "amin": _highest(base.dtype)}  # fmt: skip
     if not include:
-        base = base.at[places].set(jnp.asarray(start[reduce], base.dtype), mode="drop")
+        start = _neutral(reduce, base.dtype)
+        base = base.at[places].set(jnp.asarray(start, base.dtype), mode="drop")
     at = base.at[places]
     if reduce == "sum":
         out = at.add(src, mode="drop")
@@ -293,8 +308,13 @@ def _reduced_gradient(c, g):
         base = input if include else jnp.ones_like(input).at[places].set(1)
         one = lambda x: jnp.where(x == 0, 1, x)  # noqa: E731
         product = one(base).at[places].multiply(one(used), mode="drop")
-        zeros = (base == 0).astype(jnp.int64).at[places].add((used == 0).astype(jnp.int64), mode="drop")
-        without = lambda x, p, z: jnp.where(x == 0, jnp.where(z == 1, p, 0), jnp.where(z == 0, p / one(x), 0))  # noqa: E731
+        zeros = (
+            (base == 0).astype(jnp.int64).at[places].add((used == 0).astype(jnp.int64), mode="drop")
+        )
+
+        def without(x, p, z):  # the product without x: p leaves out the zeros, which z counts
+            return jnp.where(x == 0, jnp.where(z == 1, p, 0), jnp.where(z == 0, p / one(x), 0))
+
         own = g * without(base, product, zeros)
         other = take(g) * without(used, take(product), take(zeros))
     else:
@@ -369,7 +389,13 @@ def index_add_dim(input, index, source, alpha: Number, dim: Dim, checked: Dim):
     return whole.at[_slices(whole, index, dim)].add(source, mode="drop").reshape(input.shape)
 
 
-@op("index_copy_dim", checks=True, grad_name="IndexCopyBackward0", vjp=_slices_gradient, needs=_BY_SLICE)  # fmt: skip
+@op(
+    "index_copy_dim",
+    checks=True,
+    grad_name="IndexCopyBackward0",
+    vjp=_slices_gradient,
+    needs=_BY_SLICE,
+)
 def index_copy_dim(input, index, source, dim: Dim, checked: Dim):
     """The input with ``source`` in place of the slices that the index names."""
     if index.ndim > 1:

@@ -1,4 +1,4 @@
-"""Products of vectors and matrices: matmul and its relatives, outer and Kronecker products, cross."""
+"""Products of vectors and matrices: matmul and relatives, outer, Kronecker and cross products."""
 
 from __future__ import annotations
 
@@ -137,9 +137,7 @@ def check_bmm(a, b) -> None:
 def check_same_scalar(a, b) -> None:
     """Raise PyTorch's error unless the dtypes are one."""
     if a.dtype != b.dtype:
-        raise RuntimeError(
-            f"expected scalar type {scalar_name(a)} but found {scalar_name(b)}"
-        )
+        raise RuntimeError(f"expected scalar type {scalar_name(a)} but found {scalar_name(b)}")
 
 
 # ---- products ----------------------------------------------------------------------------------
@@ -192,7 +190,7 @@ def matmul(input, other):
         check_dot(a, b)
     elif b.ndim == 1:
         check_mv(a.reshape(prod(a.shape[:-1]), a.shape[-1]), b)
-    elif b.ndim == 2 or a.ndim == 1 and b.ndim == 2:
+    elif b.ndim == 2 or (a.ndim == 1 and b.ndim == 2):
         check_mm(a.reshape(prod(a.shape[:-1]) if a.ndim > 1 else 1, a.shape[-1]), b)
     else:
         _check_batches(a if a.ndim > 1 else a[None], b)
@@ -400,4 +398,3 @@ def cdist_p(x1, x2, p: float):
     far = power != 0
     root = jnp.sqrt(jnp.where(far, power, 1)) if p == 2 else jnp.where(far, power, 1) ** (1 / p)
     return jnp.where(far, root, 0)
-

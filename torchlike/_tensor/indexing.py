@@ -61,7 +61,9 @@ def setitem(x, index, value) -> None:
     """``x[index] = value``: written through the view, or by ``index_put_``."""
     if not isinstance(value, (dispatch._Tensor, int, float, complex)):
         kind = type(value)
-        name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+        name = (
+            kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+        )
         raise TypeError(f"can't assign a {name} to a torch.{dt.SCALAR_NAMES[x.dtype]}Tensor")
     if isinstance(value, complex) and x.dtype.category < dt.COMPLEX:
         raise RuntimeError(f"value cannot be converted to type {x.dtype.name} without overflow")
@@ -105,14 +107,16 @@ def parse(x, index):
     taken = sum(dims_of(item) for item in items)
     if taken > a.ndim:
         raise IndexError(f"too many indices for tensor of dimension {a.ndim}")
-    if not a.ndim and len(items) == 1 and not (
-        items[0] is None or items[0] is Ellipsis or _is_mask(items[0])
+    if (
+        not a.ndim
+        and len(items) == 1
+        and not (items[0] is None or items[0] is Ellipsis or _is_mask(items[0]))
     ):
         raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()`")
     items = _without_ellipsis(items, a.ndim - taken)
     spec, numbers, advanced, dim, label, basic = [], [], [], 0, "AliasBackward0", False
     for item in items:
-        if item is None or item is True or item is False or _is_mask(item) and not item.ndim:
+        if item is None or item is True or item is False or (_is_mask(item) and not item.ndim):
             spec.append(_NEW)
             advanced.append(None if item is None else _bool_index(item))
             basic, label = True, "UnsqueezeBackward0"

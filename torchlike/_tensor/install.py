@@ -27,7 +27,7 @@ from torchlike._tensor import forms
 forms.install()
 
 from torchlike._tensor import arithmetic, creation, selection, methods, random, shapes  # noqa: E402
-from torchlike._tensor import joining, products  # noqa: E402
+from torchlike._tensor import joining, products, restriding  # noqa: E402
 from torchlike._tensor import reductions, searches  # noqa: E402
 from torchlike._tensor import legacy, ranges, windows  # noqa: E402
 from torchlike._tensor.tensor import Tensor  # noqa: E402
@@ -39,7 +39,7 @@ for _name, _fn in {**shapes.PROPERTIES, "real": shapes.real, "imag": shapes.imag
     setattr(Tensor, _name, property(_fn))
 methods.install_operators()
 _ = arithmetic, creation, selection, random
-_ = joining, products, reductions, searches
+_ = joining, products, restriding, reductions, searches
 
 
 def publish(namespace: dict, functions: dict) -> None:

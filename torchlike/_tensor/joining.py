@@ -1,4 +1,4 @@
-"""Frontends of joining, splitting and rearranging: cat, stack, tile, rot90, meshgrid and relatives."""
+"""Frontends of joining, splitting and rearranging: cat, stack, tile, rot90, meshgrid ..."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from torchlike._tensor.dispatch import apply
 from torchlike._tensor.forms import FUNCTIONS, METHODS, alias, function, inplace_of, method
 from torchlike._tensor.products import into, need_tensor, need_tensors
 from torchlike._tensor.shapes import (
-    reshape, shape_of, sizes_argument, split, tensor_split, transpose, unsqueeze, wrap_dim,
+    reshape,
+    shape_of,
+    sizes_argument,
+    split,
+    tensor_split,
+    transpose,
+    unsqueeze,
+    wrap_dim,
 )  # fmt: skip
 
 _UNSET = object()
@@ -223,9 +230,7 @@ def rot90(input, k=1, dims=(0, 1)):
     """Turned by 90 degrees ``k`` times in the plane of two dimensions."""
     n = input._value.aval.ndim
     if len(dims) != 2:
-        raise RuntimeError(
-            f"expected total rotation dims == 2, but got dims = {len(dims)}"
-        )
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if n < 2:
         raise RuntimeError(f"expected total dims >= 2, but got total dims = {n}")
     if dims[0] == dims[1] or abs(dims[0] - dims[1]) == n:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torchlike._ops.einsum import letter
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -147,7 +149,7 @@ def chain_matmul(*matrices, out=None):
         need_tensor("chain_matmul", "matrices", i + 1, x)
         if x.ndim != 2:
             raise RuntimeError(f"Tensor dimension is {x.ndim}, expected 2 instead.")
-    for i, (x, y) in enumerate(zip(matrices, matrices[1:], strict=False)):
+    for i, (x, y) in enumerate(pairwise(matrices)):
         if x.shape[1] != y.shape[0]:
             raise RuntimeError(
                 f"multi_dot(): tensors {i} and {i + 1} with shapes {list(x.shape)} and "

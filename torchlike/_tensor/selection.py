@@ -37,9 +37,7 @@ def masked_fill(input, mask, value):
             f"{value._value.aval.ndim} dimension(s)."
         )
     if isinstance(value, complex) and input.dtype.category < dt.COMPLEX:
-        raise RuntimeError(
-            f"value cannot be converted to type {input.dtype.name} without overflow"
-        )
+        raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
     return apply(TABLE["masked_fill_value"], (input, mask, value))
 
 

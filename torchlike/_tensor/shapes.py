@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+from itertools import pairwise
 from math import prod
 
-from torchlike._core.errors import NotSupported, user_line
 from torchlike._core.sizes import Size
-from torchlike._engine.values import epoch_of
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.dispatch import apply
@@ -179,7 +177,7 @@ def unflatten(input, dim: int, sizes):
     if not shape:
         raise RuntimeError("unflatten: the input tensor has no dimensions")
     dim = wrap_dim(dim, len(shape))
-    sizes = sizes_argument((sizes,) if isinstance(sizes, (tuple, list)) else (sizes,))
+    sizes = sizes_argument((sizes,))
     known = prod(n for n in sizes if n != -1)
     if (-1 not in sizes and known != shape[dim]) or (known and shape[dim] % known):
         raise RuntimeError(
@@ -286,7 +284,9 @@ def _matrix_transposed(self):
     if not n:
         return self
     if n < 2:
-        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {n}-D tensor.")
+        raise RuntimeError(
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {n}-D tensor."
+        )
     return transpose(self, -2, -1)
 
 
@@ -381,9 +381,7 @@ def broadcast_shapes(*shapes):
     for s in shapes:
         for i, n in enumerate(reversed(s), 1):
             if n != 1 and out[-i] not in (1, n):
-                raise RuntimeError(
-                    "Shape mismatch: objects cannot be broadcast to a single shape"
-                )
+                raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape")
             if n != 1:
                 out[-i] = n
     return Size(out)
@@ -403,12 +401,12 @@ def narrow(input, dim: int, start, length: int):
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -n <= start <= n:
-        raise IndexError(f"start out of range (expected to be in range of [-{n}, {n}], but got {start})")
+        raise IndexError(
+            f"start out of range (expected to be in range of [-{n}, {n}], but got {start})"
+        )
     start = start + n if start < 0 else start
     if start + length > n:
-        raise RuntimeError(
-            f"start ({start}) + length ({length}) exceeds dimension size ({n})."
-        )
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
     spec = tuple(("slice", length, 1) if d == dim else ("all",) for d in range(len(shape)))
     return named(apply_view(_INDEX, input, (start,), (spec,)), "SliceBackward0")
 
@@ -462,7 +460,8 @@ def split(tensor, split_size_or_sections=None, dim: int = 0, *, split_size=None)
     if not sizes:
         return ()
     out = apply_view(_SPLIT, tensor, (), (tuple(sizes), dim))
-    return _several(out, "SplitBackward0" if isinstance(sections, int) else "SplitWithSizesBackward0")
+    label = "SplitBackward0" if isinstance(sections, int) else "SplitWithSizesBackward0"
+    return _several(out, label)
 
 
 def _several(out, label):
@@ -509,17 +508,13 @@ def tensor_split(input, indices_or_sections, dim: int = 0):
         cut = cut.tolist()
     if isinstance(cut, int):
         if cut <= 0:
-            raise RuntimeError(
-                f"number of sections must be larger than 0, got {cut}"
-            )
+            raise RuntimeError(f"number of sections must be larger than 0, got {cut}")
         out = split(input, [n // cut + (i < n % cut) for i in range(cut)], dim)
         for part in out:  # slices to PyTorch, which may be written through
             named(part, "SliceBackward0")._made = input._made
         return out
     edges = [0] + [min(max(i + n if i < 0 else i, 0), n) for i in cut] + [n]
-    return tuple(
-        narrow(input, dim, a, max(b - a, 0)) for a, b in zip(edges, edges[1:], strict=False)
-    )
+    return tuple(narrow(input, dim, a, max(b - a, 0)) for a, b in pairwise(edges))
 
 
 @function(method=True)
@@ -553,96 +548,10 @@ def unfold(self, dimension: int, size: int, step: int):
     if size < 0:
         raise RuntimeError(f"size is {size} but must be >= 0")
     if size > n:
-        raise RuntimeError(
-            f"maximum size for tensor at dimension {dim} is {n} but size is {size}"
-        )
+        raise RuntimeError(f"maximum size for tensor at dimension {dim} is {n} but size is {size}")
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
     return apply_view(_UNFOLD, self, (), (dim, size, step))
-
-
-@function(method=True)
-def as_strided(input, size, stride, storage_offset=None):
-    """Any strided reading of the storage, as a view."""
-    base = input if input._base is None else input._base
-    if input._storage is not None:
-        input._refresh()
-    if base._chain and base._node is None and not base._requires_grad:
-        base = views.root_handle(base)
-    if base._chain or base._geometry is not None:
-        raise NotSupported(
-            "as_strided on a tensor detached from a view, or transposed in place", "clone() it first"
-        )
-    if storage_offset is None:
-        storage_offset = views.geometry(input)[1]
-    if input.dtype is not base.dtype:
-        base = _as_dtype(base, input.dtype)
-    size, stride = tuple(size), tuple(stride)
-    reach = storage_offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n)
-    if prod(size) and reach >= base._value.aval.numel:
-        raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset "
-            f"{storage_offset} are out of bounds for storage of size {base._value.aval.numel}"
-        )
-    return apply_view(TABLE["as_strided"], base, (), (size, stride, storage_offset))
-
-
-def _as_dtype(base, dtype):
-    """All elements of a storage, in the dtype of a view of it."""
-    if base.dtype.is_complex and not dtype.is_complex:
-        return view_as_real(base.view(-1))
-    if dtype.is_complex and not base.dtype.is_complex:
-        return view_as_complex(base.view(-1, 2))
-    return base.view(-1).view(dtype)
-
-
-# ---- the same tensor seen otherwise ------------------------------------------------------------
-
-
-def _shares(self) -> bool:
-    """Whether another handle reads the storage of a tensor that is no view."""
-    storage = self._storage
-    # The references of a storage are its handles, and here the local name and the argument.
-    return self._base is None and storage is not None and sys.getrefcount(storage) > 3
-
-
-def _reshow(self, out):
-    """Let a tensor itself become the view ``out`` of it; what shares its storage stays as it is."""
-    storage, old = self._storage, self._value
-    geometry = views.geometry(out)
-    self._value, self._node, self._index = out._value, out._node, out._index
-    if self._base is not None or self._detached:
-        self._chain, self._geometry = out._chain, geometry
-        storage.version += 1
-        self._seen = storage.version
-        return self
-    epoch_of(old).line = user_line()
-    self._storage, self._version_count = None, storage.version + 1
-    self._value.epoch = None
-    plain = geometry == (views.contiguous_strides(shape_of(out)), 0)
-    self._geometry = None if plain else geometry
-    return self
-
-
-def _in_place(name, form):
-    def reshaped(self, *args, **kwargs):
-        dispatch.check_inplace(self)
-        if not self._detached and _shares(self):
-            raise NotSupported(
-                f"{name} on a tensor that shares its storage with others",
-                f"assign the result of {form.__name__}",
-            )
-        return _reshow(self, form(self, *args, **kwargs))
-
-    reshaped.__doc__ = f"In-place form of ``{form.__name__}``."
-    method(name)(reshaped)
-
-
-for _name, _form in {
-    "t_": t, "transpose_": transpose, "swapaxes_": swapaxes, "swapdims_": swapdims,
-    "squeeze_": squeeze, "unsqueeze_": unsqueeze, "as_strided_": as_strided,
-}.items():  # fmt: skip
-    _in_place(_name, _form)
 
 
 # ---- complex -----------------------------------------------------------------------------------
@@ -692,11 +601,10 @@ def size(self, dim=None):
     """The shape, or the size of one dimension."""
     if dim is None:
         return self.shape
-    return self._value.aval.shape[wrap_dim(dim, self._value.aval.ndim)] if self.ndim else _no_dim(dim)
-
-
-def _no_dim(dim):
-    raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    shape = self._value.aval.shape
+    if not shape:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    return shape[wrap_dim(dim, len(shape))]
 
 
 @method("dim")

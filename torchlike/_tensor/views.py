@@ -159,10 +159,8 @@ def publish(storage: Storage, value, line, silent: bool) -> None:
 def check_rebase(view) -> None:
     """Raise PyTorch's errors for views that autograd may not write through."""
     if view._made == "several":
-        name = next(
-            (op.grad_name for op, *_ in reversed(view._chain) if op.name in ("split_sizes", "unbind")),
-            "UnbindBackward0",
-        )
+        pieces = (op for op, *_ in reversed(view._chain) if op.name in ("split_sizes", "unbind"))
+        name = next(op.grad_name for op in pieces)
         raise RuntimeError(
             f"Output of {name} is a view and is being modified inplace. This view is the output of "
             "a function that returns multiple views. Such functions do not allow the output views "

@@ -198,8 +198,11 @@ class Called:
                 return call_with_hooks(self, args, kwargs)
             return self.forward(*args, **kwargs)
         # The outermost call. What follows a backward starts a new program, so that accumulated
-        # micro-batches do not pile up in one; inference runs at once.
-        if modes.grad and local.after_backward is local.segment:
+        # micro-batches do not pile up in one. Inference is a program of its own, the same whatever
+        # was pending before: XLA would round another fusion differently.
+        if not modes.grad:
+            flush(why="module")
+        elif local.after_backward is local.segment:
             flush(why="forward after backward")
         modes.module_depth = 1
         try:
