@@ -32,6 +32,9 @@ class Case:
 
 
 def _shown(value):
+    """A value as it stands in a test's name: the same in every process."""
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(str(_shown(v)) for v in value) + "]"
     return getattr(value, "__name__", value)
 
 
@@ -355,7 +358,8 @@ def bad(name, *args, last_epoch=-1, **options):
             options["last_epoch"] = last_epoch
         getattr(m.optim.lr_scheduler, name)(make_optimizer(m), *args, **options)
 
-    action.__name__ = f"{name}{args}{options}"
+    shown = [str(_shown(v)) for v in args] + [f"{k}={_shown(v)}" for k, v in options.items()]
+    action.__name__ = f"{name}({','.join(shown)})"
     return action
 
 

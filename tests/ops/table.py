@@ -193,7 +193,9 @@ def compare_gradients(ours, theirs, tol, what):
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         if b is None or a is None:
             for g in (a, b):
-                assert g is None or not to_numpy(g).any(), f"{what} of operand {i}: None against {g}"
+                assert g is None or not to_numpy(g).any(), (
+                    f"{what} of operand {i}: None against {g}"
+                )
         else:
             same(a, b, tol, f"{what} of operand {i}")
 
@@ -275,8 +277,7 @@ def check_error(row: Row, sample: S) -> None:
     with pytest.raises(Exception) as ours:
         find(torchlike, row.name)(*args, **kwargs)
     assert isinstance(ours.value, theirs.type) or issubclass(theirs.type, ours.type), (
-        f"{row.name}: {ours.type.__name__}({ours.value}) for "
-        f"{theirs.type.__name__}({theirs.value})"
+        f"{row.name}: {ours.type.__name__}({ours.value}) for {theirs.type.__name__}({theirs.value})"
     )
 
 

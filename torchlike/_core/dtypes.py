@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import ml_dtypes
 import numpy as np
@@ -120,9 +120,7 @@ def set_default_dtype(d: dtype) -> None:
     """Set the floating dtype of new tensors; raises ``TypeError`` for one that is not floating."""
     global _default
     if not isinstance(d, dtype) or d not in (float16, bfloat16, float32, float64):
-        raise TypeError(
-            f"only floating-point types are supported as the default type, got {d!r}"
-        )
+        raise TypeError(f"only floating-point types are supported as the default type, got {d!r}")
     _default = d
 
 
@@ -140,7 +138,7 @@ def scalar_dtype(kind: type) -> dtype:
 _INT_RANK = {uint8: 8, int8: 8, int16: 16, int32: 32, int64: 64, uint16: 16, uint32: 32, uint64: 64}
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote_types(a: dtype, b: dtype) -> dtype:
     """The smallest dtype that holds both, by PyTorch's rules (``torch.promote_types``)."""
     if a is b:

@@ -19,7 +19,15 @@ class Settings:
     max_programs: compiled programs kept before the least recently used are dropped.
     """
 
-    __slots__ = ("always_compile", "host", "immediate", "max_bytes", "max_ops", "max_prefixes", "max_programs")
+    __slots__ = (
+        "always_compile",
+        "host",
+        "immediate",
+        "max_bytes",
+        "max_ops",
+        "max_prefixes",
+        "max_programs",
+    )
 
     def __init__(self):
         read = os.environ.get

@@ -549,7 +549,7 @@ def wrap(op: Op, arrays, in_avals):
     """Operands as an op takes them: arrays of numbers become Scalars of their class."""
     out = []
     for x, a in zip(arrays, in_avals, strict=True):
-        if x is None or a.__class__ is not type and a.__class__ is not tuple:
+        if x is None or (a.__class__ is not type and a.__class__ is not tuple):
             out.append(x)
         else:
             out.append(Scalar(x, a if a.__class__ is type else a[0]))

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import Arrays, Op, Scalar, evaluate, ignoring_bad_indices
 
-
 # The ``vjp`` of an op whose derivative PyTorch lacks: its result requires grad, backward raises.
 NO_DERIVATIVE = "none"
 
@@ -76,9 +75,7 @@ def derivative(op: Op) -> Op:
             raise RuntimeError(f"derivative for aten::{op.name} is not implemented")
 
         shapes = refused if op.vjp is NO_DERIVATIVE else _shapes
-        found = Op(
-            f"{op.name}_backward", backward, promotes="raw", shapes=shapes, forward=op
-        )
+        found = Op(f"{op.name}_backward", backward, promotes="raw", shapes=shapes, forward=op)
         op.vjp_ops["vjp"] = found
     return found
 
@@ -121,9 +118,7 @@ def _pull(op: Op, operands, spec: Spec):
         jnp.zeros(o.shape, o.dtype) if g is None else _conj(g).astype(o.dtype)
         for g, o in zip(grads, outs, strict=True)
     ]
-    return tuple(
-        _conj(g).astype(full[i].dtype) for g, i in zip(pull(cotangents), at, strict=True)
-    )
+    return tuple(_conj(g).astype(full[i].dtype) for g, i in zip(pull(cotangents), at, strict=True))
 
 
 def _inexact(op, full, spec):

@@ -73,7 +73,9 @@ def optimizer_step(operands: Arrays, plan: Shape):
     steps = [s + 1 for s in operands[n : n + groups]]
     rest = operands[n + groups :]
     params, grads, states = (
-        list(rest[:count]), list(rest[count : 2 * count]), list(rest[2 * count :])
+        list(rest[:count]),
+        list(rest[count : 2 * count]),
+        list(rest[2 * count :]),
     )
     # All gradients are complete before the first parameter is overwritten: without the barrier XLA
     # copies every donated parameter (1.45 ms of an encoder's step).

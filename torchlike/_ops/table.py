@@ -263,9 +263,7 @@ def prepare(op: Op, operands):
         # Numbers take the precision of the first floating operand, as PyTorch's scalars do.
         if not any(x.__class__ is Scalar for x in operands):
             return operands
-        anchor = next(
-            (x for x in operands if x is not None and x.__class__ is not Scalar), None
-        )
+        anchor = next((x for x in operands if x is not None and x.__class__ is not Scalar), None)
         return [_number_beside(x, anchor) if x.__class__ is Scalar else x for x in operands]
     check_broadcast(operands)
     common = computing_dtype(op, operands)

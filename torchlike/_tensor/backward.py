@@ -30,14 +30,11 @@ def _roots(tensors, gradients, create_graph):
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if a.dtype.category == dt.COMPLEX:
                 raise RuntimeError(
-                    f"grad can be implicitly created only for real scalar outputs but got "
-                    f"{a.dtype}"
+                    f"grad can be implicitly created only for real scalar outputs but got {a.dtype}"
                 )
             g = dispatch.wrap(record(TABLE["ones_like"], (None,), (dispatch.value_of(t),))[0][0])
         elif not isinstance(g, dispatch._Tensor):
-            raise TypeError(
-                f"gradients can be either Tensors or None, but got {type(g).__name__}"
-            )
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         else:
             b = g._value.aval
             if a.shape != b.shape:

@@ -252,4 +252,3 @@ def copy_out(out, result):
             )
         result = apply(TABLE["to_dtype"], (result,), (a.dtype,))
     return rebind(out, result)
-

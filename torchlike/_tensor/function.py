@@ -214,9 +214,7 @@ class Function:
                 result = cls.forward(ctx, *args)
         results = result if isinstance(result, tuple) else (result,)
         ctx.outs = len(results)
-        ctx.shapes = [
-            r._value.aval if isinstance(r, dispatch._Tensor) else None for r in results
-        ]
+        ctx.shapes = [r._value.aval if isinstance(r, dispatch._Tensor) else None for r in results]
         if not tracked:
             return result
         out = []

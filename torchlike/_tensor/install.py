@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from torchlike._ops import activation, attention, convolution, distance, dropout, embedding, images  # noqa: F401
-from torchlike._ops import linear, loss, normalization, pooling  # noqa: F401
+from torchlike._ops import (  # noqa: F401  # noqa: F401
+    activation,
+    attention,
+    convolution,
+    distance,
+    dropout,
+    embedding,
+    images,
+    linear,
+    loss,
+    normalization,
+    pooling,
+)
 from torchlike._ops import arithmetic as _a  # noqa: F401
 from torchlike._ops import compare as _cmp  # noqa: F401
 from torchlike._ops import creation as _c  # noqa: F401
@@ -14,22 +25,34 @@ from torchlike._ops import matmul as _m  # noqa: F401
 from torchlike._ops import optimizers as _o  # noqa: F401
 from torchlike._ops import pointwise as _p  # noqa: F401
 from torchlike._ops import reduce as _r  # noqa: F401
+from torchlike._ops import rounding as _ro  # noqa: F401
 from torchlike._ops import sample as _sa  # noqa: F401
 from torchlike._ops import scan as _sc  # noqa: F401
 from torchlike._ops import softmax as _so  # noqa: F401
 from torchlike._ops import sort as _sr  # noqa: F401
 from torchlike._ops import statistics as _st  # noqa: F401
-from torchlike._ops import rounding as _ro  # noqa: F401
 from torchlike._ops import trigonometry as _tr  # noqa: F401
 from torchlike._ops import views as _v  # noqa: F401
 from torchlike._tensor import forms
 
 forms.install()
 
-from torchlike._tensor import arithmetic, creation, selection, methods, random, shapes  # noqa: E402
-from torchlike._tensor import joining, products, restriding  # noqa: E402
-from torchlike._tensor import reductions, searches  # noqa: E402
-from torchlike._tensor import legacy, ranges, windows  # noqa: E402
+from torchlike._tensor import (  # noqa: E402  # noqa: E402  # noqa: E402  # noqa: E402
+    arithmetic,
+    creation,
+    joining,
+    legacy,
+    methods,
+    products,
+    random,
+    ranges,
+    reductions,
+    restriding,
+    searches,
+    selection,
+    shapes,
+    windows,
+)
 from torchlike._tensor.tensor import Tensor  # noqa: E402
 
 for _name, _fn in forms.METHODS.items():
@@ -48,4 +71,6 @@ def publish(namespace: dict, functions: dict) -> None:
         if name in namespace:
             raise ValueError(f"torchlike.{name} is defined twice")
         namespace[name] = fn
+
+
 _ = legacy, ranges, windows

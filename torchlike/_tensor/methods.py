@@ -42,7 +42,16 @@ def _parse_to(args, device, dtype):
 
 
 @method("to")
-def to(self, *args, device=None, dtype=None, non_blocking=False, copy=False, memory_format=None, other=None):
+def to(
+    self,
+    *args,
+    device=None,
+    dtype=None,
+    non_blocking=False,
+    copy=False,
+    memory_format=None,
+    other=None,
+):
     """Another dtype or device; itself if it has both already (https://pytorch.org/docs/stable/generated/torch.Tensor.to.html)."""
     if other is not None:
         args = (other, *args)

@@ -88,7 +88,9 @@ def typename(obj, /) -> str:
     if isinstance(obj, dispatch._Tensor):
         return obj.type()
     kind = type(obj)
-    return f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__name__
+    return (
+        f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__name__
+    )
 
 
 def get_num_threads() -> int:

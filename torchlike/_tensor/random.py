@@ -56,7 +56,9 @@ class Generator:
         """The state as a uint8 tensor, on the CPU in PyTorch's own layout."""
         if self.stream is not None:
             return from_host(np.array(self.stream.get_state()), devices.CPU)
-        return from_host(np.array([self._seed, self._offset], np.uint64).view(np.uint8), devices.CPU)
+        return from_host(
+            np.array([self._seed, self._offset], np.uint64).view(np.uint8), devices.CPU
+        )
 
     def set_state(self, new_state) -> Generator:
         """Continue from a state that ``get_state`` gave."""
@@ -146,7 +148,13 @@ def set_rng_state(new_state) -> None:
 
 
 @contextlib.contextmanager
-def fork_rng(devices=None, enabled: bool = True, _caller="fork_rng", _devices_kw="devices", device_type="cuda"):
+def fork_rng(
+    devices=None,
+    enabled: bool = True,
+    _caller="fork_rng",
+    _devices_kw="devices",
+    device_type="cuda",
+):
     """Restore the generators' states at the end of the block."""
     if not enabled:
         yield
@@ -175,7 +183,7 @@ def draw(size, dtype, device, generator, host, op_name, numbers=()):
 def _float_dtype(name, dtype):
     d = dtype or dt.get_default_dtype()
     if d.category < dt.FLOATING:
-        raise NotImplementedError(f'"{name}" not implemented for \'{dt.SCALAR_NAMES[d]}\'')
+        raise NotImplementedError(f"\"{name}\" not implemented for '{dt.SCALAR_NAMES[d]}'")
     return d
 
 
@@ -191,7 +199,9 @@ def rand(*size, generator=None, out=None, dtype=None, device=None, requires_grad
     """Uniform numbers in [0, 1)."""
     size = check_size((named["size"],) if "size" in named else size)
     d = _float_dtype("check_uniform_bounds", dtype or (out.dtype if out is not None else None))
-    t = draw(size, d, target_device(device), generator, lambda s: s.rand(size, d.numpy), "draw_uniform")
+    t = draw(
+        size, d, target_device(device), generator, lambda s: s.rand(size, d.numpy), "draw_uniform"
+    )
     return _finish(out, t, requires_grad)
 
 
@@ -201,7 +211,9 @@ def randn(*size, generator=None, out=None, dtype=None, device=None, requires_gra
     """Standard normal numbers."""
     size = check_size((named["size"],) if "size" in named else size)
     d = _float_dtype("normal_kernel_cpu", dtype or (out.dtype if out is not None else None))
-    t = draw(size, d, target_device(device), generator, lambda s: s.randn(size, d.numpy), "draw_normal")
+    t = draw(
+        size, d, target_device(device), generator, lambda s: s.randn(size, d.numpy), "draw_normal"
+    )
     return _finish(out, t, requires_grad)
 
 
@@ -229,7 +241,9 @@ def randint(*args, generator=None, out=None, dtype=None, device=None, requires_g
         raise TypeError(f"randint() got an unexpected keyword argument '{next(iter(named))}'")
     size = check_size((size,) if isinstance(size, (tuple, list)) else ((size,),))
     if low >= high:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+        raise RuntimeError(
+            f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
+        )
     d = dtype or (out.dtype if out is not None else dt.int64)
     t = draw(size, d, target_device(device), generator,
              lambda s: s.randint(low, high, size, d.numpy), "draw_integers", (low, high))  # fmt: skip
@@ -352,7 +366,9 @@ def multinomial(input, num_samples: int, replacement: bool = False, *, generator
     if num_samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > a.shape[-1]:
-        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+        raise RuntimeError(
+            "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
+        )
     if a.device is devices.CPU:
         g = generator_of(a.device, generator)
         drawn = g.stream.multinomial(np.asarray(input._host()), num_samples, replacement)
@@ -360,7 +376,9 @@ def multinomial(input, num_samples: int, replacement: bool = False, *, generator
     weights = input.detach().float()
     if replacement:
         cdf = weights.cumsum(-1)
-        u = draw((*a.shape[:-1], num_samples), dt.float32, a.device, generator, None, "draw_uniform")
+        u = draw(
+            (*a.shape[:-1], num_samples), dt.float32, a.device, generator, None, "draw_uniform"
+        )
         at = (cdf.unsqueeze(-2) <= (u * cdf[..., -1:]).unsqueeze(-1)).sum(-1)
         return _finish(out, at, False)
     u = draw(a.shape, dt.float32, a.device, generator, None, "draw_uniform")
@@ -402,7 +420,9 @@ def uniform_(self, from_: float = 0, to: float = 1, *, generator=None, **named):
     """Overwrite with uniform numbers in [from, to)."""
     low, a = float(named.get("from", from_)), self._value.aval
     if a.dtype.category < dt.FLOATING:
-        raise NotImplementedError(f"\"check_uniform_bounds\" not implemented for '{dt.SCALAR_NAMES[a.dtype]}'")
+        raise NotImplementedError(
+            f"\"check_uniform_bounds\" not implemented for '{dt.SCALAR_NAMES[a.dtype]}'"
+        )
     if low > to:
         raise RuntimeError(
             f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}"
@@ -419,7 +439,9 @@ def normal_(self, mean: float = 0, std: float = 1, *, generator=None):
     _check_std(std)
     a = self._value.aval
     if a.dtype.category < dt.FLOATING:
-        raise NotImplementedError(f"\"normal_kernel_cpu\" not implemented for '{dt.SCALAR_NAMES[a.dtype]}'")
+        raise NotImplementedError(
+            f"\"normal_kernel_cpu\" not implemented for '{dt.SCALAR_NAMES[a.dtype]}'"
+        )
     return _refill(
         self, lambda s: s.normal(a.shape, mean, std, a.dtype.numpy), "draw_normal", generator,
         lambda t: t * std + mean,
@@ -477,6 +499,10 @@ def _host_only(name, call):
 
 _host_only("exponential_", lambda s, a, lambd=1.0: s.exponential(a.shape, lambd, a.dtype.numpy))
 _host_only("geometric_", lambda s, a, p: s.geometric(a.shape, p, a.dtype.numpy))
-_host_only("cauchy_", lambda s, a, median=0.0, sigma=1.0: s.cauchy(a.shape, median, sigma, a.dtype.numpy))
-_host_only("log_normal_", lambda s, a, mean=1.0, std=2.0: s.log_normal(a.shape, mean, std, a.dtype.numpy))
+_host_only(
+    "cauchy_", lambda s, a, median=0.0, sigma=1.0: s.cauchy(a.shape, median, sigma, a.dtype.numpy)
+)
+_host_only(
+    "log_normal_", lambda s, a, mean=1.0, std=2.0: s.log_normal(a.shape, mean, std, a.dtype.numpy)
+)
 _ = apply, TABLE

@@ -42,9 +42,7 @@ class Plan:
         else:
             keep = [True] * n
         # Numbers are always kept: they are run-time arguments of the derivative too.
-        self.drop = [
-            i for i, a in enumerate(call.in_avals) if not keep[i] and hasattr(a, "numel")
-        ]
+        self.drop = [i for i, a in enumerate(call.in_avals) if not keep[i] and hasattr(a, "numel")]
         self.op, self.call = op, call
 
 
@@ -477,4 +475,3 @@ def run_leaf_hooks(leaves, tensors, create_graph) -> None:
                 if out is not None:
                     grad = out if create_graph else tensors.to_value(out)
             leaves[key] = (leaf, grad)
-

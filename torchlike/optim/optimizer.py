@@ -20,8 +20,8 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.modes import enable_grad, no_grad
 from torchlike._tensor.tape import Handle
-from torchlike._tensor.views import storage_of
 from torchlike._tensor.tensor import Tensor, copy_value
+from torchlike._tensor.views import storage_of
 
 _STEP, _STEP_PACKED = TABLE["optimizer_step"], TABLE["optimizer_step_packed"]
 _INDEX, _VIEW = TABLE["index_basic"], TABLE["view"]
@@ -181,7 +181,12 @@ class Optimizer:
         fresh = [p for p in params if not state[p]] if (names or rule.counts) else ()
         if fresh:
             packable = [p for p in fresh if _is_small(p)]
-            if len(packable) > 1 and names and id(group) not in self._packs and "first" not in flags:
+            if (
+                len(packable) > 1
+                and names
+                and id(group) not in self._packs
+                and "first" not in flags
+            ):
                 self._packs[id(group)] = Pack(packable, names, rule.counts, state)
             loose = [p for p in fresh if not state[p]]
             for p in loose:
