@@ -1,4 +1,4 @@
-"""The engine's contract: what runs when, what compiles, what survives threads, limits and Ctrl-C."""
+"""The engine's contract: what runs when, what compiles; threads, limits and Ctrl-C."""
 
 import gc
 import signal

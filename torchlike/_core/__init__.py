@@ -1,1 +1,1 @@
-"""dtypes, devices, errors and settings: what every layer above may name; no arrays, no jax programs."""
+"""dtypes, devices, errors, settings: what every layer above may name; no arrays, no programs."""

@@ -1,8 +1,9 @@
-"""torch.device and the map from PyTorch's device names to JAX's; asks JAX only when a device is used."""
+"""torch.device and the map from PyTorch's device names to JAX's; asks JAX when one is used."""
 
 from __future__ import annotations
 
 import threading
+from typing import ClassVar
 
 KINDS = ("cpu", "cuda", "tpu", "meta", "mps", "xpu", "xla")
 _HAS_INDEX = {"cuda", "tpu", "xpu", "mps", "xla"}
@@ -18,7 +19,7 @@ class device:
     """
 
     __slots__ = ("_entered", "index", "type")
-    _interned: dict = {}
+    _interned: ClassVar[dict] = {}
 
     def __new__(cls, type="cpu", index=None):
         if isinstance(type, device):

@@ -368,7 +368,7 @@ def resolve(value: Value):
 
 
 def resolve_elsewhere(value: Value, segment: Segment) -> None:
-    """Compute one value of another thread's segment without disturbing what it goes on to record."""
+    """Compute one value of another thread's segment, which goes on recording undisturbed."""
     other = Segment(prefix.tree)
     node = segment.node
     while node.slots - node.outs > value.slot:
@@ -383,7 +383,7 @@ def resolve_elsewhere(value: Value, segment: Segment) -> None:
     run_op_by_op(
         other, (slot,), settings.host and other.device is devices.CPU and node.work <= _SMALL
     )
-    live, results, _ = other.results
+    _, results, _ = other.results
     value.array = results[0][0]
 
 
@@ -429,7 +429,7 @@ def check_bad_indices() -> None:
     del pending_checks[: len(checks)]
     for flags, meta in checks:
         rows = np.asarray(flags)
-        for (bad, first), (size, ndim, call) in zip(rows, meta, strict=True):
+        for (bad, first), (size, _, call) in zip(rows, meta, strict=True):
             if bad:
                 raise errors.BadIndex(bad_index_text(call.op.name, int(first), size, call.line))
 

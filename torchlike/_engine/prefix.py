@@ -26,9 +26,9 @@ class Prefix:
     """
 
     __slots__ = (
-        "avals", "children", "depth", "exact", "externals", "first", "floats", "in_avals", "ints", "line",
-        "nbytes", "numbers", "op", "outs", "parent", "plans", "programs", "refs", "seen", "slots",
-        "statics", "used", "work",
+        "avals", "children", "depth", "exact", "externals", "first", "floats", "in_avals", "ints",
+        "line", "nbytes", "numbers", "op", "outs", "parent", "plans", "programs", "refs", "seen",
+        "slots", "statics", "used", "work",
     )  # fmt: skip
 
     def __init__(self, parent=None, op=None, statics=(), refs=(), avals=(), in_avals=()):

@@ -69,7 +69,7 @@ class Value:
 def from_array(array, device=None) -> Value:
     """A Value over a jax or numpy array, without a copy."""
     if device is None:
-        if isinstance(array, np.ndarray) or isinstance(array, jax.core.Tracer):
+        if isinstance(array, np.ndarray | jax.core.Tracer):
             device = devices.CPU
         else:
             device = devices.from_jax_device(next(iter(array.devices())))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
@@ -23,7 +25,7 @@ class Spec:
     """
 
     __slots__ = ("avals", "has_result", "need", "outs", "statics")
-    _interned: dict = {}
+    _interned: ClassVar[dict] = {}
 
     def __new__(cls, statics, avals, need, outs, has_result):
         # Ops share the specs: without their classes, one op's 2 would be another's equal 2.0.

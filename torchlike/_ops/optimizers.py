@@ -1,9 +1,9 @@
 """Update rules of the optimizers: pure functions of one parameter, run for all in one op.
 
 A rule is (scalars, parameter, gradient, state, flags) -> (parameter, state), in PyTorch's order of
-operations, so that losses agree to rounding. ``scalars`` are 0-d arrays of double precision: learning
-rate, decay and step count are run-time inputs, so no schedule recompiles. State names and order are
-PyTorch's. Formulas: https://pytorch.org/docs/stable/optim.html#algorithms.
+operations, so that losses agree to rounding. ``scalars`` are 0-d arrays of double precision:
+learning rate, decay and step count are run-time inputs, so no schedule recompiles. State names and
+order are PyTorch's. Formulas: https://pytorch.org/docs/stable/optim.html#algorithms.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Rule(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The static half of a step: which rule, its flags, and how many parameters each step count has."""
+    """The static half of a step: the rule, its flags, how many parameters each step count has."""
 
     rule: str
     flags: tuple
@@ -154,7 +154,7 @@ def _on_reals(update, scalars, p, g, state, flags):
 
 
 class Scalars:
-    """Run-time numbers by name; combine them in double, and ``at`` rounds to the parameter's dtype."""
+    """Run-time numbers by name, combined in double; ``at`` rounds to the parameter's dtype."""
 
     def __init__(self, numbers, dtype):
         self._numbers, self._dtype = numbers, dtype

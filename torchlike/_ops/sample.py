@@ -1,4 +1,4 @@
-"""Counter-based random draws for accelerators: (seed, offset) in, the same numbers on every device out."""
+"""Counter-based random draws for accelerators: the same numbers for (seed, offset) anywhere."""
 
 from __future__ import annotations
 

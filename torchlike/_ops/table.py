@@ -56,8 +56,8 @@ class Op:
 
     name         PyTorch's name of the function
     fn           pure function on jax arrays
-    promotes     None: operands as they are; "raw": Scalars too; "result": cast to PyTorch's result dtype; "float":
-                 that, with integers going to the default float dtype
+    promotes     None: operands as they are; "raw": Scalars too; "result": cast to PyTorch's
+                 result dtype; "float": that, with integers going to the default float dtype
     computes     "opmath": half precision is computed in float32 and rounded once, as PyTorch does
     saves        what PyTorch saves for backward, and so what may not be overwritten before it:
                  "inputs", "result" or "nothing"
@@ -304,7 +304,7 @@ def _check_alpha(op: Op, operands, common: dt.dtype) -> None:
 
 
 def check_operands(op: Op, in_avals) -> None:
-    """Raise ``TypeError`` for a missing operand, or a Python number where PyTorch wants a tensor."""
+    """Raise ``TypeError`` for a missing operand, or a number where PyTorch wants a tensor."""
     if op.refuses is not None:
         op.refuses(*in_avals)
     if op.list_at is not None or (op.numbers is None and op.promotes not in ("result", "float")):

@@ -39,8 +39,9 @@ def _roots(tensors, gradients, create_graph):
             b = g._value.aval
             if a.shape != b.shape:
                 raise RuntimeError(
-                    f"Mismatch in shape: grad_output[{i}] has a shape of torch.Size({list(b.shape)}) "
-                    f"and output[{i}] has a shape of torch.Size({list(a.shape)})."
+                    f"Mismatch in shape: grad_output[{i}] has a shape of "
+                    f"torch.Size({list(b.shape)}) and output[{i}] has a shape of "
+                    f"torch.Size({list(a.shape)})."
                 )
             if (a.dtype.category == dt.COMPLEX) != (b.dtype.category == dt.COMPLEX):
                 raise RuntimeError(
@@ -99,7 +100,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
 
 
 def again(tensor):
-    """The leaves' gradients of a scalar whose walk was walked before after the same prefix; or None.
+    """The leaves' gradients of a scalar that was walked before after the same prefix; or None.
 
     The first time here the tape is walked and what it recorded is kept; from then on that is
     recorded in one go, which takes a fraction of the time.

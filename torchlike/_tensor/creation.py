@@ -14,7 +14,7 @@ from torchlike._engine.flush import flush, jax_array
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval, expose, from_array
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch
+from torchlike._tensor import bridge, dispatch
 from torchlike._tensor.dispatch import apply, value_of, wrap
 from torchlike._tensor.forms import function, method
 from torchlike._tensor.host_data import as_dtype, fitting, host_data
@@ -87,15 +87,22 @@ def as_tensor(data, dtype=None, device=None):
         if (dtype is None or dtype is data.dtype) and device is None:
             return data
         return data.to(device=device, dtype=dtype)
+    if isinstance(data, np.ndarray) and target_device(device) is devices.CPU:
+        dtype = as_dtype("as_tensor", dtype)
+        if dtype is None or dtype is dt.BY_NUMPY.get(data.dtype):
+            return from_numpy(data)
     return tensor(data, dtype=dtype, device=device)
 
 
 @function()
 def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=None):
     """``as_tensor`` with numpy's arguments; ``requires_grad`` defaults to the object's own."""
-    out = as_tensor(obj, dtype=dtype, device=device)
-    if copy and out is obj:
-        out = out.clone()
+    if copy and not isinstance(obj, dispatch._Tensor):
+        out = tensor(obj, dtype=dtype, device=device)
+    else:
+        out = as_tensor(obj, dtype=dtype, device=device)
+        if copy and out is obj:
+            out = out.clone()
     if requires_grad is None or requires_grad == out.requires_grad:
         return out
     return out.detach().requires_grad_() if requires_grad else out.detach()
@@ -103,10 +110,17 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=None):
 
 @function()
 def from_numpy(ndarray):
-    """A tensor of a copy of a numpy array; unlike PyTorch's it shares no memory with it."""
+    """A tensor that shares the memory of a numpy array; a read-only one is copied."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    return from_host(host_data(ndarray, None), devices.CPU)
+    if not ndarray.dtype.isnative:
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion "
+            "between byte orders is currently not supported."
+        )
+    out = from_host(host_data(ndarray, None), devices.CPU)
+    bridge.share(out, ndarray)
+    return out
 
 
 @function()

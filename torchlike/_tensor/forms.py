@@ -147,7 +147,7 @@ def alias(new: str, old: str) -> None:
 
 
 def install() -> None:
-    """Build the forms of every op in the table that asks for any; hand-written ones take part too."""
+    """Build the forms of every op in the table that asks for any, hand-written ones too."""
     for op in TABLE.values():
         fields = None
         for form in op.forms:

@@ -121,7 +121,7 @@ class set_grad_enabled(_GradMode):
 
 
 class inference_mode(_GradMode):
-    """``no_grad`` whose results may not enter autograd later; ``inference_mode(False)`` undoes it."""
+    """``no_grad`` whose results may never enter autograd; ``inference_mode(False)`` undoes it."""
 
     def __new__(cls, mode=True):
         if callable(mode) and not isinstance(mode, bool):

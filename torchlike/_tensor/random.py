@@ -15,10 +15,8 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.streams import HostStream
 from torchlike._engine.values import Value, aval
-from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import check_size, from_host, make, target_device
-from torchlike._tensor.dispatch import apply
 from torchlike._tensor.forms import function, method
 from torchlike._tensor.shapes import shape_of
 
@@ -245,8 +243,11 @@ def randint(*args, generator=None, out=None, dtype=None, device=None, requires_g
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
         )
     d = dtype or (out.dtype if out is not None else dt.int64)
-    t = draw(size, d, target_device(device), generator,
-             lambda s: s.randint(low, high, size, d.numpy), "draw_integers", (low, high))  # fmt: skip
+    device = target_device(device)
+    t = draw(
+        size, d, device, generator,
+        lambda s: s.randint(low, high, size, d.numpy), "draw_integers", (low, high),
+    )  # fmt: skip
     return _finish(out, t, requires_grad)
 
 
@@ -287,7 +288,7 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, de
     if not tensors:
         if size is None:
             raise TypeError("normal() missing argument 'size' for a mean and std that are numbers")
-        size = check_size((size,) if isinstance(size, (tuple, list)) else (size,))
+        size = check_size((size,))
         _check_std(std)
         d = _float_dtype("normal_kernel_cpu", dtype)
         t = draw(size, d, target_device(device), generator,
@@ -505,4 +506,3 @@ _host_only(
 _host_only(
     "log_normal_", lambda s, a, mean=1.0, std=2.0: s.log_normal(a.shape, mean, std, a.dtype.numpy)
 )
-_ = apply, TABLE

@@ -17,7 +17,7 @@ _next_number = itertools.count().__next__
 
 
 class Plan:
-    """How a recorded call is differentiated for given operands; made once per prefix and kept there.
+    """How a recorded call is differentiated; made once per prefix and kept there.
 
     vjp, statics   the derivative op and its static argument
     drop           operands whose values are not saved
@@ -146,7 +146,7 @@ class Node:
         self.used = True
 
     def derive(self, grads, graph=None):
-        """Gradients for ``targets``, in their order; on the tape if ``graph`` is given (see run)."""
+        """Gradients for ``targets``, in order; on the tape if ``graph`` is given (see run)."""
         if self.used:
             raise RuntimeError(BACKWARD_TWICE)
         plan = self.plan
@@ -467,7 +467,7 @@ def _run_hooks(node, out, grads, to_tensor, to_value, create_graph):
 
 
 def run_leaf_hooks(leaves, tensors, create_graph) -> None:
-    """Call the hooks of the leaves on their complete gradients, in place of them what they return."""
+    """Call the leaves' hooks on their complete gradients; what they return takes the place."""
     for key, (leaf, grad) in leaves.items():
         if leaf._hooks:
             for hook in list(leaf._hooks.values()):

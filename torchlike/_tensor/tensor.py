@@ -12,7 +12,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.sizes import Size
 from torchlike._engine.flush import host_array, jax_array
 from torchlike._engine.values import Value, expose
-from torchlike._tensor import dispatch, tape, views
+from torchlike._tensor import bridge, dispatch, tape, views
 from torchlike._tensor.dispatch import TENSORS, apply, to_value, value_of
 from torchlike._tensor.modes import modes
 
@@ -294,7 +294,7 @@ class Tensor:
         return host_array(value_of(self))
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The data as a numpy array of its own: later writes do not reach the tensor."""
+        """The data as a numpy array that shares the tensor's memory, as in PyTorch."""
         if not force:
             if self.requires_grad:
                 raise RuntimeError(
@@ -306,7 +306,7 @@ class Tensor:
                     f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to "
                     "copy the tensor to host memory first."
                 )
-        return np.array(self._host())
+        return bridge.array_of(self)
 
     def __array__(self, dtype=None, copy=None):
         array = self.numpy()
@@ -377,7 +377,7 @@ class Tensor:
         )
 
     def __format__(self, spec: str) -> str:
-        if not self._value.aval.shape and spec:
+        if not self._value.aval.shape and type(self) is Tensor and self.device.type != "meta":
             return format(self.item(), spec)
         return object.__format__(self, spec) if spec else repr(self)
 

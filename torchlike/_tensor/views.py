@@ -19,10 +19,10 @@ class Storage:
     """What a tensor and its views share: the root's value and history, and a version counter.
 
     silent counts the versions that came through ``.data``, which autograd does not see; geometry
-    is (strides, offset) of the root if it is not row-major.
+    is (strides, offset) of the root if it is not row-major; array is bridge.py's.
     """
 
-    __slots__ = ("geometry", "identity", "index", "node", "silent", "value", "version")
+    __slots__ = ("array", "geometry", "identity", "index", "node", "silent", "value", "version")
 
     def __init__(self, tensor):
         self.value = tensor._value

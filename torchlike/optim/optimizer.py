@@ -1,11 +1,11 @@
-"""Optimizer: groups of parameters, their state under PyTorch's names, and one fused step per group."""
+"""Optimizer: groups of parameters, state under PyTorch's names, one fused step per group."""
 
 from __future__ import annotations
 
 import itertools
 from collections import OrderedDict, defaultdict
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -61,8 +61,8 @@ class Optimizer:
     """
 
     rule: str = ""
-    _global_pre_hooks: OrderedDict = OrderedDict()
-    _global_post_hooks: OrderedDict = OrderedDict()
+    _global_pre_hooks: ClassVar[OrderedDict] = OrderedDict()
+    _global_post_hooks: ClassVar[OrderedDict] = OrderedDict()
 
     def __init__(self, params, defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -102,7 +102,8 @@ class Optimizer:
         if any(named):
             if not all(named):
                 raise ValueError(
-                    "all optimizer params should be with/without names. Some param names are missing"
+                    "all optimizer params should be with/without names. "
+                    "Some param names are missing"
                 )
             param_group["param_names"] = [name for name, _ in params]
             params = [p for _, p in params]
@@ -294,7 +295,7 @@ class Optimizer:
         return out
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state dict; raises ``ValueError`` if its groups do not fit, changing nothing."""
+        """Take over a state dict; ``ValueError`` if its groups do not fit, and nothing changed."""
         state_dict = dict(state_dict)
         for hook in self._state_hooks["load_pre"].values():
             changed = hook(self, state_dict)
@@ -443,7 +444,7 @@ class Pack:
 
 
 def share_steps(slots, fresh: bool = False) -> None:
-    """Let states of equal step count hold one tensor for it, so that one addition counts for all."""
+    """Let states of equal step count hold one tensor for it: one addition counts for all."""
     shared: dict[float, Tensor] = {}
     for slot in slots:
         step = None if fresh else slot["step"]

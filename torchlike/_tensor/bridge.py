@@ -1,0 +1,193 @@
+"""Memory shared with NumPy: a write to the array shows in the tensor, and the other way round.
+
+Values are immutable, so the sharing is kept up by a storage that looks: each time one of its tensors
+is used it compares the array with what it last saw, and each time one is written it runs what is
+recorded and writes through. When nobody but the storage holds the array any more it becomes an
+ordinary storage again; the common ``tensor.numpy()`` in passing costs one copy and nothing later.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from torchlike._core import devices
+from torchlike._core.errors import NotSupported
+from torchlike._engine.flush import host_array
+from torchlike._engine.values import Value, epoch_of
+from torchlike._tensor import views
+from torchlike._tensor.views import Storage
+
+_value, _version, _silent = Storage.value, Storage.version, Storage.silent  # the plain slots
+
+
+class SharedStorage(Storage):
+    """A storage whose truth is the memory of a NumPy array."""
+
+    __slots__ = ()
+
+    @property
+    def version(self):
+        """The count of writes; asking for it is what every use of a tensor begins with."""
+        look(self)
+        return _version.__get__(self)
+
+    @version.setter
+    def version(self, version):
+        _version.__set__(self, version)
+
+    @property
+    def value(self):
+        """What the array holds now."""
+        look(self)
+        return _value.__get__(self)
+
+    @value.setter
+    def value(self, value):
+        if not is_private(self.array):
+            try:
+                seen = host_array(value)
+            except TypeError as error:  # a tracer: jax is compiling the user's function
+                raise NotSupported(
+                    "writing a tensor that shares memory with a NumPy array inside a "
+                    "transformation of JAX",
+                    "clone() the tensor before it",
+                ) from error
+            np.copyto(_root(self), seen)
+        _value.__set__(self, value)
+
+
+def look(storage: SharedStorage) -> None:
+    """Take over what was written to the array; end the sharing if nobody can write to it."""
+    _take_over(storage)
+    if is_private(storage.array):
+        storage.__class__ = Storage
+        storage.array = None
+
+
+def _take_over(storage: SharedStorage) -> None:
+    old = _value.__get__(storage)
+    now = _root(storage)
+    if _same_bits(now, host_array(old)):
+        return
+    value = Value(old.aval, np.array(now))
+    value.epoch = epoch_of(old)
+    _value.__set__(storage, value)
+    # Autograd is not told, as in PyTorch: what it saved is what it saved.
+    _version.__set__(storage, _version.__get__(storage) + 1)
+    _silent.__set__(storage, _silent.__get__(storage) + 1)
+
+
+def is_private(array: np.ndarray) -> bool:
+    """Whether nobody but a storage refers to the memory of ``array``."""
+    if sys.getrefcount(array) > _OWN_REFERENCES:
+        return False
+    base = array.base
+    while isinstance(base, np.ndarray):
+        if sys.getrefcount(base) > _BASE_REFERENCES:
+            return False
+        base = base.base
+    return base is None
+
+
+class _Slot:
+    __slots__ = ("array",)
+
+
+def _calibrate() -> tuple[int, int]:
+    """What the reference counts are when there is no other reference: it varies with Python."""
+
+    def count(array):
+        base = array.base
+        return sys.getrefcount(array), sys.getrefcount(base)
+
+    slot = _Slot()
+    slot.array = np.empty(2)[:1]
+    return count(slot.array)
+
+
+_OWN_REFERENCES, _BASE_REFERENCES = _calibrate()
+
+
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Equality in which a NaN equals itself."""
+    word = f"u{a.itemsize}" if a.itemsize < 16 else "u8"
+    a, b = (np.ascontiguousarray(x).reshape(-1).view(word) for x in (a, b))
+    return np.array_equal(a, b)
+
+
+class _Window:
+    """Memory of an array at another shape; the arrays made of it keep its owner alive."""
+
+    __slots__ = ("__array_interface__", "owner")
+
+
+def _window(owner: np.ndarray, dtype: np.dtype, shape, strides, offset: int) -> np.ndarray:
+    """The array at (strides, offset), in elements of ``dtype``, from where ``owner`` begins."""
+    window = _Window()
+    window.owner = owner
+    size = dtype.itemsize
+    window.__array_interface__ = {
+        "version": 3,
+        "typestr": f"|V{size}",
+        "shape": tuple(shape),
+        "strides": tuple(s * size for s in strides),
+        "data": (owner.ctypes.data + offset * size, False),
+    }
+    return np.asarray(window).view(dtype)
+
+
+def _root(storage: Storage) -> np.ndarray:
+    """The whole storage as an array in the shared memory."""
+    a = _value.__get__(storage).aval
+    strides, offset = storage.geometry or (views.contiguous_strides(a.shape), 0)
+    return _window(storage.array, a.dtype.numpy, a.shape, strides, offset)
+
+
+def can_share(aval) -> bool:
+    """Whether NumPy has such memory: on the CPU, and at least one element of it."""
+    return aval.device is devices.CPU and aval.numel > 0
+
+
+def array_of(tensor) -> np.ndarray:
+    """The tensor as a writable array that shares its memory from now on."""
+    storage = views.storage_of(tensor)
+    tensor._refresh()
+    if not can_share(storage.value.aval):
+        return np.array(host_array(tensor._value))
+    if storage.__class__ is Storage:
+        seen = host_array(storage.value)
+        array = np.empty(seen.size, seen.dtype)
+        storage.array = array
+        np.copyto(_root(storage), seen)
+        storage.__class__ = SharedStorage
+    else:
+        array = storage.array
+    strides, offset = views.geometry(tensor)
+    a = tensor._value.aval
+    return _window(array, a.dtype.numpy, a.shape, strides, offset)
+
+
+def share(tensor, array: np.ndarray) -> None:
+    """Let a fresh tensor, made of a copy of ``array``, share its memory; raises as PyTorch does."""
+    if any(s < 0 for s in array.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative "
+            "strides are not currently supported. (You can probably work around this by making a "
+            "copy of your array  with array.copy().) "
+        )
+    if any(s % array.itemsize for s in array.strides):
+        raise ValueError(
+            "given numpy array strides not a multiple of the element byte size. Copy the numpy "
+            "array to reallocate the memory."
+        )
+    if not can_share(tensor._value.aval) or not array.flags.writeable:
+        return
+    storage = views.storage_of(tensor)
+    strides = tuple(s // array.itemsize for s in array.strides)
+    if strides != views.contiguous_strides(array.shape):
+        storage.geometry = tensor._geometry = strides, 0
+    storage.array = array
+    storage.__class__ = SharedStorage
+
