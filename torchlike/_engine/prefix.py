@@ -128,6 +128,8 @@ class Segment:
 
     def rollback(self) -> None:
         """Forget what a failed or interrupted call has left beyond the last whole one."""
+        if self.done:  # it ran while the call was being recorded, and holds nothing any more
+            return
         node = self.node
         for ref in self.owners[node.externals :]:
             value = ref()
@@ -224,8 +226,8 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
                             flush_hook[0](segment, "device")
                             return record(op, statics, operands)
                         elif segment.node.depth or segment.arrays:
-                            _check_devices(op, operands)
                             segment.rollback()
+                            _check_devices(op, operands)
                             flush_hook[0](segment, "device")
                             return record(op, statics, operands)
                         else:

@@ -16,7 +16,7 @@ import numpy as np
 from torchlike._core import dtypes as dt
 from torchlike._engine.prefix import shape_rules
 from torchlike._engine.primitives import BUILDERS
-from torchlike._ops.dims import axes
+from torchlike._ops.dims import axes, axis
 
 TWINS: dict = {}
 _REAL = frozenset((dt.float32, dt.float64))
@@ -360,7 +360,8 @@ def _arg_shape(statics, in_avals):
     (x,), (dim, keepdim) = in_avals, statics
     if x.dtype.category in (dt.BOOL, dt.COMPLEX) or not x.numel:
         return None
-    return [(_reduced(x, dim, keepdim), dt.int64)]
+    at = None if dim is None else axis(dim, x.ndim)
+    return [(_reduced(x, at, keepdim), dt.int64)]
 
 
 def _arg(fn):
@@ -383,7 +384,8 @@ def _softmax_shape(statics, in_avals):
     (x,), (dim, dtype) = in_avals, statics
     if (dtype or x.dtype).category != dt.FLOATING or x.dtype.category == dt.COMPLEX:
         return None
-    return [(x.shape, dtype or x.dtype)] if axes(dim, x.ndim) is not None else None
+    axis(dim, x.ndim)
+    return [(x.shape, dtype or x.dtype)]
 
 
 @_twin("softmax")

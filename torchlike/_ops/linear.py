@@ -65,6 +65,11 @@ def linear(input, weight, bias=None):
     for other in (weight,) if bias is None else (weight, bias):
         if other.dtype != input.dtype:
             a, b = torch_dtype(input), torch_dtype(other)
+            if bias is not None:
+                raise RuntimeError(
+                    "mat1 and mat2 must have the same dtype, but got "
+                    f"{dt.SCALAR_NAMES[a]} and {dt.SCALAR_NAMES[b]}"
+                )
             raise RuntimeError(
                 "expected m1 and m2 to have the same dtype, but got: "
                 f"{_C_NAMES.get(a, a.name)} != {_C_NAMES.get(b, b.name)}"

@@ -167,8 +167,8 @@ def grad(
                     g = dispatch.apply(TABLE["zeros_like"], (t.detach(),), (None,))
                 elif not allow_unused:
                     raise RuntimeError(
-                        "One of the differentiated Tensors appears to not have been used in the "
-                        "graph. Set allow_unused=True if this is the desired behavior."
+                        f"The differentiated Tensor at index {len(out)} appears to not have been "
+                        "used in the graph. Set allow_unused=True if this is the desired behavior."
                     )
             elif g.__class__ is Value:
                 g = dispatch.wrap(g)

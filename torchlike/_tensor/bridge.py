@@ -1,8 +1,8 @@
 """Memory shared with NumPy: a write to the array shows in the tensor, and the other way round.
 
-Values are immutable, so the sharing is kept up by a storage that looks: each time one of its tensors
-is used it compares the array with what it last saw, and each time one is written it runs what is
-recorded and writes through. When nobody but the storage holds the array any more it becomes an
+Values are immutable, so the sharing is kept up by a storage that looks: each time one of its
+tensors is used it compares the array with what it last saw, and each time one is written it runs
+what is recorded and writes through. When nobody but the storage holds the array any more it becomes an
 ordinary storage again; the common ``tensor.numpy()`` in passing costs one copy and nothing later.
 """
 
@@ -190,4 +190,3 @@ def share(tensor, array: np.ndarray) -> None:
         storage.geometry = tensor._geometry = strides, 0
     storage.array = array
     storage.__class__ = SharedStorage
-

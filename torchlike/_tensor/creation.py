@@ -39,11 +39,20 @@ def on_device(device: devices.device) -> None:
         local.segment.device = device
 
 
+def as_leaf(out, requires_grad: bool):
+    """A new tensor, as a leaf of the tape if ``requires_grad``."""
+    if not requires_grad:
+        return out
+    if out.dtype.category < dt.FLOATING:
+        raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+    return out.requires_grad_()
+
+
 def make(op_name, operands, statics, device, requires_grad=False):
     """Record a creation op on a device."""
     on_device(target_device(device))
     out = apply(TABLE[op_name], operands, statics)
-    return out.requires_grad_() if requires_grad else out
+    return as_leaf(out, requires_grad)
 
 
 def from_host(array: np.ndarray, device: devices.device, requires_grad=False):
@@ -58,7 +67,7 @@ def from_host(array: np.ndarray, device: devices.device, requires_grad=False):
     out = wrap(Value(aval(array.shape, d, device), None if device is devices.META else array))
     if device is not devices.CPU and device is not devices.META:
         jax_array(out._value)
-    return out.requires_grad_() if requires_grad else out
+    return as_leaf(out, requires_grad)
 
 
 # ---- from data ---------------------------------------------------------------------------------
@@ -72,7 +81,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
         out = data.detach().clone()
         if dtype is not None or device is not None:
             out = out.to(device=device, dtype=dtype)
-        return out.requires_grad_() if requires_grad else out
+        return as_leaf(out, requires_grad)
     if isinstance(data, jax.core.Tracer):
         out = from_jax(data)
         return out if dtype is None else out.to(dtype)
@@ -288,7 +297,7 @@ def _like(name):
             return maker(input.shape, dtype=d, device=device, requires_grad=requires_grad)
         op = TABLE["zeros_like" if name == "empty_like" else name]
         out = apply(op, (input,), (dtype,))
-        return out.requires_grad_() if requires_grad else out
+        return as_leaf(out, requires_grad)
 
     like.__name__ = name
     like.__doc__ = f"``{name[:-5]}`` of the shape, dtype and device of a tensor."
@@ -315,7 +324,7 @@ def full_like(input, fill_value, *, dtype=None, device=None, requires_grad=False
         fill_value = python_number("full_like", "fill_value", 2, fill_value)
         fill_value = _fill(fill_value, dtype or input.dtype)
     out = apply(TABLE["full_like"], (input, fill_value), (dtype,))
-    return out.requires_grad_() if requires_grad else out
+    return as_leaf(out, requires_grad)
 
 
 @function()
@@ -324,7 +333,7 @@ def empty_strided(size, stride, *, dtype=None, device=None, requires_grad=False,
     need = 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if math.prod(size) else 0
     base = zeros(need, dtype=dtype, device=device)
     out = base.as_strided(size, stride)
-    return out.requires_grad_() if requires_grad else out
+    return as_leaf(out, requires_grad)
 
 
 # ---- methods that make new tensors -------------------------------------------------------------

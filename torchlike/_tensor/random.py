@@ -16,7 +16,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.streams import HostStream
 from torchlike._engine.values import Value, aval
 from torchlike._tensor import dispatch
-from torchlike._tensor.creation import check_size, from_host, make, target_device
+from torchlike._tensor.creation import as_leaf, check_size, from_host, make, target_device
 from torchlike._tensor.forms import function, method
 from torchlike._tensor.shapes import shape_of
 
@@ -188,7 +188,7 @@ def _float_dtype(name, dtype):
 def _finish(out, result, requires_grad):
     if out is not None:
         return dispatch.copy_out(out, result)
-    return result.requires_grad_() if requires_grad else result
+    return as_leaf(result, requires_grad)
 
 
 @function()

@@ -333,13 +333,13 @@ def expand(self, *sizes, implicit=False):
             f"({len(shape)})"
         )
     out = []
-    for i, n in enumerate(sizes):
+    for i, n in reversed(list(enumerate(sizes))):  # PyTorch's errors name the last that is wrong
         old = shape[i - lead] if i >= lead else 1
         if n == -1:
             if i < lead:
                 raise RuntimeError(
-                    f"expand({self.dtype}{list(shape)}, size={list(sizes)}): The expanded size of "
-                    f"the tensor ({n}) isn't allowed in a leading, non-existing dimension {i}"
+                    f"The expanded size of the tensor ({n}) isn't allowed in a leading, "
+                    f"non-existing dimension {i}"
                 )
             n = old
         if n != old and old != 1:
@@ -349,7 +349,7 @@ def expand(self, *sizes, implicit=False):
                 f"{list(shape)}"
             )
         out.append(n)
-    return apply_view(_EXPAND, self, (), (tuple(out),))
+    return apply_view(_EXPAND, self, (), (tuple(reversed(out)),))
 
 
 @method("expand_as")

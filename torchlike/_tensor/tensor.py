@@ -355,13 +355,13 @@ class Tensor:
         return bool(self.item())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(_only_element(self))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(_only_element(self))
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(_only_element(self))
 
     def __index__(self) -> int:
         if self.dtype.category > dt.INTEGRAL or self._value.aval.numel != 1:
@@ -441,6 +441,12 @@ def copy_value(value: Value) -> Value:
     if value.array is not None:
         return alias(value)
     return dispatch.record(TABLE["clone"], (), (value,))[0][0]
+
+
+def _only_element(tensor):
+    if tensor._value.aval.numel != 1:
+        raise ValueError("only one element tensors can be converted to Python scalars")
+    return tensor.item()
 
 
 def _legacy_new(cls, *args, **kwargs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from torchlike._core import dtypes as dt
-from torchlike._tensor.creation import ones, zeros
+from torchlike._tensor.creation import as_leaf, ones, zeros
 from torchlike._tensor.forms import FUNCTIONS, function
 from torchlike._tensor.host_data import as_dtype
 from torchlike._tensor.ranges import arange
@@ -26,7 +26,7 @@ def _window(name, length, periodic, options, shape):
         return maker(length, dtype=dtype, device=device, requires_grad=requires_grad)
     points = length + 1 if periodic else length
     out = shape(arange(points, dtype=dtype, device=device), points)[:length].clone()
-    return out.requires_grad_() if requires_grad else out
+    return as_leaf(out, requires_grad)
 
 
 def _cosine(alpha, beta):
