@@ -8,6 +8,10 @@ import sys
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
+class DeviceMismatch(RuntimeError):
+    """Operands of one call are on different devices."""
+
+
 class NotSupported(NotImplementedError):
     """Something PyTorch has and torchlike has not: names it and the way out."""
 

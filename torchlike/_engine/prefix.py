@@ -380,7 +380,7 @@ def _check_devices(op: Op, operands) -> None:
     found = {x.aval.device for x in operands if x.__class__ is Value}
     if len(found) > 1:
         first, second = sorted(map(str, found))[:2]
-        raise RuntimeError(
+        raise errors.DeviceMismatch(
             f"Expected all tensors to be on the same device, but found at least two devices, "
             f"{first} and {second}! (when checking arguments of {op.name})"
         )

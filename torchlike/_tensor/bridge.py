@@ -2,8 +2,8 @@
 
 Values are immutable, so the sharing is kept up by a storage that looks: each time one of its
 tensors is used it compares the array with what it last saw, and each time one is written it runs
-what is recorded and writes through. When nobody but the storage holds the array any more it becomes an
-ordinary storage again; the common ``tensor.numpy()`` in passing costs one copy and nothing later.
+what is recorded and writes through. When nobody but the storage holds the array any more it becomes
+an ordinary storage again: a ``tensor.numpy()`` in passing costs one copy and nothing later.
 """
 
 from __future__ import annotations

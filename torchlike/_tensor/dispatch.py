@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import user_line
+from torchlike._core.errors import DeviceMismatch, user_line
 from torchlike._engine.prefix import record
 from torchlike._engine.values import Value, epoch_of
 from torchlike._ops.table import TABLE, Op
@@ -52,6 +53,11 @@ def apply(op: Op, operands, statics=()):
         if "unhashable" not in str(error):
             raise
         results, call = record(op, freeze(op, statics), values)
+    except DeviceMismatch:
+        moved = beside_numbers(op, operands)
+        if moved is None:
+            raise
+        return apply(op, moved, statics)
     if not need or not modes.grad or not op.differentiable:
         if len(results) == 1:
             out = _new(_Tensor)
@@ -135,6 +141,19 @@ def number(op: Op, x, position: int):
         f"{op.name}(): argument '{name}' (position {position + 1}) must be Tensor, not "
         f"{type(x).__name__}"
     )
+
+
+def beside_numbers(op: Op, operands):
+    """The operands with those of the CPU that are 0-d moved to where the others are, or None.
+
+    PyTorch lets them stand beside tensors of any device, as numbers do, where dtypes promote.
+    """
+    tensors = [x for x in operands if isinstance(x, _Tensor)]
+    found = {x.device for x in tensors if x.ndim or x.device.type != "cpu"}
+    if op.promotes is None or len(found) != 1 or devices.CPU in found:
+        return None
+    (device,) = found
+    return [x.to(device) if isinstance(x, _Tensor) else x for x in operands]
 
 
 def freeze(op: Op, x):
