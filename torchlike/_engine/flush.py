@@ -171,7 +171,7 @@ def compile_and_run(segment: Segment, live: tuple) -> None:
 def execute(segment: Segment, program: Program) -> None:
     """Call the program; its results stand in the segment before anything can interrupt."""
     results: list = []
-    segment.results = (program.live, results, program)
+    segment.results = (program.outputs, results, program)
     try:
         in_program_scope(_call, segment, program, results)
     finally:

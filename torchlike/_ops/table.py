@@ -72,7 +72,8 @@ class Op:
     view         a view of its first operand
     write        for a view: (base, new, *operands, *statics) -> the base with the view replaced
     checks       fn reports out-of-range indices through ``report_bad_index``
-    donates      statics -> positions of operands whose arrays the program may overwrite
+    donates      statics -> positions of operands whose arrays the program may overwrite; the op's
+                 last results replace them, in this order
     shapes       own shape rule (statics, in_avals) -> [(shape, dtype)]; None: jax.eval_shape
     pointwise    each element of a result depends only on the operands' elements in its place, after
                  broadcasting; None: so if the op computes in "opmath" and names no dimensions

@@ -53,11 +53,8 @@ def _as_float_mask(mask, name: str, dtype):
 
 
 def _project(query, key, value, w, b):
-    """The packed projection, in one product where query, key and value are one tensor."""
+    """The packed projection where query, key and value are not all one tensor."""
     width = w._value.aval.shape[1]
-    if query is key and key is value:
-        both = linear(query, w, b)
-        return both[..., :width], both[..., width : 2 * width], both[..., 2 * width :]
     biases = (None, None, None) if b is None else (b[:width], b[width : 2 * width], b[2 * width :])
     weights = w[:width], w[width : 2 * width], w[2 * width :]
     return tuple(linear(x, wi, bi) for x, wi, bi in zip((query, key, value), weights, biases))
@@ -96,7 +93,7 @@ def multi_head_attention_forward(
     head = width // num_heads
     if head * num_heads != width:
         raise AssertionError(f"embed_dim {width} not divisible by num_heads {num_heads}")
-    dtype = query.dtype
+    dtype, split = query.dtype, False  # whether q, k, v have their heads apart already
     if use_separate_proj_weight:
         if q_proj_weight is None or k_proj_weight is None or v_proj_weight is None:
             raise AssertionError("use_separate_proj_weight is True but a projection weight is None")
@@ -106,7 +103,15 @@ def multi_head_attention_forward(
     else:
         if key._value.aval.shape != value._value.aval.shape:
             raise AssertionError(f"key shape {key.shape} does not match value shape {value.shape}")
-        q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)
+        extended = not (bias_k is bias_v is static_k is static_v is None)
+        if query is key and key is value and not extended:
+            # Self-attention: one product, and one way to the heads for all three.
+            packed = linear(query, in_proj_weight, in_proj_bias)
+            packed = packed.view(length, batch, 3, num_heads, head).permute(2, 1, 3, 0, 4)
+            q, k, v = packed.unbind(0)
+            split = True
+        else:
+            q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)
     # ---- masks
     attn_mask = _as_float_mask(attn_mask, "attn_mask", dtype)
     key_padding_mask = _as_float_mask(key_padding_mask, "key_padding_mask", dtype)
@@ -135,15 +140,13 @@ def multi_head_attention_forward(
         attn_mask = None if attn_mask is None else pad(attn_mask, (0, 1))
         key_padding_mask = None if key_padding_mask is None else pad(key_padding_mask, (0, 1))
     # ---- heads: (length, batch, width) -> (batch, heads, length, head)
-    q = q.reshape(length, batch, num_heads, head).permute(1, 2, 0, 3)
-    if static_k is None:
-        k = k.reshape(-1, batch, num_heads, head).permute(1, 2, 0, 3)
-    else:
-        k = static_k.reshape(batch, num_heads, -1, head)
-    if static_v is None:
-        v = v.reshape(-1, batch, num_heads, head).permute(1, 2, 0, 3)
-    else:
-        v = static_v.reshape(batch, num_heads, -1, head)
+    if not split:
+        q, k, v = (
+            x.reshape(-1, batch, num_heads, head).permute(1, 2, 0, 3)
+            if static is None
+            else static.reshape(batch, num_heads, -1, head)
+            for x, static in ((q, None), (k, static_k), (v, static_v))
+        )
     if add_zero_attn:
         k, v = pad(k, (0, 0, 0, 1)), pad(v, (0, 0, 0, 1))
         attn_mask = None if attn_mask is None else pad(attn_mask, (0, 1))
