@@ -18,16 +18,17 @@ from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.primitives import Unsupported
 from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
 from torchlike._engine.stats import stats
-from torchlike._engine.values import Value, expose, exposed
+from torchlike._engine.values import Packed, Value, expose, exposed
 
 
 class Place:
     """A line of the user's code that forces flushes: does compiling pay there?"""
 
-    __slots__ = ("flushes", "fresh", "line", "reused")
+    __slots__ = ("flushes", "fresh", "line", "reused", "why")
 
     def __init__(self, why: str, frame):
-        self.line = f"{why} at {frame.f_code.co_filename}:{frame.f_lineno}"
+        self.why = why
+        self.line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         self.flushes = 0  # counted into the statistics when they are asked for
         self.reused = True  # whether an earlier program has paid
         self.fresh = 0  # small new keys since a program was last used again
@@ -46,7 +47,6 @@ def place_of(why: str) -> Place:
         if len(_places) > _MAX_PLACES:
             _places.clear()
         place = _places[key] = Place(why, frame)
-    place.flushes += 1
     return place
 
 
@@ -55,13 +55,16 @@ def flush_lines(clear: bool = False) -> dict[str, int]:
     counts: dict[str, int] = {}
     for place in _places.values():
         if place.flushes:
-            counts[place.line] = counts.get(place.line, 0) + place.flushes
+            name = f"{place.why} at {place.line}"
+            counts[name] = counts.get(name, 0) + place.flushes
             if clear:
                 place.flushes = 0
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def flush(segment: Segment | None = None, why: str = "explicit") -> None:
+def flush(
+    segment: Segment | None = None, why: str = "explicit", place: Place | None = None
+) -> None:
     """Run what is recorded on this thread: dispatch its program, do not wait for it."""
     if segment is None:
         segment = local.segment
@@ -74,10 +77,10 @@ def flush(segment: Segment | None = None, why: str = "explicit") -> None:
     local.segment = Segment(prefix.tree)
     with segment.lock:
         if not segment.done:
-            run(segment, why)
+            run(segment, why, place)
 
 
-def run(segment: Segment, why: str) -> None:
+def run(segment: Segment, why: str, place: Place | None = None) -> None:
     """Compute every live value of a segment; on failure all stay pending and usable."""
     if segment.results is not None:  # an interrupt fell between the program and its commit
         commit(segment)
@@ -90,7 +93,9 @@ def run(segment: Segment, why: str) -> None:
     live = tuple([i for i in range(node.slots) if refs[i]() is not None])
     prefix.tree.clock += 1
     node.first.used = prefix.tree.clock
-    place = place_of(why)
+    if place is None:
+        place = place_of(why)
+    place.flushes += 1
     programs = node.programs
     program = None if programs is None else programs.get(live)
     if program is not None:
@@ -349,6 +354,10 @@ def resolve(value: Value):
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     if segment is None:
         raise RuntimeError("a value was lost: the program that should have computed it failed")
+    if segment.__class__ is Packed:
+        value.array = segment.array_of(value, np.asarray(array_of(segment.flat)))
+        value.segment = None
+        return value.array
     try:
         if segment is local.segment:
             flush(segment, "value")

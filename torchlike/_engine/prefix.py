@@ -13,7 +13,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.stats import stats
-from torchlike._engine.values import Aval, Value, aval, from_array
+from torchlike._engine.values import Aval, Packed, Value, aval, from_array
 from torchlike._ops.table import Op, Scalar, check_operands, evaluate
 
 
@@ -370,6 +370,15 @@ def record_stretch(stretch: Stretch, floats, ints) -> list[Value]:
     if end.depth >= settings.max_ops or end.nbytes > settings.max_bytes:
         flush_hook[0](segment, "bound")
     return values
+
+
+def cut_from(packed: Packed, value: Value, start: int) -> None:
+    """Let a pending value be a piece of a flat one that the same segment computes."""
+    segment = packed.flat.segment
+    if value.array is None and value.segment is segment:
+        packed.starts[value.slot] = start
+        value.segment = packed
+        segment.refs[value.slot] = _dead
 
 
 _ref = weakref.ref

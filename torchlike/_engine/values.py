@@ -45,6 +45,8 @@ def aval(shape: tuple, dtype: dt.dtype, device) -> Aval:
 class Value:
     """An immutable result: an aval and either an array or "slot k of a pending segment".
 
+    The segment may also be a ``Packed``, of which it is a piece.
+
     array is a jax.Array, or a numpy array that is the host's own copy and not yet on the device.
     segment and slot name its place in the segment that it was last used in. epoch is shared by the
     values read from one storage at one version, and tells whether an in-place op has ended it.
@@ -64,6 +66,21 @@ class Value:
     def is_traced(self) -> bool:
         """Whether this stands for an abstract array inside a JAX transformation."""
         return isinstance(self.array, jax.core.Tracer)
+
+
+class Packed:
+    """A flat Value of the CPU with Values that are pieces of it, cut out when they are needed."""
+
+    __slots__ = ("flat", "starts")
+
+    def __init__(self, flat: Value):
+        self.flat = flat
+        self.starts: dict[int, int] = {}  # by the slot that the piece had
+
+    def array_of(self, value: Value, flat: np.ndarray) -> np.ndarray:
+        """The array of a piece, cut from the flat one."""
+        start = self.starts[value.slot]
+        return flat[start : start + value.aval.numel].reshape(value.aval.shape)
 
 
 def from_array(array, device=None) -> Value:

@@ -98,7 +98,11 @@ def _packed_shapes(statics, in_avals):
     plan, count = statics[0], statics[0].cohorts[0]
     first = len(plan.scalars) + RULES[plan.rule].counts
     keep = [*range(len(plan.scalars), first + count), *range(first + 2 * count, len(in_avals))]
-    return [(in_avals[i].shape, in_avals[i].dtype) for i in keep]
+    total = sum(a.numel for a in in_avals[first : first + count])
+    gradients = [((total,), in_avals[first + count].dtype)]
+    steps = RULES[plan.rule].counts
+    shapes = [(in_avals[i].shape, in_avals[i].dtype) for i in keep]
+    return shapes[:steps] + gradients + shapes[steps:]
 
 
 def _packed_donated(statics):
@@ -115,8 +119,9 @@ def _packed_donated(statics):
 def optimizer_step_packed(operands: Arrays, plan: Shape):
     """One step for small parameters whose states lie in one flat array for each name.
 
-    A program's inputs and outputs cost a microsecond and more each: packed, an Adam step over six
-    small tensors has 16 fewer of either.
+    The gradients come back flat, too, for whoever looks at them after the step. A program's inputs
+    and outputs cost a microsecond and more each: packed, an Adam step over six small tensors has 21
+    fewer of either.
     """
     rule = RULES[plan.rule]
     n, count = len(plan.scalars), plan.cohorts[0]
@@ -130,7 +135,8 @@ def optimizer_step_packed(operands: Arrays, plan: Shape):
     rest = lax.optimization_barrier(tuple(operands[n:]))
     params, grads, states = rest[:count], rest[count : 2 * count], rest[2 * count :]
     flags = dict(plan.flags)
-    p, g = (jnp.concatenate([x.reshape(-1) for x in xs]) for xs in (params, grads))
+    p, gradients = (jnp.concatenate([x.reshape(-1) for x in xs]) for xs in (params, grads))
+    g = gradients
     g = -g if flags.get("maximize") else g
     state = dict(zip(plan.state, states, strict=True))
     p, state = rule.update(Scalars(scalars, p.dtype), p, g.astype(p.dtype), state, flags)
@@ -138,7 +144,7 @@ def optimizer_step_packed(operands: Arrays, plan: Shape):
     for old in params:
         new.append(lax.slice_in_dim(p, start, start + old.size).reshape(old.shape))
         start += old.size
-    return (*steps, *new, *(state[name] for name in plan.state))
+    return (*steps, gradients, *new, *(state[name] for name in plan.state))
 
 
 def _on_reals(update, scalars, p, g, state, flags):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict, defaultdict
 from copy import deepcopy
+from operator import is_
 from typing import Any, ClassVar
 
 import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import user_line
-from torchlike._engine.flush import flush
-from torchlike._engine.prefix import record
-from torchlike._engine.values import Epoch, Value, aval
+from torchlike._engine.flush import flush, place_of
+from torchlike._engine.prefix import cut_from, record
+from torchlike._engine.values import Epoch, Packed, Value, aval
 from torchlike._ops.optimizers import RULES, Plan
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
@@ -150,6 +150,26 @@ class Optimizer:
     def step(self, closure=None):
         """Update every parameter that has a gradient; returns the closure's loss."""
         args, kwargs = (self,), {} if closure is None else {"closure": closure}
+        if Optimizer._global_pre_hooks or self._pre_hooks:
+            args, kwargs = self._run_pre_hooks(args, kwargs)
+            closure = args[1] if len(args) > 1 else kwargs.get("closure")
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        place = place_of("optimizer step")
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p._grad is not None]
+            if params:
+                self._step_group(group, params, place.line)
+        if self._post_hooks or Optimizer._global_post_hooks:
+            for hook in (*self._post_hooks.values(), *Optimizer._global_post_hooks.values()):
+                hook(self, args, kwargs)
+        flush(None, "optimizer step", place)
+        return loss
+
+    def _run_pre_hooks(self, args, kwargs):
+        """The arguments of ``step``, as the hooks before it leave them."""
         for hook in (*Optimizer._global_pre_hooks.values(), *self._pre_hooks.values()):
             changed = hook(self, args, kwargs)
             if changed is not None:
@@ -159,26 +179,17 @@ class Optimizer:
                         f"got {changed}."
                     )
                 args, kwargs = changed
-                closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        loss = None
-        if closure is not None:
-            with enable_grad():
-                loss = closure()
-        line = user_line()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p._grad is not None]
-            if params:
-                self._step_group(group, params, line)
-        for hook in (*self._post_hooks.values(), *Optimizer._global_post_hooks.values()):
-            hook(self, args, kwargs)
-        flush(why="optimizer step")
-        return loss
+        return args, kwargs
 
     def _step_group(self, group, params, line) -> None:
         flags = self.flags(group)
         rule = RULES[self.rule]
-        names = rule.state(flags)
         state = self.state
+        pack = self._packs.get(id(group))
+        if pack is not None and pack.is_all(params) and pack.is_whole(state):
+            self._run_packed(group, pack, flags, line)
+            return
+        names = rule.state(flags)
         fresh = [p for p in params if not state[p]] if (names or rule.counts) else ()
         if fresh:
             packable = [p for p in fresh if _is_small(p)]
@@ -205,7 +216,7 @@ class Optimizer:
         if pack is not None:
             loose = [p for p in params if id(p) not in pack.ids]
             if len(params) - len(loose) == len(pack.params) and pack.is_whole(state):
-                self._run_packed(group, pack, names, flags, line)
+                self._run_packed(group, pack, flags, line)
                 if loose:
                     self._run(group, loose, names, flags, line)
                 return
@@ -213,11 +224,14 @@ class Optimizer:
             pack.dissolve(state)
         self._run(group, params, names, flags, line)
 
-    def _run_packed(self, group, pack, names, flags, line) -> None:
+    def _run_packed(self, group, pack, flags, line) -> None:
         """Record the fused step of a pack and rebind what it changes."""
-        rule = RULES[self.rule]
-        numbers = [_number(x) for x in self.scalars(group)]
-        plan = Plan(self.rule, tuple(flags.items()), rule.scalars, (len(pack.params),), names)
+        numbers = [x if x.__class__ is float else _number(x) for x in self.scalars(group)]
+        if pack.flags != flags:
+            rule = RULES[self.rule]
+            names, sizes = rule.state(flags), (len(pack.params),)
+            pack.plan = Plan(self.rule, tuple(flags.items()), rule.scalars, sizes, names)
+            pack.flags = flags
         changed = [*pack.step, *pack.params, *pack.bases]
         operands = numbers
         for t in (*pack.step, *pack.params, *[p._grad for p in pack.params], *pack.bases):
@@ -225,8 +239,11 @@ class Optimizer:
             if storage is not None and t._seen != storage.version:
                 t._sync()
             operands.append(t._value)
-        values, _ = record(_STEP_PACKED, (plan,), operands)
+        values, _ = record(_STEP_PACKED, (pack.plan,), operands)
+        packed = Packed(values.pop(len(pack.step)))
         rebind_all(changed, values, line)
+        for p, start in zip(pack.params, pack.starts, strict=True):
+            cut_from(packed, p._grad._value, start)
 
     def _init_state(self, p, names, counts) -> None:
         slot = self.state[p]
@@ -399,10 +416,11 @@ class Pack:
     The state entries that users see are views of the flat tensors, read when somebody looks.
     """
 
-    __slots__ = ("bases", "entries", "ids", "params", "step")
+    __slots__ = ("bases", "entries", "flags", "ids", "params", "plan", "slots", "starts", "step")
 
     def __init__(self, params, names, counts: bool, state):
         self.params, self.ids = params, {id(p) for p in params}
+        self.flags = self.plan = None
         total = sum(p._value.aval.numel for p in params)
         flat = aval((total,), dt.float32, devices.CPU)
         self.bases = [dispatch.wrap(_zeros(flat)) for _ in names]
@@ -410,9 +428,11 @@ class Pack:
         if counts:
             share_steps([state[p] for p in params], fresh=True)
         self.step = [state[params[0]]["step"]] if counts else []
-        start = 0
+        self.slots = [state[p] for p in params]
+        start, starts = 0, []
         for p in params:
             a = p._value.aval
+            starts.append(start)
             links = (
                 (_INDEX, (start,), ((("slice", a.numel, 1),),), 0),
                 (_VIEW, (), (a.shape,), 0),
@@ -424,12 +444,25 @@ class Pack:
                 state[p][name] = view
                 self.entries.append((state[p], name, view))
             start += a.numel
+        self.starts = tuple(starts)
 
     def is_whole(self, state) -> bool:
         """Whether the state entries are still the pack's own."""
-        return all(slot[name] is view for slot, name, view in self.entries) and all(
-            state[p]["step"] is step for step in self.step for p in self.params
-        )
+        for p, slot in zip(self.params, self.slots, strict=True):
+            if state[p] is not slot:
+                return False
+        for slot, name, view in self.entries:
+            if slot.get(name) is not view:
+                return False
+        for step in self.step:
+            for slot in self.slots:
+                if slot.get("step") is not step:
+                    return False
+        return True
+
+    def is_all(self, params) -> bool:
+        """Whether these are the pack's parameters and no others."""
+        return len(params) == len(self.params) and all(map(is_, params, self.params))
 
     def dissolve(self, state) -> None:
         """Give every parameter states of its own."""
