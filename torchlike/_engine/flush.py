@@ -90,7 +90,7 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
         segment.done = True
         return
     refs = segment.refs
-    live = tuple([i for i in range(node.slots) if refs[i]() is not None])
+    live = tuple([slot for slot, ref in enumerate(refs[: node.slots]) if ref() is not None])
     prefix.tree.clock += 1
     node.first.used = prefix.tree.clock
     if place is None:
@@ -207,7 +207,7 @@ def protect(segment: Segment, program: Program, arrays: list) -> list:
         for d in program.donated
         if owners[d]() is not None or arrays[d].__class__ is np.ndarray or id(arrays[d]) in exposed
     ]
-    if len(set(map(id, arrays))) != len(arrays):
+    if len({*map(id, arrays)}) != len(arrays):
         seen += [d for d in program.donated if sum(arrays[d] is a for a in arrays) > 1]
     if seen:
         arrays = list(arrays)
@@ -387,17 +387,13 @@ def resolve_elsewhere(value: Value, segment: Segment) -> None:
     other.owners = [lambda v=v: v for v in other.arrays]  # never donated: they are seen
     other.floats, other.ints = list(segment.floats), list(segment.ints)
     slot = value.slot
-    other.refs = [_dead] * node.slots
+    other.refs = [prefix.dead] * node.slots
     other.refs[slot] = lambda: value
     run_op_by_op(
         other, (slot,), settings.host and other.device is devices.CPU and node.work <= _SMALL
     )
     _, results, _ = other.results
     value.array = results[0][0]
-
-
-def _dead():
-    return None
 
 
 def array_of(value: Value):

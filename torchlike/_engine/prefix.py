@@ -326,14 +326,15 @@ class Stretch:
     """A sequence of calls recorded before, to be recorded again in one go.
 
     end is the prefix after them; kept are (slot counted from their first, aval) of the values
-    that are wanted.
+    that are wanted; numbers says whether they take run-time numbers.
     """
 
-    __slots__ = ("dead", "end", "kept")
+    __slots__ = ("dead", "end", "kept", "numbers")
 
     def __init__(self, start: Prefix, end: Prefix, slots: list[int]):
         self.end = end
-        self.dead = [_dead] * (end.slots - start.slots)
+        self.numbers = (end.floats, end.ints) != (start.floats, start.ints)
+        self.dead = [dead] * (end.slots - start.slots)
         avals: dict[int, Aval] = {}
         node = end
         while node is not start:
@@ -341,11 +342,6 @@ class Stretch:
             avals.update((first + k, a) for k, a in enumerate(node.avals))
             node = node.parent
         self.kept = [(slot, avals[slot]) for slot in slots]
-
-
-def _dead():
-    """Stands for the weak reference to a value that nobody has."""
-    return None
 
 
 def record_stretch(stretch: Stretch, floats, ints) -> list[Value]:
@@ -378,10 +374,11 @@ def cut_from(packed: Packed, value: Value, start: int) -> None:
     if value.array is None and value.segment is segment:
         packed.starts[value.slot] = start
         value.segment = packed
-        segment.refs[value.slot] = _dead
+        segment.refs[value.slot] = dead
 
 
 _ref = weakref.ref
+dead = _ref(type("Gone", (), {})())  # stands for the reference to a value that nobody has
 _Tracer = jax.core.Tracer
 
 

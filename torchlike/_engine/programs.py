@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 import weakref
-from array import array
 from collections import OrderedDict
+from struct import Struct
 
 import jax
 import numpy as np
@@ -27,13 +27,14 @@ class Program:
     checks     (size, ndim, prefix) of each range check, in the order of the flags' rows
     """
 
-    __slots__ = ("checks", "donated", "forwarded", "function", "host", "live", "needed", "outputs", "owner",
-                 "packed")  # fmt: skip
+    __slots__ = ("checks", "donated", "forwarded", "function", "host", "live", "needed", "outputs",
+                 "owner", "pack", "packed")  # fmt: skip
 
     def __init__(self, node: Prefix, live: tuple[int, ...]):
         self.live = live
         self.owner = node
-        self.packed = None
+        self.pack = Struct(f"={node.floats}d{node.ints}q").pack
+        self.packed = None  # (bytes, array) of the numbers of the last run
         self.host: dict = {}  # weak references to the host arrays of the last run, by place
         self.checks: list = []
         self.forwarded: list = []
@@ -49,7 +50,8 @@ class Program:
                         replaced.setdefault(~ref, slot)
         self.donated = tuple(sorted(replaced))
         # jax gives a donated input's memory to the first result of its type. In another order a
-        # gradient gets its parameter's, and XLA copies: a step of the 784 MLP took 1.2 times as long.
+        # gradient gets its parameter's, and XLA copies: a step of the 784 MLP took 1.2 times as
+        # long.
         first = dict.fromkeys(replaced[d] for d in self.donated if replaced[d] in live)
         self.outputs = (*first, *(slot for slot in live if slot not in first))
         self.function = jax.jit(
@@ -62,7 +64,7 @@ class Program:
         floats, ints = segment.floats, segment.ints
         if len(floats) != node.floats or len(ints) != node.ints:
             floats, ints = floats[: node.floats], ints[: node.ints]
-        data = array("d", floats).tobytes() + array("q", ints).tobytes()
+        data = self.pack(*floats, *ints)
         last = self.packed
         if last is not None and data == last[0]:
             numbers = last[1]

@@ -8,6 +8,7 @@ from torchlike._engine.prefix import local, record
 from torchlike._engine.values import Value
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, tape
+from torchlike._tensor import tensor as tensors_module
 from torchlike._tensor.modes import enable_grad, modes, no_grad
 
 
@@ -72,17 +73,18 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     before = modes.grad
     modes.grad = create_graph
     try:
-        leaves = again(tensors) if plain and isinstance(tensors, dispatch._Tensor) else None
-        interior = {}
-        if leaves is None:
+        pairs = again(tensors) if plain and isinstance(tensors, dispatch._Tensor) else None
+        if pairs is None:
             tensors = _sequence(tensors)
             gradients = [None] * len(tensors) if grad_tensors is None else _sequence(grad_tensors)
             roots = _roots(tensors, gradients, create_graph)
             leaves, interior = tape.run(
                 roots, dispatch, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
             )
-        tape.run_leaf_hooks(leaves, dispatch, create_graph)
-        for leaf, grad in leaves.values():
+            pairs = leaves.values()
+        for leaf, grad in pairs:
+            if leaf._hooks:
+                grad = tape.run_leaf_hooks(leaf, grad, dispatch, create_graph)
             if wanted is None or any(w is leaf for w in wanted):
                 leaf.accumulate_grad(grad, create_graph)
                 if leaf._after_hooks is not None:
@@ -99,8 +101,11 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     local.after_backward = local.segment
 
 
+tensors_module._backward = backward
+
+
 def again(tensor):
-    """The leaves' gradients of a scalar that was walked before after the same prefix; or None.
+    """(leaf, gradient) pairs of a scalar that was walked before after the same prefix; or None.
 
     The first time here the tape is walked and what it recorded is kept; from then on that is
     recorded in one go, which takes a fraction of the time.
@@ -122,7 +127,7 @@ def again(tensor):
     walked, _ = tape.run(_roots([tensor], [None], False), dispatch)
     if local.segment is segment:
         tape.remember_walk(start, leaves, key, walked)
-    return walked
+    return walked.values()
 
 
 def grad(
@@ -155,7 +160,9 @@ def grad(
         leaves, interior = tape.run(
             roots, dispatch, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
         )
-        tape.run_leaf_hooks(leaves, dispatch, create_graph)
+        for key, (leaf, g) in leaves.items():
+            if leaf._hooks:
+                leaves[key] = leaf, tape.run_leaf_hooks(leaf, g, dispatch, create_graph)
         out = []
         for t, edge in zip(inputs, wanted, strict=True):
             if edge.__class__ is tuple:

@@ -64,8 +64,8 @@ class Node:
 
     targets[k] says where the gradient of the k-th operand that wants one goes: a leaf Tensor, or
     (Node, result index). saved holds the operands' values that the derivative needs, results the
-    results'; own is the value that the call itself overwrote, if it was in place; segment is
-    where the call was recorded.
+    results'; own is the value that the call itself overwrote, if it was in place; segment is where
+    the call was recorded, as long as no hook and no backward has made the node special.
     """
 
     hooks = pre_hooks = retained = metadata = own = results = None
@@ -128,6 +128,7 @@ class Node:
         """Call ``hook(grad_inputs, grad_outputs)`` when this node's gradients are computed."""
         if self.hooks is None:
             self.hooks = {}
+            self.segment = None
         return Handle(self.hooks, hook)
 
     def register_prehook(self, hook):
@@ -138,11 +139,12 @@ class Node:
         """Call ``hook(grad)`` with the gradient of one result (None: with all)."""
         if self.pre_hooks is None:
             self.pre_hooks = {}
+            self.segment = None
         return Handle(self.pre_hooks, (index, hook))
 
     def release(self):
         """Free what was saved; a second backward through here is an error."""
-        self.saved = self.results = None
+        self.saved = self.results = self.segment = None
         self.used = True
 
     def derive(self, grads, graph=None):
@@ -336,39 +338,31 @@ _WALK = object()  # marks the keys of whole walks among the children of a prefix
 
 
 def signature(root):
-    """(nodes in the walk's order, leaves, key) of the tape below an edge, or None.
+    """(nodes, leaves, key) of the tape below an edge, or None.
 
     The key says which derivatives a walk from here records, whatever the numbers: the plans of
-    the nodes and how their gradients flow. There is none where user code takes part (hooks,
-    Functions), or where a node was recorded before this segment: then the walk must be walked.
+    the nodes, which know their places in the segment, and how their gradients flow. There is none
+    where user code takes part (hooks, Functions), or where a node was recorded before this segment:
+    then the walk must be walked.
     """
     segment = local.segment
-    nodes, seen = [root[0]], {root[0]}
+    nodes, place, leaves, key = [root[0]], {root[0]: 0}, {}, [_WALK, root[1]]
+    put = key.append
     for node in nodes:  # grows
-        if (
-            node.__class__ is not Node
-            or node.segment is not segment
-            or node.used
-            or node.hooks
-            or node.pre_hooks
-            or node.retained
-        ):
+        if node.__class__ is not Node or node.segment is not segment:
             return None
-        for target in node.targets:
-            if target.__class__ is tuple and target[0] not in seen:
-                seen.add(target[0])
-                nodes.append(target[0])
-    nodes.sort(key=_number_of, reverse=True)
-    place = {node: n for n, node in enumerate(nodes)}
-    leaves, key = {}, [_WALK, root[1]]
-    for node in nodes:
-        key.append(node.plan)
+        put(node.plan)
         for target in node.targets:
             if target.__class__ is tuple:
-                key.append(place[target[0]])
-                key.append(target[1])
+                below, index = target
+                at = place.get(below)
+                if at is None:
+                    at = place[below] = len(nodes)
+                    nodes.append(below)
+                put(at)
+                put(index)
             else:
-                key.append(~leaves.setdefault(target, len(leaves)))
+                put(~leaves.setdefault(target, len(leaves)))
         for value in node.saved:
             if value.__class__ is Value and value.epoch is not None:
                 check_versions(node)
@@ -383,17 +377,18 @@ _number_of = attrgetter("number")
 
 
 def walk_again(nodes, leaves, stretch):
-    """Record a walk known by its signature: {id(leaf): (leaf, gradient)}, as ``run`` returns."""
+    """Record a walk known by its signature; the (leaf, gradient) pairs."""
     floats, ints = [], []
-    for node in nodes:
-        if node.call.numbers:
-            floats += [x for x in node.saved if x.__class__ is float]
-            ints += [x for x in node.saved if x.__class__ is int]
+    if stretch.numbers:
+        for node in sorted(nodes, key=_number_of, reverse=True):  # the order of the walk
+            if node.plan.call.numbers:
+                floats += [x for x in node.saved if x.__class__ is float]
+                ints += [x for x in node.saved if x.__class__ is int]
     values = record_stretch(stretch, floats, ints)
     for node in nodes:
-        node.saved = node.results = None
+        node.saved = node.results = node.segment = None
         node.used = True
-    return {id(leaf): (leaf, grad) for leaf, grad in zip(leaves, values, strict=True)}
+    return zip(leaves, values, strict=True)
 
 
 def remember_walk(start, leaves, key, found) -> None:
@@ -466,12 +461,10 @@ def _run_hooks(node, out, grads, to_tensor, to_value, create_graph):
     return out
 
 
-def run_leaf_hooks(leaves, tensors, create_graph) -> None:
-    """Call the leaves' hooks on their complete gradients; what they return takes the place."""
-    for key, (leaf, grad) in leaves.items():
-        if leaf._hooks:
-            for hook in list(leaf._hooks.values()):
-                out = hook(tensors.to_tensor(grad))
-                if out is not None:
-                    grad = out if create_graph else tensors.to_value(out)
-            leaves[key] = (leaf, grad)
+def run_leaf_hooks(leaf, grad, tensors, create_graph):
+    """Call a leaf's hooks on its complete gradient; what they return takes the place."""
+    for hook in list(leaf._hooks.values()):
+        out = hook(tensors.to_tensor(grad))
+        if out is not None:
+            grad = out if create_graph else tensors.to_value(out)
+    return grad

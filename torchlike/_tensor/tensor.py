@@ -17,6 +17,7 @@ from torchlike._tensor.dispatch import TENSORS, apply, to_value, value_of
 from torchlike._tensor.modes import modes
 
 _identities = itertools.count(1)
+_backward = None  # set by backward.py, which stands above
 
 
 class Tensor:
@@ -213,9 +214,7 @@ class Tensor:
 
     def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
         """Accumulate gradients of the leaves (https://pytorch.org/docs/stable/generated/torch.Tensor.backward.html)."""
-        from torchlike._tensor.backward import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs)
+        _backward(self, gradient, retain_graph, create_graph, inputs)
 
     def detach(self):
         """The same storage, off the tape."""
@@ -248,6 +247,7 @@ class Tensor:
 
         if self._node.retained is None:
             self._node.retained = {}
+            self._node.segment = None  # see Node
         self._node.retained[self._index] = weakref.ref(self)
         self._retains = True
 

@@ -14,6 +14,7 @@ _T = {name: TABLE[name] for name in (
     "softshrink", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "log_sigmoid",
     "softsign", "tanhshrink", "glu", "prelu", "rrelu_with_noise", "sigmoid", "tanh",
 )}  # fmt: skip
+_RELU = _T["relu"]
 
 
 def _call(op, input, statics, inplace):
@@ -22,7 +23,7 @@ def _call(op, input, statics, inplace):
 
 def relu(input, inplace: bool = False):
     """max(0, x)."""
-    return _call(_T["relu"], input, (), inplace)
+    return apply_inplace(_RELU, (input,)) if inplace else apply(_RELU, (input,))
 
 
 def relu_(input):
