@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from torchlike import serialization_format as fmt
-from torchlike.serialization_format import archive
+from torchlike import _serialization as fmt
+from torchlike._serialization import archive
 
 
 class Size(tuple):

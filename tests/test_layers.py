@@ -19,7 +19,7 @@ LAYERS = [
     "amp autograd backends compiler cuda fft func linalg overrides random special testing types",
     "nn",
     "distributed distributions export hub jit library onnx optim profiler quantization "
-    "serialization serialization_format utils",
+    "_serialization serialization utils",
     "torchlike",  # the top-level package: it only re-exports what stands above
     "audio text vision",
     "__main__",

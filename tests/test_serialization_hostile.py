@@ -18,7 +18,7 @@ from tests.serialization_stand_in import (
     tensor,
     zip_bytes,
 )
-from torchlike import serialization_format as fmt
+from torchlike import _serialization as fmt
 
 
 def with_pickle(body, storages=()):

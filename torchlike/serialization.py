@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from torchlike import serialization_format as fmt
+from torchlike import _serialization as fmt
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported

@@ -19,8 +19,8 @@ from tests.serialization_stand_in import (
     save,
     zip_bytes,
 )
-from torchlike import serialization_format as fmt
-from torchlike.serialization_format import archive
+from torchlike import _serialization as fmt
+from torchlike._serialization import archive
 
 torch = pytest.importorskip("torch")
 serialization_config = pytest.importorskip("torch.utils.serialization.config")
