@@ -71,8 +71,8 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         wanted = [edge_of(t) for t in inputs]
     plain = not (retain_graph or create_graph or inputs) and grad_tensors is None
     before = modes.grad
-    modes.grad = create_graph
-    try:
+    try:  # around the setting, too: Ctrl-C may fall between any two lines
+        modes.grad = create_graph
         pairs = again(tensors) if plain and isinstance(tensors, dispatch._Tensor) else None
         if pairs is None:
             tensors = _sequence(tensors)

@@ -119,7 +119,7 @@ class Node:
             if edge is None:
                 out.append((None, 0))
             elif edge.__class__ is tuple:
-                out.append(edge)
+                out.append((named(edge[0]), edge[1]))
             else:
                 out.append((AccumulateGrad(edge), 0))
         return tuple(out)
@@ -208,6 +208,20 @@ def check_versions(node: Node) -> None:
                     f"overwritten at {line}. Use an out-of-place operation there, or clone() the "
                     "tensor before it."
                 )
+
+
+_named: dict[tuple, type] = {}
+
+
+def named(node: Node) -> Node:
+    """The node, now of a class with PyTorch's name: programs that draw the tape ask for it."""
+    kind, name = node.__class__, node.name()
+    if kind.__name__ != name:
+        key = kind, name
+        if key not in _named:
+            _named[key] = type(name, (kind,), {})
+        node.__class__ = _named[key]
+    return node
 
 
 class AccumulateGrad:

@@ -108,7 +108,7 @@ class Tensor:
     def grad_fn(self):
         """The tape node that made it, or None for a leaf."""
         self._refresh()
-        return self._node
+        return self._node and tape.named(self._node)
 
     @property
     def output_nr(self) -> int:

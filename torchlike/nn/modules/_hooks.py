@@ -204,8 +204,8 @@ class Called:
             flush(why="module")
         elif local.after_backward is local.segment:
             flush(why="forward after backward")
-        modes.module_depth = 1
         try:
+            modes.module_depth = 1
             if self._hooked or ANY_GLOBAL:
                 result = call_with_hooks(self, args, kwargs)
             else:
