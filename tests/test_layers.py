@@ -16,11 +16,13 @@ LAYERS = [
     "_ops",
     "_engine",
     "_tensor",
-    "amp autograd backends compiler cuda fft func linalg overrides random special testing types",
-    "nn",
+    "amp autograd backends compiler cuda fft func linalg overrides random "
+    "signal special testing types "
+    "return_types storage version",
+    "_functional nn",
     "distributed distributions export hub jit library onnx optim profiler quantization "
     "_serialization serialization utils",
-    "torchlike",  # the top-level package: it only re-exports what stands above
+    "torchlike _runner",  # the top-level package only re-exports what stands above
     "audio text vision",
     "__main__",
 ]

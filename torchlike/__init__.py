@@ -68,17 +68,39 @@ from torchlike import autograd as autograd  # noqa: E402
 from torchlike import backends as backends  # noqa: E402
 from torchlike import compiler as compiler  # noqa: E402
 from torchlike import cuda as cuda  # noqa: E402
+from torchlike import fft as fft  # noqa: E402
+from torchlike import func as func  # noqa: E402
+from torchlike import linalg as linalg  # noqa: E402
 from torchlike import nn as nn  # noqa: E402
 from torchlike import optim as optim  # noqa: E402
 from torchlike import random as random  # noqa: E402
+from torchlike import return_types as return_types  # noqa: E402
 from torchlike import serialization as serialization  # noqa: E402
+from torchlike import signal as signal  # noqa: E402
+from torchlike import special as special  # noqa: E402
+from torchlike import storage as storage  # noqa: E402
 from torchlike import utils as utils  # noqa: E402
+from torchlike import version as version  # noqa: E402
+from torchlike._functional import FUNCTIONS as _TWINS  # noqa: E402
+from torchlike.func import vmap as vmap  # noqa: E402
 from torchlike.serialization import load as load  # noqa: E402
 from torchlike.serialization import save as save  # noqa: E402
+from torchlike.storage import TypedStorage as TypedStorage  # noqa: E402
+from torchlike.storage import UntypedStorage as UntypedStorage  # noqa: E402
+
+_install.publish(globals(), _TWINS)
+
+
+def install() -> None:
+    """Let ``import torch`` in this process find torchlike (``python -m torchlike`` does that)."""
+    from torchlike._runner.finder import install
+
+    install()
+
 
 __all__ = sorted(
     name
     for name, value in globals().items()
-    if not name.startswith("_") and not hasattr(value, "__path__")
-    and name not in ("annotations", "random", "serialization")
+    if not name.startswith("_") and not hasattr(value, "__spec__")
+    and name not in ("annotations", "random", "return_types", "serialization", "storage", "version")
 )  # fmt: skip

@@ -18,7 +18,7 @@ from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.primitives import Unsupported
 from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
 from torchlike._engine.stats import stats
-from torchlike._engine.values import Packed, Value, expose, exposed
+from torchlike._engine.values import Batched, Packed, Value, expose, exposed
 
 
 class Place:
@@ -408,6 +408,8 @@ def jax_array(value: Value) -> jax.Array:
     if array.__class__ is np.ndarray:
         device = devices.jax_device(value.aval.device)
         array = value.array = in_program_scope(jax.device_put, array, device)
+    elif array.__class__ is Batched:
+        np.asarray(array)  # raises
     return array
 
 
@@ -442,6 +444,7 @@ def check_bad_indices() -> None:
 def bad_index_text(name: str, index: int, size: int, line: str | None) -> str:
     """PyTorch's text for an index that is out of range, with the op and the user's line."""
     at = f" (recorded at {line})" if line else ""
+    name = name.removesuffix("_batched")
     if name in ("cross_entropy", "nll_loss"):
         return f"Target {index} is out of bounds.: {name} over {size} classes{at}"
     return f"index {index} is out of bounds for dimension with size {size}: {name}{at}"

@@ -13,7 +13,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.stats import stats
-from torchlike._engine.values import Aval, Packed, Value, aval, from_array
+from torchlike._engine.values import Aval, Batched, Packed, Value, aval, from_array
 from torchlike._ops.table import Op, Scalar, check_operands, evaluate
 
 
@@ -192,6 +192,9 @@ local = _Local()
 # Filled in by flush.py, which stands above: called when a segment must run.
 flush_hook: list = [None, None]
 
+# Filled in by batched.py, which stands above: how a call under ``vmap`` is recorded.
+batch_hook: list = [None]
+
 
 # ---- recording ---------------------------------------------------------------------------------
 
@@ -218,7 +221,7 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
                     if array is None:
                         if x.aval.device is not devices.META:  # which has no data, and never runs
                             array = flush_hook[1](x)
-                    elif isinstance(array, _Tracer):
+                    elif array.__class__ is Batched or isinstance(array, _Tracer):
                         segment.rollback()
                         return apply_traced(op, statics, operands)
                     if x.aval.device is not segment.device:
@@ -378,8 +381,8 @@ def cut_from(packed: Packed, value: Value, start: int) -> None:
 
 
 _ref = weakref.ref
-dead = _ref(type("Gone", (), {})())  # stands for the reference to a value that nobody has
 _Tracer = jax.core.Tracer
+dead = _ref(type("Gone", (), {})())  # stands for the reference to a value that nobody has
 
 
 def _check_devices(op: Op, operands) -> None:
@@ -569,6 +572,8 @@ def wrap(op: Op, arrays, in_avals):
 
 def apply_traced(op: Op, statics: tuple, operands):
     """Apply an op at once because an operand is a tracer of ``jax.jit``, ``vmap`` or ``grad``."""
+    if any(x.__class__ is Value and x.array.__class__ is Batched for x in operands):
+        return batch_hook[0](op, statics, operands)
     arrays, in_avals = [], []
     device = devices.CPU
     with jax.enable_x64(True):
@@ -585,6 +590,7 @@ def apply_traced(op: Op, statics: tuple, operands):
                 arrays.append(None if x is None else np.asarray(x, dt.scalar_dtype(type(x)).numpy))
         arrays = [jax.numpy.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays]
         results = evaluate(op, wrap(op, arrays, in_avals), statics)
-    node = Prefix(None, op, statics, (), (), tuple(in_avals))
+    values = [from_array(r, device) for r in results]
+    node = Prefix(None, op, statics, (), tuple([v.aval for v in values]), tuple(in_avals))
     node.line = errors.user_line()
-    return [from_array(r, device) for r in results], node
+    return values, node

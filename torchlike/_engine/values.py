@@ -65,7 +65,42 @@ class Value:
 
     def is_traced(self) -> bool:
         """Whether this stands for an abstract array inside a JAX transformation."""
-        return isinstance(self.array, jax.core.Tracer)
+        return isinstance(self.array, TRACED)
+
+
+class Level:
+    """One open ``vmap``: its number grows inwards, size is its batch's."""
+
+    __slots__ = ("number", "randomness", "size")
+
+    def __init__(self, number: int, size: int, randomness: str):
+        self.number, self.size, self.randomness = number, size, randomness
+
+
+class Batched:
+    """Stands as the array of a Value that is one sample of a batch.
+
+    value holds all samples along its first axis if ``mapped``, else the one that all share.
+    """
+
+    __slots__ = ("level", "mapped", "value")
+
+    def __init__(self, level: Level, value: Value, mapped: bool):
+        self.level, self.value, self.mapped = level, value, mapped
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError(
+            "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over "
+            "calling .item() on a Tensor, please try to rewrite what you're doing with other "
+            "operations. If error is occurring somewhere inside PyTorch internals, please file a "
+            "bug report."
+        )
+
+    def __repr__(self):
+        return f"batch of {self.value.aval!r}" if self.mapped else f"shared {self.value.aval!r}"
+
+
+TRACED = (jax.core.Tracer, Batched)  # arrays without numbers
 
 
 class Packed:

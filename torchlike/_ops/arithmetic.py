@@ -31,6 +31,20 @@ def is_floating(x) -> bool:
     return jnp.issubdtype(x.dtype, jnp.floating)
 
 
+def one_tensor(name: str):
+    """The check that an op of two operands, each of which may be a number, has a tensor."""
+
+    def refuses(*operands):
+        if not any(hasattr(a, "shape") for a in operands):
+            kinds = ", ".join((a[0] if a.__class__ is tuple else a).__name__ for a in operands)
+            raise TypeError(
+                f"{name}() received an invalid combination of arguments - got ({kinds}), but one "
+                f"of the two must be a Tensor"
+            )
+
+    return refuses
+
+
 # ---- sums and products -------------------------------------------------------------------------
 
 
@@ -274,7 +288,7 @@ def logaddexp2(input, other):
     return jnp.logaddexp2(input, other)
 
 
-@op(promotes="float", computes="opmath", forms=FORMS)
+@op(promotes="float", computes="opmath", forms=FORMS, refuses=one_tensor("xlogy"))
 def xlogy(input, other):
     """input * log(other), 0 where the input is 0 and the other no nan."""
     refuse("xlogy_cpu", input, dt.COMPLEX)

@@ -11,6 +11,7 @@ from torchlike._core import dtypes as dt
 from torchlike._ops.table import Arrays, Op, Scalar, evaluate, ignoring_bad_indices
 
 # The ``vjp`` of an op whose derivative PyTorch lacks: its result requires grad, backward raises.
+# A rule that lacks it for some operands has an attribute ``undefined``: {operand: PyTorch's name}.
 NO_DERIVATIVE = "none"
 
 
@@ -76,7 +77,17 @@ def derivative(op: Op) -> Op:
         def refused(statics, in_avals):
             raise RuntimeError(f"derivative for aten::{op.name} is not implemented")
 
+        def partly_refused(statics, in_avals):
+            for p, wanted in zip(op.inputs, statics[0].need, strict=True):
+                if wanted and p.name in op.vjp.undefined:
+                    raise NotImplementedError(
+                        f"the derivative for '{op.vjp.undefined[p.name]}' is not implemented."
+                    )
+            return _shapes(statics, in_avals)
+
         shapes = refused if op.vjp is NO_DERIVATIVE else _shapes
+        if hasattr(op.vjp, "undefined"):
+            shapes = partly_refused
         found = Op(f"{op.name}_backward", backward, promotes="raw", shapes=shapes, forward=op)
         op.vjp_ops["vjp"] = found
     return found

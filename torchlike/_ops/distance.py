@@ -42,6 +42,8 @@ def pdist(input, p: float):
     """p-norms of the differences of all pairs of rows."""
     if input.ndim != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
+    if not jnp.issubdtype(input.dtype, jnp.floating):
+        raise RuntimeError("pdist only supports floating-point dtypes")
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
     i, j = np.triu_indices(input.shape[0], 1)

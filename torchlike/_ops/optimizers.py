@@ -1,35 +1,14 @@
-"""Update rules of the optimizers: pure functions of one parameter, run for all in one op.
-
-A rule is (scalars, parameter, gradient, state, flags) -> (parameter, state), in PyTorch's order of
-operations, so that losses agree to rounding. ``scalars`` are 0-d arrays of double precision:
-learning rate, decay and step count are run-time inputs, so no schedule recompiles. State names and
-order are PyTorch's. Formulas: https://pytorch.org/docs/stable/optim.html#algorithms.
-"""
+"""Steps of the optimizers: the update rules run for all parameters of a group in one op."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
 
 from torchlike._ops.table import Arrays, Shape, op
-
-
-class Rule(NamedTuple):
-    """How one optimizer updates one parameter.
-
-    update    see the module's docstring
-    scalars   names of its run-time numbers, in order; "step" is added where ``counts``
-    state     flags -> names of its state tensors
-    counts    whether it keeps a step count
-    """
-
-    update: Callable
-    scalars: tuple[str, ...]
-    state: Callable
-    counts: bool
+from torchlike._ops.update_rules import RULES, Scalars
 
 
 class Plan(NamedTuple):
@@ -67,7 +46,7 @@ def optimizer_step(operands: Arrays, plan: Shape):
     rule = RULES[plan.rule]
     flags = dict(plan.flags)
     n, count = len(plan.scalars), sum(plan.cohorts)
-    numbers = [getattr(x, "array", x).astype(jnp.float64) for x in operands[:n]]
+    numbers = [_number(x) for x in operands[:n]]
     scalars = dict(zip(plan.scalars, numbers, strict=True))
     groups = len(plan.cohorts) if rule.counts else 0
     steps = [s + 1 for s in operands[n : n + groups]]
@@ -125,7 +104,7 @@ def optimizer_step_packed(operands: Arrays, plan: Shape):
     """
     rule = RULES[plan.rule]
     n, count = len(plan.scalars), plan.cohorts[0]
-    numbers = [getattr(x, "array", x).astype(jnp.float64) for x in operands[:n]]
+    numbers = [_number(x) for x in operands[:n]]
     scalars = dict(zip(plan.scalars, numbers, strict=True))
     steps = []
     if rule.counts:
@@ -147,101 +126,30 @@ def optimizer_step_packed(operands: Arrays, plan: Shape):
     return (*steps, gradients, *new, *(state[name] for name in plan.state))
 
 
+def _number(x):
+    """A run-time number in double; learning rates may be tensors of one element."""
+    return getattr(x, "array", x).astype(jnp.float64).reshape(())
+
+
 def _on_reals(update, scalars, p, g, state, flags):
-    """Complex parameters are updated as pairs of reals, as PyTorch does."""
-    if not jnp.iscomplexobj(p):
-        return update(Scalars(scalars, p.dtype), p, g.astype(p.dtype), state, flags)
-    split = lambda z: jnp.stack([z.real, z.imag], -1)  # noqa: E731
-    state = {k: split(v) if jnp.iscomplexobj(v) else v for k, v in state.items()}
-    pair = split(p)
-    new, state = update(Scalars(scalars, pair.dtype), pair, split(g), state, flags)
-    join = lambda r: r[..., 0] + 1j * r[..., 1]  # noqa: E731
-    return join(new).astype(p.dtype), {k: join(v) for k, v in state.items()}
-
-
-class Scalars:
-    """Run-time numbers by name, combined in double; ``at`` rounds to the parameter's dtype."""
-
-    def __init__(self, numbers, dtype):
-        self._numbers, self._dtype = numbers, dtype
-
-    def __getattr__(self, name):
-        return self._numbers[name]
-
-    def at(self, x):
-        """A number in the dtype of the parameter."""
-        return x.astype(self._dtype)
-
-
-def _decayed(s, p, g, flags):
-    return g + s.at(s.weight_decay) * p if flags.get("weight_decay") else g
-
-
-def _sgd(s, p, g, state, flags):
-    g = _decayed(s, p, g, flags)
-    if flags["momentum"]:
-        # Dampening counts from the second step on: the first buffer is the gradient itself.
-        if flags["first"]:  # only where dampening makes a difference
-            buffer = g
-        else:
-            buffer = state["momentum_buffer"] * s.at(s.momentum) + s.at(1 - s.dampening) * g
-        state = {"momentum_buffer": buffer}
-        g = g + s.at(s.momentum) * buffer if flags["nesterov"] else buffer
-    return p - s.at(s.lr) * g, state
-
-
-def _adam(s, p, g, state, flags):
-    if flags["decoupled"]:
-        if flags["weight_decay"]:
-            p = p * s.at(1 - s.lr * s.weight_decay)
+    """Complex parameters are updated as pairs of reals, half precision in float32, rounded once."""
+    if jnp.iscomplexobj(p):
+        down, up = _joined, lambda x: _split(x) if jnp.iscomplexobj(x) else x
+    elif p.dtype.itemsize < 4:
+        down, up = lambda x, dtype: x.astype(dtype), lambda x: x.astype(jnp.float32)
     else:
-        g = _decayed(s, p, g, flags)
-    mean = state["exp_avg"] + s.at(1 - s.beta1) * (g - state["exp_avg"])
-    square = state["exp_avg_sq"] * s.at(s.beta2) + s.at(1 - s.beta2) * g * g
-    new = {"exp_avg": mean, "exp_avg_sq": square}
-    root1 = 1 - s.beta1**s.step
-    root2 = jnp.sqrt(1 - s.beta2**s.step)
-    if flags["amsgrad"]:
-        new["max_exp_avg_sq"] = square = jnp.maximum(state["max_exp_avg_sq"], square)
-    denominator = jnp.sqrt(square) / s.at(root2) + s.at(s.eps)
-    return p - s.at(s.lr / root1) * mean / denominator, new
+        return update(Scalars(scalars, p.dtype), p, g.astype(p.dtype), state, flags)
+    old = p, state
+    p, g, state = up(p), up(g), {name: up(x) for name, x in state.items()}
+    p, state = update(Scalars(scalars, p.dtype, old[0].dtype), p, g, state, flags)
+    return down(p, old[0].dtype), {name: down(x, old[1][name].dtype) for name, x in state.items()}
 
 
-def _rmsprop(s, p, g, state, flags):
-    g = _decayed(s, p, g, flags)
-    square = state["square_avg"] * s.at(s.alpha) + s.at(1 - s.alpha) * g * g
-    new = {"square_avg": square}
-    average = square
-    if flags["centered"]:
-        mean = state["grad_avg"] + s.at(1 - s.alpha) * (g - state["grad_avg"])
-        new["grad_avg"] = mean
-        average = square - mean * mean
-    average = jnp.sqrt(average) + s.at(s.eps)
-    if flags["momentum"]:
-        buffer = state["momentum_buffer"] * s.at(s.momentum) + g / average
-        new["momentum_buffer"] = buffer
-        return p - s.at(s.lr) * buffer, new
-    return p - s.at(s.lr) * g / average, new
+def _split(z):
+    return jnp.stack([z.real, z.imag], -1)
 
 
-def _sgd_state(flags):
-    return ("momentum_buffer",) if flags["momentum"] else ()
-
-
-def _adam_state(flags):
-    return ("exp_avg", "exp_avg_sq") + (("max_exp_avg_sq",) if flags["amsgrad"] else ())
-
-
-def _rmsprop_state(flags):
-    names = ("square_avg",)
-    names += ("momentum_buffer",) if flags["momentum"] else ()
-    return names + (("grad_avg",) if flags["centered"] else ())
-
-
-RULES: dict[str, Rule] = {
-    "sgd": Rule(_sgd, ("lr", "momentum", "dampening", "weight_decay"), _sgd_state, False),
-    "adam": Rule(_adam, ("lr", "beta1", "beta2", "eps", "weight_decay"), _adam_state, True),
-    "rmsprop": Rule(
-        _rmsprop, ("lr", "alpha", "eps", "momentum", "weight_decay"), _rmsprop_state, True
-    ),
-}
+def _joined(pair, dtype):
+    if not jnp.issubdtype(dtype, jnp.complexfloating):
+        return pair
+    return (pair[..., 0] + 1j * pair[..., 1]).astype(dtype)

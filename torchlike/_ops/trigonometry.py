@@ -7,7 +7,6 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy import special
 
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions
@@ -42,7 +41,17 @@ unary("tanh", jnp.tanh, saves="result", vjp=conventions.tanh)
 unary("asinh", jnp.arcsinh)
 unary("acosh", jnp.arccosh)
 unary("atanh", jnp.arctanh)
-unary("sinc", jnp.sinc)
+
+
+def _sinc_slope(r, x):
+    square = math.pi * x * x
+    at = square == 0  # also where it underflows
+    angle = math.pi * x
+    slope = (angle * jnp.cos(angle) - jnp.sin(angle)) / jnp.where(at, 1, square)
+    return conventions.zero_where(at, slope)
+
+
+unary("sinc", conventions.with_slopes(jnp.sinc, _sinc_slope))
 
 
 def _no_complex(name, factor):
@@ -127,7 +136,27 @@ unary("erf", _real("erf_vml_cpu", lax.erf))
 unary("erfc", _real("erfc_vml_cpu", lax.erfc))
 unary("erfinv", _real("erfinv_vml_cpu", lax.erf_inv))
 unary("lgamma", _real("lgamma_vml_cpu", lax.lgamma))
-unary("i0", _real("i0_vml_cpu", special.i0))
+
+
+def hurwitz(s, q):
+    """The Hurwitz zeta function, the sum of (k + q) ** -s over k >= 0; below 0 for whole s only."""
+    s, q = jnp.broadcast_arrays(s, q)
+    # XLA's is good for positive q. The terms of negative k + q mirror a piece of such a sum:
+    # near + 0, near + 1, ... up to -q.
+    below = (q < 0) & (s > 1)
+    count = jnp.where(below, jnp.ceil(-q), 0)
+    first = q + count
+    near, beyond = -(q + (count - 1)), 1 - q
+    sums = lax.zeta(
+        jnp.broadcast_to(s, (3, *s.shape)),
+        jnp.stack([first, jnp.where(below, near, 1), jnp.where(below, beyond, 1)]),
+    )
+    mirrored = jnp.where(s % 2 == 0, sums[1] - sums[2], sums[2] - sums[1])
+    value = jnp.where(below, sums[0] + mirrored, sums[0])
+    value = jnp.where(below & (s != jnp.floor(s)), jnp.nan, value)
+    # One of the terms is 1 / 0 or, with an infinite exponent, the power of a number below 1.
+    pole = (q <= 0) & (q == jnp.floor(q)) | (s == jnp.inf) & (q < 1)
+    return jnp.where(pole & ~(s <= 1), jnp.inf, value).astype(q.dtype)
 
 
 def polygamma_value(n, x):
@@ -138,7 +167,7 @@ def polygamma_value(n, x):
         return jnp.where(x == 0, pole, lax.digamma(jnp.where(x == 0, 1, x)))
     sign = 1.0 if n % 2 else -1.0
     factor = jnp.asarray(sign * math.gamma(n + 1), x.dtype)
-    return factor * lax.zeta(jnp.asarray(float(n + 1), x.dtype), x)
+    return factor * hurwitz(jnp.asarray(float(n + 1), x.dtype), x)
 
 
 def polygamma_of(n):
@@ -171,17 +200,17 @@ def mvlgamma(input, p: int):
     return total + p * (p - 1) / 4 * math.log(math.pi)
 
 
-@op(promotes="float", computes="opmath", numbers=(), forms=FORMS)
+@op(promotes="result", computes="opmath", numbers=(), forms=FORMS)
 def igamma(input, other):
     """The regularised lower incomplete gamma function."""
-    refuse("igamma", input, dt.COMPLEX)
+    refuse("igamma_cpu", input, dt.BOOL, dt.INTEGRAL, dt.COMPLEX)
     return lax.igamma(*jnp.broadcast_arrays(input, other))
 
 
-@op(promotes="float", computes="opmath", numbers=(), forms=FORMS)
+@op(promotes="result", computes="opmath", numbers=(), forms=FORMS)
 def igammac(input, other):
     """The regularised upper incomplete gamma function."""
-    refuse("igammac", input, dt.COMPLEX)
+    refuse("igammac_cpu", input, dt.BOOL, dt.INTEGRAL, dt.COMPLEX)
     return lax.igammac(*jnp.broadcast_arrays(input, other))
 
 

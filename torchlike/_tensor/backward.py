@@ -7,7 +7,7 @@ from torchlike._core.settings import settings
 from torchlike._engine.prefix import local, record
 from torchlike._engine.values import Value
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch, tape
+from torchlike._tensor import dispatch, levels, tape
 from torchlike._tensor import tensor as tensors_module
 from torchlike._tensor.modes import enable_grad, modes, no_grad
 
@@ -61,6 +61,12 @@ def _sequence(x):
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
     """Accumulate into ``.grad`` of the leaves the gradients of ``tensors``
     (https://pytorch.org/docs/stable/generated/torch.autograd.backward.html)."""
+    if modes.transforms:
+        raise RuntimeError(
+            "backward() called inside a functorch transform. This is not supported, please use "
+            "functorch.grad or functorch.vjp instead or call backward() outside of functorch "
+            "transforms."
+        )
     if retain_graph is None:
         retain_graph = create_graph
     wanted = None
@@ -69,7 +75,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
         wanted = [edge_of(t) for t in inputs]
-    plain = not (retain_graph or create_graph or inputs) and grad_tensors is None
+    plain = not (retain_graph or create_graph or inputs or modes.anomaly) and grad_tensors is None
     before = modes.grad
     try:  # around the setting, too: Ctrl-C may fall between any two lines
         modes.grad = create_graph
@@ -138,9 +144,10 @@ def grad(
     (https://pytorch.org/docs/stable/generated/torch.autograd.grad.html)."""
     outputs, inputs = _sequence(outputs), _sequence(inputs)
     if is_grads_batched:
-        from torchlike._core.errors import NotSupported
-
-        raise NotSupported("autograd.grad(is_grads_batched=True)", "use func.vmap over func.vjp")
+        return _batched_grad(
+            outputs, inputs, _sequence(grad_outputs), retain_graph, create_graph,
+            allow_unused=allow_unused, materialize_grads=materialize_grads,
+        )  # fmt: skip
     if allow_unused is None:
         allow_unused = materialize_grads
     elif allow_unused is False and materialize_grads:
@@ -181,3 +188,12 @@ def grad(
                 g = dispatch.wrap(g)
             out.append(g)
     return tuple(out)
+
+
+def _batched_grad(outputs, inputs, grad_outputs, *args, **kwargs):
+    """``grad`` for a batch of gradients put in, along their first dimension."""
+    given = [g for g in grad_outputs if g is not None]
+    with levels.open_level(given[0].shape[0], "error") as level:
+        seeds = [None if g is None else levels.enter(g, level, True) for g in grad_outputs]
+        found = grad(outputs, inputs, seeds, *args, **kwargs)
+        return tuple(None if g is None else levels.leave(g, level) for g in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 
 import jax
@@ -140,11 +141,29 @@ def from_jax(array):
     return wrap(value)
 
 
+class _Capsule:
+    """A DLPack capsule as the object that JAX wants; its header says where the data is."""
+
+    def __init__(self, capsule):
+        self.capsule = capsule
+
+    def __dlpack__(self, **options):
+        return self.capsule
+
+    def __dlpack_device__(self):
+        pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        header = (ctypes.c_int32 * 4).from_address(pointer(self.capsule, b"dltensor"))
+        return header[2], header[3]  # after the data's address
+
+
 @function()
 def from_dlpack(ext_tensor):
     """A tensor over another library's array that speaks DLPack."""
     if isinstance(ext_tensor, dispatch._Tensor):
         return ext_tensor.detach()
+    if type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = _Capsule(ext_tensor)
     with jax.enable_x64(True):
         return from_jax(jax.dlpack.from_dlpack(ext_tensor))
 

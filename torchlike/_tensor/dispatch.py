@@ -8,7 +8,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import DeviceMismatch, user_line
 from torchlike._engine.prefix import record
-from torchlike._engine.values import Value, epoch_of
+from torchlike._engine.values import Batched, Value, epoch_of
 from torchlike._ops.table import TABLE, Op
 from torchlike._tensor.modes import modes
 from torchlike._tensor.tape import Node
@@ -18,6 +18,8 @@ TENSORS: set = set()
 _Tensor = None  # set by tensor.py
 _write_through = None  # set by views.py: how a view's new value reaches its base
 _publish = None  # set by views.py: how a storage gets a new value
+_cross_operands = None  # set by levels.py: how operands from outside come to a level of vmap
+_check_rebind = None  # set by levels.py: what an in-place op may write under vmap
 _new = object.__new__
 FLOATING = dt.FLOATING
 _NUMBERS = {float, int, bool, complex, type(None)}
@@ -64,6 +66,8 @@ def apply(op: Op, operands, statics=()):
             out._value = results[0]
             return out
         return tuple([wrap(v) for v in results])
+    if results[0].array.__class__ is Batched:
+        targets = _cross_operands(values, need, targets, results[0])
     node = Node(op, call, need, targets, values, results)
     if len(results) == 1:
         out = _new(_Tensor)
@@ -223,6 +227,8 @@ def fit(target, result):
 def rebind(target, result, fills=False):
     """Let ``target`` and all its views show ``result``; the one place where a tensor mutates."""
     line = user_line()
+    if result._value.array.__class__ is Batched:
+        result._value = _check_rebind(target, result)
     if modes.grad and result._node is None and target._node is not None and target._base is None:
         result = apply(TABLE["overwrite"], (target, result))  # nothing flows to what was there
     storage = target._storage

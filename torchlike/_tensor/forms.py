@@ -14,6 +14,7 @@ from torchlike._tensor import dispatch
 
 FUNCTIONS: dict = {}  # public functions of the top-level namespace, by name
 METHODS: dict = {}  # methods of Tensor, by name
+RETURN_TYPES: dict = {}  # the named tuples of functions with several results
 _UNSET = type("_Unset", (), {"__repr__": lambda self: "<unset>"})()
 _SEQUENCES = (tuple, list, Size)
 
@@ -26,7 +27,9 @@ def structseq(name: str, fields):
         body = ",\n".join(f"{f}={v!r}" for f, v in zip(fields, self, strict=True))
         return f"torch.return_types.{name}(\n{body})"
 
-    return type(name, (base,), {"__slots__": (), "__repr__": show, "__module__": "torchlike"})
+    scope = {"__slots__": (), "__repr__": show, "__module__": "torchlike.return_types"}
+    made = RETURN_TYPES[name] = type(name, (base,), scope)
+    return made
 
 
 def build(op: Op, form: str, name: str | None = None, fields=None):

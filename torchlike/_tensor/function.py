@@ -8,6 +8,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.errors import user_line
 from torchlike._engine.values import overwritten_at
 from torchlike._tensor import dispatch, tape, views
+from torchlike._tensor.levels import share
 from torchlike._tensor.modes import modes, no_grad
 
 
@@ -191,6 +192,8 @@ class Function:
     def apply(cls, *args):
         """Run forward and put the call on the tape."""
         edges, in_avals = [], []
+        if modes.levels:
+            args = tuple(share(x) if isinstance(x, dispatch._Tensor) else x for x in args)
         for x in args:
             edge = None
             a = None

@@ -124,7 +124,8 @@ def _sequence_array(data, dtype):
         if d is None:
             raise RuntimeError(f"Could not infer dtype of {type(x).__name__}")
         found = d if found is None else dt.promote_types(found, d)
-        parts.append(part.item())
+        # A Python number keeps its precision: the dtype asked for may be wider than its own.
+        parts.append(x if isinstance(x, (bool, int, float, complex)) else part.item())
     d = dtype or found
     if any(x.__class__ is complex for x in parts) and d.category < dt.COMPLEX:
         raise TypeError("must be real number, not complex")

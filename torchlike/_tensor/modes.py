@@ -13,6 +13,9 @@ class _Modes(threading.local):
         self.inference = False
         self.host = False  # basic indexing of host data stays on the host (see data fetchers)
         self.module_depth = 0  # how many Module.__call__ are open
+        self.anomaly = None  # "nan": backward looks for nan, "quiet": on without looking
+        self.levels = ()  # of vmap that are open, outermost first
+        self.transforms = 0  # how many transforms of func are open
 
 
 modes = _Modes()

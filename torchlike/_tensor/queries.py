@@ -52,14 +52,14 @@ class iinfo:
         return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"
 
 
-def is_tensor(obj) -> bool:
+def is_tensor(obj, /) -> bool:
     """Whether an object is a Tensor."""
     return isinstance(obj, dispatch._Tensor)
 
 
-def is_storage(obj) -> bool:
-    """Whether an object is a storage; storages are not exposed, so never."""
-    return False
+def is_storage(obj, /) -> bool:
+    """Whether an object is a storage."""
+    return type(obj).__module__ == "torchlike.storage"
 
 
 def can_cast(from_, to) -> bool:

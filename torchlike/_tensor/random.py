@@ -15,10 +15,17 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.streams import HostStream
 from torchlike._engine.values import Value, aval
-from torchlike._tensor import dispatch
-from torchlike._tensor.creation import as_leaf, check_size, from_host, make, target_device
+from torchlike._tensor import dispatch, levels, views
+from torchlike._tensor.creation import (
+    as_leaf,
+    check_size,
+    empty,
+    from_host,
+    make,
+    target_device,
+)
 from torchlike._tensor.forms import function, method
-from torchlike._tensor.shapes import shape_of
+from torchlike._tensor.modes import modes
 
 DEFAULT_SEED = 67280421310721
 
@@ -170,12 +177,24 @@ def fork_rng(
 
 def draw(size, dtype, device, generator, host, op_name, numbers=()):
     """A tensor of draws: ``host(stream)`` on the CPU, the recorded op elsewhere."""
+    if modes.levels:
+        return levels.drawn(draw, size, dtype, device, generator, host, op_name, numbers)
     if device is devices.META:
         return dispatch.wrap(Value(aval(tuple(size), dtype, device)))
     generator = generator_of(device, generator)
     if generator.stream is not None:
         return from_host(np.asarray(host(generator.stream)), devices.CPU)
     return make(op_name, (*generator.next_numbers(), *numbers), (tuple(size), dtype), device)
+
+
+def along_memory(tensor, make):
+    """``make(shape)``, laid out like the tensor's memory, which PyTorch fills in order."""
+    tensor._refresh()
+    shape, order = tensor._value.aval.shape, views.memory_order(tensor)
+    if order is None:
+        return make(shape)
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return make(tuple([shape[d] for d in order])).permute(back)
 
 
 def _float_dtype(name, dtype):
@@ -265,10 +284,16 @@ def randperm(n: int, *, generator=None, out=None, dtype=dt.int64, device=None, r
 def _like(name, maker):
     def like(input, *args, dtype=None, device=None, requires_grad=False, generator=None,
              memory_format=None, layout=None, pin_memory=False, **named):  # fmt: skip
-        return maker(
-            *args, size=shape_of(input), dtype=dtype or input.dtype, device=device or input.device,
-            requires_grad=requires_grad, generator=generator, **named,
-        )  # fmt: skip
+        options = {"dtype": dtype or input.dtype, "device": device or input.device, **named}
+        if maker is randn and views.memory_order(input) is not None:
+            out = along_memory(input, lambda shape: empty(shape, **options)).normal_(
+                generator=generator
+            )
+        else:
+            out = along_memory(
+                input, lambda shape: maker(*args, size=shape, generator=generator, **options)
+            )
+        return as_leaf(out.detach(), requires_grad)
 
     like.__name__ = name
     like.__doc__ = f"``{maker.__name__}`` in the shape, dtype and device of a tensor."
@@ -297,7 +322,7 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, de
             t = t * std + mean
         return _finish(out, t, requires_grad)
     first = tensors[0]
-    if first.device is devices.CPU:
+    if first.device is devices.CPU and not modes.levels:
         a, b = (x._host() if isinstance(x, dispatch._Tensor) else x for x in (mean, std))
         if np.any(np.asarray(b) < 0):
             raise RuntimeError("normal expects all elements of std >= 0.0")
@@ -305,7 +330,9 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, de
         t = from_host(np.asarray(g.stream.normal_arrays(a, b, first.dtype.numpy)), devices.CPU)
         return _finish(out, t, requires_grad)
     shape = (mean * std if len(tensors) == 2 else first).shape
-    t = draw(shape, first.dtype, first.device, generator, None, "draw_normal") * std + mean
+    d = first.dtype
+    t = draw(shape, d, first.device, generator, lambda s: s.randn(shape, d.numpy), "draw_normal")
+    t = t * std + mean
     return _finish(out, t, requires_grad)
 
 
@@ -330,7 +357,7 @@ def _bernoulli(input, p, generator, d):
     if p is not None and not isinstance(p, dispatch._Tensor):
         return bernoulli_mask(a.shape, p, d, a.device, generator)
     chances = input if p is None else p
-    if a.device is devices.CPU:
+    if a.device is devices.CPU and not modes.levels:
         host = chances._host()
         if host.size and not (np.all(host >= 0) and np.all(host <= 1)):
             raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
@@ -338,7 +365,7 @@ def _bernoulli(input, p, generator, d):
         if p is not None and host.shape != a.shape:
             host = np.broadcast_to(host, a.shape)
         return from_host(np.asarray(g.stream.bernoulli(host, d.numpy)), devices.CPU)
-    u = draw(a.shape, dt.float32, a.device, generator, None, "draw_uniform")
+    u = draw(a.shape, dt.float32, a.device, generator, lambda s: s.rand(a.shape), "draw_uniform")
     return (u < chances.detach()).to(d)
 
 
@@ -347,6 +374,9 @@ def bernoulli_mask(shape, p: float, dtype, device, generator=None):
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
     shape = tuple(shape)
+    if device is devices.CPU and modes.levels:
+        return draw(shape, dtype, device, generator,
+                    lambda s: s.bernoulli_p(shape, p, dtype.numpy), None)  # fmt: skip
     if device is devices.CPU:
         g = generator_of(device, generator)
         return from_host(np.asarray(g.stream.bernoulli_p(shape, p, dtype.numpy)), devices.CPU)
@@ -409,7 +439,9 @@ def _refill(t, host, op_name, generator, after=None, numbers=()):
     """Overwrite a tensor by a draw of its own shape and dtype."""
     dispatch.check_inplace(t)
     a = t._value.aval
-    new = draw(a.shape, a.dtype, a.device, generator, host, op_name, numbers)
+    new = along_memory(t, lambda shape: draw(
+        shape, a.dtype, a.device, generator, lambda s: host(s, shape), op_name, numbers
+    ))  # fmt: skip
     if after is not None and a.device is not devices.CPU and a.device is not devices.META:
         new = after(new)
     t.detach()._refresh()
@@ -429,7 +461,7 @@ def uniform_(self, from_: float = 0, to: float = 1, *, generator=None, **named):
             f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}"
         )
     return _refill(
-        self, lambda s: s.uniform(a.shape, low, float(to), a.dtype.numpy), "draw_uniform",
+        self, lambda s, shape: s.uniform(shape, low, float(to), a.dtype.numpy), "draw_uniform",
         generator, lambda t: t * (to - low) + low,
     )  # fmt: skip
 
@@ -443,9 +475,10 @@ def normal_(self, mean: float = 0, std: float = 1, *, generator=None):
         raise NotImplementedError(
             f"\"normal_kernel_cpu\" not implemented for '{dt.SCALAR_NAMES[a.dtype]}'"
         )
+    serial = not self.is_contiguous()
     return _refill(
-        self, lambda s: s.normal(a.shape, mean, std, a.dtype.numpy), "draw_normal", generator,
-        lambda t: t * std + mean,
+        self, lambda s, shape: s.normal(shape, mean, std, a.dtype.numpy, serial=serial),
+        "draw_normal", generator, lambda t: t * std + mean,
     )  # fmt: skip
 
 
@@ -460,24 +493,30 @@ def random_(self, from_=None, to=None, *, generator=None, **named):
         top = 2**53 if a.dtype is dt.float64 else 2**24 if a.dtype.category == dt.FLOATING else (
             2 if a.dtype is dt.bool_ else np.iinfo(a.dtype.numpy).max)  # fmt: skip
         if low is None:
-            return _refill(self, lambda s: s.random(a.shape, a.dtype.numpy), "draw_integers",
+            return _refill(self, lambda s, shape: s.random(shape, a.dtype.numpy), "draw_integers",
                            generator, numbers=(0, int(top)))  # fmt: skip
-        return _refill(self, lambda s: s.random(a.shape, a.dtype.numpy, low), "draw_integers",
+        return _refill(self, lambda s, shape: s.random(shape, a.dtype.numpy, low), "draw_integers",
                        generator, numbers=(int(low), int(top)))  # fmt: skip
     low, high = int(low or 0), int(high)
     if low >= high:
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
         )
-    return _refill(self, lambda s: s.randint(low, high, a.shape, a.dtype.numpy), "draw_integers",
-                   generator, numbers=(low, high))  # fmt: skip
+    return _refill(
+        self, lambda s, shape: s.randint(low, high, shape, a.dtype.numpy), "draw_integers",
+        generator, numbers=(low, high),
+    )  # fmt: skip
 
 
 @method("bernoulli_")
 def bernoulli_(self, p=0.5, *, generator=None):
     """Overwrite with 0 or 1, 1 with probability ``p`` (a number or a tensor)."""
     dispatch.check_inplace(self)
-    new = _bernoulli(self, p, generator, self.dtype)
+    draw = lambda shape: bernoulli_mask(shape, p, self.dtype, self.device, generator)  # noqa: E731
+    if isinstance(p, dispatch._Tensor):
+        new = _bernoulli(self, p, generator, self.dtype)
+    else:
+        new = along_memory(self, draw)
     return dispatch.rebind(self, dispatch.fit(self, new))
 
 
@@ -491,18 +530,16 @@ def _host_only(name, call):
     def fill(self, *args, generator=None, **named):
         _cpu_only(self, name)
         a = self._value.aval
-        return _refill(self, lambda s: call(s, a, *args, **named), None, generator)
+        return _refill(
+            self, lambda s, shape: call(s, shape, a.dtype.numpy, *args, **named), None, generator
+        )
 
     fill.__name__ = name
     fill.__doc__ = f"Overwrite with draws, see ``torch.Tensor.{name}``."
     method(name)(fill)
 
 
-_host_only("exponential_", lambda s, a, lambd=1.0: s.exponential(a.shape, lambd, a.dtype.numpy))
-_host_only("geometric_", lambda s, a, p: s.geometric(a.shape, p, a.dtype.numpy))
-_host_only(
-    "cauchy_", lambda s, a, median=0.0, sigma=1.0: s.cauchy(a.shape, median, sigma, a.dtype.numpy)
-)
-_host_only(
-    "log_normal_", lambda s, a, mean=1.0, std=2.0: s.log_normal(a.shape, mean, std, a.dtype.numpy)
-)
+_host_only("exponential_", lambda s, shape, d, lambd=1.0: s.exponential(shape, lambd, d))
+_host_only("geometric_", lambda s, shape, d, p: s.geometric(shape, p, d))
+_host_only("cauchy_", lambda s, shape, d, median=0.0, sigma=1.0: s.cauchy(shape, median, sigma, d))
+_host_only("log_normal_", lambda s, shape, d, mean=1.0, std=2.0: s.log_normal(shape, mean, std, d))

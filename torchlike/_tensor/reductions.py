@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply, apply_inplace, copy_out
 from torchlike._tensor.forms import FUNCTIONS, function, method, structseq
+from torchlike._tensor.matrix_norms import matrix_norm
 from torchlike._tensor.products import need_tensor
 
 _GIVEN_NOT = object()  # the default of an argument whose None means something
@@ -120,9 +120,7 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
     need_tensor("norm", "input", 1, input)
     dim = tuple(dim) if isinstance(dim, list) else dim
     if p == "nuc":
-        if "linalg_matrix_norm" not in FUNCTIONS:
-            raise NotSupported("torch.norm(p='nuc')", "sum torch.linalg.svdvals(x)")
-        return into(out, FUNCTIONS["linalg_matrix_norm"](input, "nuc", dim, keepdim, dtype=dtype))
+        return matrix_norm(input, "nuc", dim or (-2, -1), keepdim, dtype=dtype, out=out)
     if p is None or p == "fro":
         p = 2.0
     if isinstance(p, str):

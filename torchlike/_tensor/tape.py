@@ -12,6 +12,7 @@ from torchlike._engine.prefix import Stretch, local, record, record_again, recor
 from torchlike._engine.values import Value, overwritten_at
 from torchlike._ops.derivatives import Spec, derivative
 from torchlike._ops.table import TABLE
+from torchlike._tensor.modes import modes
 
 _next_number = itertools.count().__next__
 
@@ -302,6 +303,7 @@ def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None):
     interior = {} if wanted is None else {t: None for t in wanted if t.__class__ is tuple}
     reach = None if wanted is None else _reaching(roots, wanted)
 
+    anomaly = modes.anomaly == "nan"
     arrived = list(roots)
     while True:
         for edge, grad in arrived:
@@ -340,6 +342,8 @@ def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None):
         out = node.derive(grads, graph)
         if node.hooks:
             out = _run_hooks(node, out, grads, to_tensor, to_value, create_graph)
+        if anomaly:
+            _check_nan(node, out, to_tensor)
         if not retain_graph:
             node.release()
         arrived = zip(node.targets, out)
@@ -461,6 +465,17 @@ def _run_pre_hooks(node, grads, to_tensor, to_value, create_graph):
             if out is not None:
                 grads[index] = out if create_graph else to_value(out)
     return grads
+
+
+def _check_nan(node, out, to_tensor):
+    """What anomaly detection asks for: raise where a derivative is nan."""
+    for i, g in enumerate(out):
+        if g is not None and bool((to_tensor(g) != to_tensor(g)).any()):
+            line = getattr(node.call, "line", None)
+            where = f" (the forward call was at {line})" if line else ""
+            raise RuntimeError(
+                f"Function '{node.name()}' returned nan values in its {i}th output.{where}"
+            )
 
 
 def _run_hooks(node, out, grads, to_tensor, to_value, create_graph):

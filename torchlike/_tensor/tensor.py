@@ -11,7 +11,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.sizes import Size
 from torchlike._engine.flush import host_array, jax_array
-from torchlike._engine.values import Value, expose
+from torchlike._engine.values import Batched, Value, expose
 from torchlike._tensor import bridge, dispatch, tape, views
 from torchlike._tensor.dispatch import TENSORS, apply, to_value, value_of
 from torchlike._tensor.modes import modes
@@ -352,6 +352,12 @@ class Tensor:
             if n == 0:
                 raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
             raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+        if self._value.array.__class__ is Batched:
+            raise RuntimeError(
+                "vmap: It looks like you're attempting to use a Tensor in some data-dependent "
+                "control flow. We don't support that yet, please file an issue at "
+                "https://github.com/pytorch/pytorch/issues ."
+            )
         return bool(self.item())
 
     def __float__(self) -> float:

@@ -253,6 +253,20 @@ def geometry(tensor) -> tuple:
     return tensor._geometry
 
 
+def memory_order(tensor) -> tuple | None:
+    """The dimensions from the largest stride to the smallest; None if that is their own order."""
+    if not tensor._chain and tensor._geometry is None:
+        storage = tensor._storage
+        if storage is None or storage.geometry is None:
+            return None
+    shape, (strides, _) = tensor._value.aval.shape, geometry(tensor)
+    long = [d for d, n in enumerate(shape) if n > 1]
+    order = sorted(long, key=lambda d: -strides[d])
+    if order == long:
+        return None
+    return (*order, *(d for d, n in enumerate(shape) if n <= 1))
+
+
 def row_major(tensor) -> bool:
     """Whether a tensor's elements lie in row-major order in its storage."""
     if not tensor._chain and tensor._geometry is None:

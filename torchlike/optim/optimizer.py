@@ -15,8 +15,9 @@ from torchlike._core import dtypes as dt
 from torchlike._engine.flush import flush, place_of
 from torchlike._engine.prefix import cut_from, record
 from torchlike._engine.values import Epoch, Packed, Value, aval
-from torchlike._ops.optimizers import RULES, Plan
+from torchlike._ops.optimizers import Plan
 from torchlike._ops.table import TABLE
+from torchlike._ops.update_rules import RULES
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.modes import enable_grad, no_grad
 from torchlike._tensor.tape import Handle
@@ -147,6 +148,14 @@ class Optimizer:
         """Run-time numbers of the rule for a group, in the rule's order."""
         return [group[name] for name in RULES[self.rule].scalars]
 
+    def start(self, group: dict[str, Any], name: str) -> float:
+        """The number that a state is full of at first."""
+        return 0.0
+
+    def state_aval(self, p, name: str):
+        """Shape, dtype and device of a state of a parameter."""
+        return p._value.aval
+
     def step(self, closure=None):
         """Update every parameter that has a gradient; returns the closure's loss."""
         args, kwargs = (self,), {} if closure is None else {"closure": closure}
@@ -161,7 +170,7 @@ class Optimizer:
         for group in self.param_groups:
             params = [p for p in group["params"] if p._grad is not None]
             if params:
-                self._step_group(group, params, place.line)
+                self._step_group(group, params, self.flags(group), place.line)
         if self._post_hooks or Optimizer._global_post_hooks:
             for hook in (*self._post_hooks.values(), *Optimizer._global_post_hooks.values()):
                 hook(self, args, kwargs)
@@ -181,8 +190,7 @@ class Optimizer:
                 args, kwargs = changed
         return args, kwargs
 
-    def _step_group(self, group, params, line) -> None:
-        flags = self.flags(group)
+    def _step_group(self, group, params, flags, line) -> None:
         rule = RULES[self.rule]
         state = self.state
         pack = self._packs.get(id(group))
@@ -190,21 +198,7 @@ class Optimizer:
             self._run_packed(group, pack, flags, line)
             return
         names = rule.state(flags)
-        fresh = [p for p in params if not state[p]] if (names or rule.counts) else ()
-        if fresh:
-            packable = [p for p in fresh if _is_small(p)]
-            if (
-                len(packable) > 1
-                and names
-                and id(group) not in self._packs
-                and "first" not in flags
-            ):
-                self._packs[id(group)] = Pack(packable, names, rule.counts, state)
-            loose = [p for p in fresh if not state[p]]
-            for p in loose:
-                self._init_state(p, names, rule.counts)
-            if loose and rule.counts:
-                share_steps([state[p] for p in loose])
+        fresh = self._prepare(group, params, names, "first" not in flags)
         if flags.get("first") is not None:  # a rule whose first step is another one
             new = {id(p) for p in fresh}
             for first in (True, False):
@@ -245,12 +239,28 @@ class Optimizer:
         for p, start in zip(pack.params, pack.starts, strict=True):
             cut_from(packed, p._grad._value, start)
 
-    def _init_state(self, p, names, counts) -> None:
-        slot = self.state[p]
-        if counts:
-            slot["step"] = None
-        for name in names:
-            slot[name] = dispatch.wrap(_zeros(p._value.aval))
+    def _prepare(self, group, params, names, may_pack: bool = True):
+        """Make the states of parameters that have none yet; returns these parameters."""
+        rule, state = RULES[self.rule], self.state
+        if not names and not rule.counts:
+            return ()
+        fresh = [p for p in params if not state[p]]
+        if not fresh:
+            return ()
+        starts = [self.start(group, name) for name in names]
+        packable = [p for p in fresh if _is_small(p)] if may_pack and rule.packs else ()
+        if len(packable) > 1 and names and id(group) not in self._packs:
+            self._packs[id(group)] = Pack(packable, names, starts, rule.counts, state)
+        loose = [p for p in fresh if not state[p]]
+        for p in loose:
+            slot = state[p]
+            if rule.counts:
+                slot["step"] = None
+            for name, start in zip(names, starts, strict=True):
+                slot[name] = dispatch.wrap(full(self.state_aval(p, name), start))
+        if loose and rule.counts:
+            share_steps([state[p] for p in loose])
+        return fresh
 
     def _run(self, group, params, names, flags, line) -> None:
         """Record the fused step and rebind what it changes."""
@@ -353,6 +363,10 @@ class Optimizer:
             self.__dict__.setdefault(name, OrderedDict())
         self.__dict__.setdefault("_state_hooks", defaultdict(OrderedDict))
         self._packs = {}
+        for group in self.param_groups:  # of a file that is older than the option
+            for name, default in _LATER.items():
+                if name in self.defaults:
+                    group.setdefault(name, default)
         if self.rule and RULES[self.rule].counts:
             share_steps([s for s in self.state.values() if s.get("step") is not None])
 
@@ -393,6 +407,12 @@ class Optimizer:
         return _added(self._state_hooks["load_post"], hook, prepend)
 
 
+_LATER = {
+    "amsgrad": False, "maximize": False, "foreach": None, "capturable": False,
+    "differentiable": False, "fused": None, "decoupled_weight_decay": False,
+}  # fmt: skip
+
+
 def _added(hooks: OrderedDict, hook, prepend: bool) -> Handle:
     handle = Handle(hooks, hook)
     if prepend:
@@ -418,12 +438,12 @@ class Pack:
 
     __slots__ = ("bases", "entries", "flags", "ids", "params", "plan", "slots", "starts", "step")
 
-    def __init__(self, params, names, counts: bool, state):
+    def __init__(self, params, names, starts, counts: bool, state):
         self.params, self.ids = params, {id(p) for p in params}
         self.flags = self.plan = None
         total = sum(p._value.aval.numel for p in params)
         flat = aval((total,), dt.float32, devices.CPU)
-        self.bases = [dispatch.wrap(_zeros(flat)) for _ in names]
+        self.bases = [dispatch.wrap(full(flat, start)) for start in starts]
         self.entries = []  # (state of a parameter, name, the view that stands there)
         if counts:
             share_steps([state[p] for p in params], fresh=True)
@@ -526,9 +546,13 @@ def by_step(params, state):
 _STEP_AVAL = aval((), dt.float32, devices.CPU)
 
 
-def _zeros(a) -> Value:
-    """A Value of zeros that no program has to make."""
-    return Value(a, np.zeros(a.shape, a.dtype.numpy))
+def full(a, number) -> Value:
+    """A Value full of one number that no program has to make."""
+    if not number:
+        return Value(a, np.zeros(a.shape, a.dtype.numpy))
+    if a.dtype.is_complex:
+        number = complex(number, number)
+    return Value(a, np.full(a.shape, number, a.dtype.numpy))
 
 
 def _number(x):
@@ -572,6 +596,21 @@ def register_optimizer_step_pre_hook(hook):
 def register_optimizer_step_post_hook(hook):
     """Call ``hook(optimizer, args, kwargs)`` after each step of any optimizer."""
     return Handle(Optimizer._global_post_hooks, hook)
+
+
+def check_rate(lr, low: str = "Invalid learning rate: {}") -> None:
+    """Raise PyTorch's ``ValueError`` for a learning rate that is negative or no single number."""
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+    if not lr >= 0:
+        raise ValueError(low.format(lr))
+
+
+def check_betas(betas) -> None:
+    """Raise PyTorch's ``ValueError`` for decay rates outside [0, 1)."""
+    for i, beta in enumerate(betas[:2]):
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
 
 
 def check_range(what: str, value, low: float) -> None:

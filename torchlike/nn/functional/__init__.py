@@ -64,6 +64,12 @@ from torchlike.nn.functional.embedding import (
     embedding_bag,
     one_hot,
 )
+from torchlike.nn.functional.fractional import (
+    fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
+)
 from torchlike.nn.functional.layers import (
     bilinear,
     conv1d,
@@ -131,6 +137,7 @@ from torchlike.nn.functional.pooling import (
     max_unpool2d,
     max_unpool3d,
 )
+from torchlike.nn.functional.sequences import conv_tbc, ctc_loss
 from torchlike.nn.functional.vision import (
     affine_grid,
     channel_shuffle,
@@ -170,12 +177,14 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_tbc",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "dropout",
     "dropout1d",
     "dropout2d",
@@ -186,6 +195,10 @@ __all__ = [
     "embedding_bag",
     "feature_alpha_dropout",
     "fold",
+    "fractional_max_pool2d",
+    "fractional_max_pool2d_with_indices",
+    "fractional_max_pool3d",
+    "fractional_max_pool3d_with_indices",
     "gaussian_nll_loss",
     "gelu",
     "glu",

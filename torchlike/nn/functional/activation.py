@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 
+from torchlike._core.dtypes import float64
 from torchlike._ops.table import TABLE
-from torchlike._tensor.dispatch import apply, apply_inplace
+from torchlike._tensor.dispatch import apply, apply_inplace, value_of
 from torchlike._tensor.forms import FUNCTIONS, METHODS
 from torchlike._tensor.modes import no_grad
 
@@ -76,9 +77,18 @@ def rrelu(
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     with no_grad():
-        noise = FUNCTIONS["rand_like"](input) * (upper - lower) + lower
+        noise = _slopes(input, lower, upper)
     call = apply_inplace if inplace else apply
     return call(_T["rrelu_with_noise"], (input, noise))
+
+
+def _slopes(input, lower, upper):
+    """Uniform numbers; on a CPU PyTorch's own stream, which draws for elements that need one."""
+    if input.device.type != "cpu" or value_of(input).is_traced():
+        return FUNCTIONS["rand_like"](input) * (upper - lower) + lower
+    need = input.detach() <= 0
+    drawn = FUNCTIONS["rand"](int(need.sum()), dtype=float64) * (upper - lower) + lower
+    return FUNCTIONS["ones_like"](input).masked_scatter(need, drawn.to(input.dtype))
 
 
 def rrelu_(input, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False):

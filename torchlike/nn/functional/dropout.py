@@ -24,7 +24,8 @@ def _drop(op, input, p, training, inplace, channels: bool):
         shape = (*shape[:2], *[1] * (a.ndim - 2))
     mask = None
     if p != 1:
-        mask = random.bernoulli_mask(shape, 1 - p, a.dtype, a.device)
+        draw = lambda shape: random.bernoulli_mask(shape, 1 - p, a.dtype, a.device)  # noqa: E731
+        mask = draw(shape) if channels else random.along_memory(input, draw)
     call = apply_inplace if inplace else apply
     return call(op, (input, mask, float(1 - p)))
 

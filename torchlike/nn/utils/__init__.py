@@ -1,5 +1,6 @@
 """torch.nn.utils: clipping, and parameters as vectors."""
 
+from torchlike.nn.utils import rnn as rnn
 from torchlike.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,

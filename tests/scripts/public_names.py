@@ -1,0 +1,46 @@
+"""Write the table of PyTorch's public names that the runner's stand-ins need: run it under PyTorch.
+
+python tests/scripts/public_names.py > torchlike/_runner/names.txt
+"""
+
+import importlib
+import pkgutil
+import types
+import warnings
+
+import torch
+
+SKIPPED = ("torch.testing._internal", "torch.utils.tensorboard", "torch.distributed.elastic")
+
+
+def modules():
+    yield "torch"
+    for info in pkgutil.walk_packages(torch.__path__, "torch.", onerror=lambda name: None):
+        parts = info.name.split(".")
+        if any(p.startswith("_") for p in parts) or info.name.startswith(SKIPPED):
+            continue
+        yield info.name
+
+
+def names(module):
+    listed = getattr(module, "__all__", None)
+    if listed is not None and module is not torch:
+        yield from listed
+        return
+    for name, value in vars(module).items():
+        if name.startswith("_") or isinstance(value, types.ModuleType):
+            continue
+        home = getattr(value, "__module__", None) or module.__name__
+        if module is torch or home == module.__name__:
+            yield name
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    for name in sorted(modules()):
+        try:
+            module = importlib.import_module(name)
+        except Exception:
+            print(f"{name}:")
+        else:
+            print(f"{name}: {' '.join(sorted(names(module)))}".rstrip())

@@ -1,0 +1,318 @@
+"""The rarer optimizers: twenty steps of every option equal PyTorch's, state dicts, words, cost."""
+
+import copy
+
+import pytest
+
+import torchlike
+from tests.test_optim import (
+    BOTH,
+    SHAPES,
+    array,
+    assert_close,
+    backward,
+    bad,
+    crossed,
+    flat,
+    leaf,
+    make,
+    said,
+    start,
+    torch,
+    train,
+)
+
+DECAYS = [(0, False), (0.1, False), (0.1, True)]
+CASES = [
+    ("Adadelta", {}),
+    ("Adadelta", {"rho": 0.5, "eps": 1e-2, "weight_decay": 0.1, "maximize": True}),
+    ("Adagrad", {"lr_decay": 0.2}),
+    ("Adagrad", {"initial_accumulator_value": 0.5, "eps": 1e-3, "maximize": True}),
+    ("Adagrad", {"weight_decay": 0.1}),
+    ("Adamax", {}),
+    ("Adamax", {"betas": (0.5, 0.7), "eps": 1e-2, "weight_decay": 0.1, "maximize": True}),
+    ("ASGD", {"weight_decay": 0.1}),
+    ("ASGD", {"lambd": 0.1, "alpha": 0.5, "t0": 3, "maximize": True}),
+    *(("NAdam", {"weight_decay": w, "decoupled_weight_decay": d}) for w, d in DECAYS),
+    ("NAdam", {"betas": (0.4, 0.7), "momentum_decay": 0.3, "eps": 1e-3, "maximize": True}),
+    *(("RAdam", {"weight_decay": w, "decoupled_weight_decay": d}) for w, d in DECAYS),
+    ("RAdam", {"betas": (0.4, 0.9), "eps": 1e-3, "maximize": True}),
+    ("Rprop", {}),
+    ("Rprop", {"etas": (0.3, 1.5), "step_sizes": (0.005, 0.05), "maximize": True}),
+    ("Adafactor", {}),
+    ("Adafactor", {"weight_decay": 0.1, "eps": (1e-2, 0.1)}),
+    ("Adafactor", {"beta2_decay": -0.5, "d": 2.0, "maximize": True}),
+]
+IDS = [f"{name}-{','.join(f'{k}={v}' for k, v in o.items())}" for name, o in CASES]
+MUON = [
+    {},
+    {"nesterov": False, "weight_decay": 0.0},
+    {"momentum": 0.5, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 3},
+    {"adjust_lr_fn": "original", "ns_coefficients": (2.0, -1.5, 0.5), "eps": 1e-3},
+]
+ONE_OF_EACH = [
+    ("Adadelta", {}),
+    ("Adagrad", {"initial_accumulator_value": 0.1}),
+    ("Adamax", {}),
+    ("ASGD", {"t0": 2}),
+    ("NAdam", {}),
+    ("RAdam", {}),
+    ("Rprop", {}),
+    ("Adafactor", {}),
+]
+EACH = pytest.mark.parametrize(("name", "chosen"), ONE_OF_EACH, ids=[n for n, _ in ONE_OF_EACH])
+
+
+@pytest.mark.parametrize(("name", "chosen"), CASES, ids=IDS)
+def test_twenty_steps(name, chosen):
+    runs = []
+    for m in BOTH:
+        params, optimizer = make(m, name, chosen)
+        train(m, params, optimizer, 20)
+        runs.append((params, optimizer.state_dict()))
+    (their_params, their_state), (our_params, our_state) = runs
+    assert_close(our_params, their_params, 2e-6)
+    (ours, our_values), (theirs, their_values) = flat(our_state), flat(their_state)
+    assert ours == theirs
+    assert_close(our_values, their_values, 4e-6)
+
+
+@pytest.mark.parametrize("chosen", MUON, ids=str)
+def test_muon(chosen):
+    """Updates agree to the rounding of bfloat16, which tells the matrices' sums apart."""
+    runs = []
+    for m in BOTH:
+        params, optimizer = make(m, "Muon", chosen, shapes=[(3, 4), (6, 2)])
+        train(m, params, optimizer, 20)
+        runs.append((params, optimizer.state_dict()))
+    assert_close(runs[1][0], runs[0][0], 1e-4)
+    (ours, our_values), (theirs, their_values) = flat(runs[1][1]), flat(runs[0][1])
+    assert ours == theirs
+    assert_close(our_values, their_values, 1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex64"])
+@EACH
+def test_other_dtypes(name, chosen, dtype):
+    runs = []
+    for m in BOTH:
+        params, optimizer = make(m, name, chosen, shapes=[(3, 4)], dtype=dtype)
+
+        def run(m=m, params=params, optimizer=optimizer):
+            for step in range(5):
+                optimizer.zero_grad()
+                (params[0] * params[0].conj() * (step + 1)).real.sum().backward()
+                optimizer.step()
+
+        error = said(run)
+        state = optimizer.state_dict()["state"].get(0, {})
+        runs.append((params, error, flat(state)))
+    assert runs[1][1] == runs[0][1]
+    tol = 1e-12 if dtype == "float64" and name not in ("ASGD", "NAdam") else 2e-6
+    assert_close(runs[1][0], runs[0][0], tol)
+    assert runs[1][2][0] == runs[0][2][0]
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", *(n for n, _ in ONE_OF_EACH)])
+def test_half_precision(name):
+    """Within a few roundings: PyTorch rounds after each operation, torchlike after the step."""
+    runs = []
+    for m in BOTH:
+        params = [m.tensor(start(0, (4, 5))).bfloat16().requires_grad_()]
+        optimizer = getattr(m.optim, name)(params, lr=0.02)
+        train(m, params, optimizer, 10)
+        state = optimizer.state_dict()["state"].get(0, {})
+        kinds = {name: (str(x.dtype), x.shape) for name, x in state.items() if x is not None}
+        runs.append((params[0].detach().float(), kinds))
+    assert_close(runs[1][:1], runs[0][:1], 0.03)
+    assert runs[1][1] == runs[0][1]
+
+
+@pytest.mark.parametrize("target", BOTH, ids=["ours to torch", "torch to ours"])
+@EACH
+def test_a_state_dict_of_the_other_library_continues(name, chosen, target):
+    source = torch if target is torchlike else torchlike
+    params, optimizer = make(source, name, chosen)
+    train(source, params, optimizer, 4)
+    state = crossed(target, optimizer.state_dict())
+    now = [array(p).copy() for p in params]
+    train(source, params, optimizer, 6, first=4)
+
+    others = [target.tensor(x, requires_grad=True) for x in now]
+    other = getattr(target.optim, name)(others, lr=1.0)
+    other.load_state_dict(state)
+    train(target, others, other, 6, first=4)
+    assert_close(others, params, 4e-6)
+    assert flat(other.state_dict())[0] == flat(optimizer.state_dict())[0]
+
+
+@EACH
+def test_copies_go_their_own_way(name, chosen):
+    params, optimizer = make(torchlike, name, chosen)
+    train(torchlike, params, optimizer, 3)
+    other = copy.deepcopy(optimizer)
+    train(torchlike, params, optimizer, 2, first=3)
+    twins = other.param_groups[0]["params"]
+    train(torchlike, twins, other, 2, first=3)
+    assert_close(twins, params, 0)
+
+
+@EACH
+def test_parameters_without_gradients_wait(name, chosen):
+    runs = []
+    for m in BOTH:
+        params, optimizer = make(m, name, chosen)
+        for step in range(6):
+            optimizer.zero_grad()
+            backward(m, params if step in (0, 4, 5) else params[step % 2 :: 2], step)
+            optimizer.step()
+        runs.append((params, flat(optimizer.state_dict())))
+    assert_close(runs[1][0], runs[0][0], 2e-6)
+    assert dict((s[0], s[1:]) for s in runs[1][1][0]) == dict((s[0], s[1:]) for s in runs[0][1][0])
+
+
+@EACH
+def test_options_change_mid_run(name, chosen):
+    def change(optimizer):
+        group = optimizer.param_groups[0]
+        group["lr"] *= 0.5
+        if "weight_decay" in group:
+            group["weight_decay"] = 0.2
+
+    runs = []
+    for m in BOTH:
+        params, optimizer = make(m, name, chosen)
+        train(m, params, optimizer, 5, at={2: change})
+        runs.append(params)
+    assert_close(runs[1], runs[0], 2e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("Adagrad", ()), ("ASGD", ()), ("RAdam", (1,)), ("Adafactor", (1,))]
+)
+def test_a_tensor_as_the_learning_rate(name, shape):
+    runs = []
+    for m in BOTH:
+        params, optimizer = make(m, name, {}, lr=m.full(shape, 0.1))
+        train(m, params, optimizer, 3)
+        optimizer.param_groups[0]["lr"].fill_(0.01)
+        train(m, params, optimizer, 2, first=3)
+        runs.append(params)
+    assert_close(runs[1], runs[0], 2e-6)
+
+
+def test_adagrad_has_states_before_the_first_step():
+    runs = []
+    for m in BOTH:
+        params, optimizer = make(m, "Adagrad", {"initial_accumulator_value": 0.3})
+        before = flat(copy.deepcopy(optimizer.state_dict()))
+        optimizer.add_param_group({"params": [leaf(m)], "lr": 0.5})
+        train(m, [*params, optimizer.param_groups[1]["params"][0]], optimizer, 3)
+        runs.append((before, flat(optimizer.state_dict())))
+    assert runs[1][0][0] == runs[0][0][0] and runs[1][1][0] == runs[0][1][0]
+    assert_close(runs[1][0][1], runs[0][0][1])
+    assert_close(runs[1][1][1], runs[0][1][1])
+
+
+def test_options_that_an_old_state_dict_lacks():
+    for m in BOTH:
+        params, optimizer = make(m, "NAdam", {})
+        train(m, params, optimizer, 1)
+        state = optimizer.state_dict()
+        for name in ("maximize", "foreach", "capturable", "decoupled_weight_decay"):
+            del state["param_groups"][0][name]
+        optimizer.load_state_dict(state)
+        assert optimizer.param_groups[0]["maximize"] is False
+        train(m, params, optimizer, 1)
+
+
+# ---- words -------------------------------------------------------------------------------------
+
+
+def step_with(m, name, p, **chosen):
+    optimizer = getattr(m.optim, name)([p], **chosen)
+    p.grad = m.ones_like(p)
+    optimizer.step()
+
+
+ERRORS = {
+    **{
+        f"{name} lr": bad(name, lr=-1.0)
+        for name in (*(n for n, _ in ONE_OF_EACH), "Muon", "SparseAdam")
+    },
+    **{
+        f"{name} lr of two": lambda m, name=name: bad(name, lr=m.ones(2))(m)
+        for name in (*(n for n, _ in ONE_OF_EACH), "Muon")
+    },
+    **{
+        f"{name} decay": bad(name, weight_decay=-1.0)
+        for name in (*(n for n, _ in ONE_OF_EACH if n != "Rprop"), "Muon")
+    },
+    **{
+        f"{name} {what}": bad(name, **chosen)
+        for name in ("Adamax", "NAdam", "RAdam", "SparseAdam")
+        for what, chosen in {
+            "beta 0": {"betas": (1.0, 0.5)},
+            "beta 1": {"betas": (0.5, -1)},
+            "eps": {"eps": -1.0},
+        }.items()
+    },
+    "adadelta rho": bad("Adadelta", rho=1.5),
+    "adadelta eps": bad("Adadelta", eps=-1.0),
+    "adagrad lr_decay": bad("Adagrad", lr_decay=-1.0),
+    "adagrad start": bad("Adagrad", initial_accumulator_value=-1.0),
+    "adagrad eps": bad("Adagrad", eps=-1.0),
+    "adagrad fused": bad("Adagrad", fused=True, differentiable=True),
+    "adagrad fused foreach": bad("Adagrad", fused=True, foreach=True),
+    "nadam momentum": bad("NAdam", momentum_decay=-1.0),
+    "rprop etas": bad("Rprop", etas=(1.2, 0.5)),
+    "adafactor beta2": bad("Adafactor", beta2_decay=0.5),
+    "adafactor eps1": bad("Adafactor", eps=(-1.0, 1.0)),
+    "adafactor eps2": bad("Adafactor", eps=(None, -1.0)),
+    "adafactor d": bad("Adafactor", d=0.5),
+    "muon momentum": bad("Muon", momentum=-1.0),
+    "muon adjust": bad("Muon", adjust_lr_fn="other"),
+    "muon vector": bad("Muon"),
+    "muon steps": lambda m: step_with(m, "Muon", m.ones(2, 2, requires_grad=True), ns_steps=100),
+    "muon coefficients": lambda m: step_with(
+        m, "Muon", m.ones(2, 2, requires_grad=True), ns_coefficients=(1, 2)
+    ),
+    "muon complex": lambda m: step_with(
+        m, "Muon", m.ones(2, 2, dtype=m.complex64, requires_grad=True)
+    ),
+    "sparse adam complex": lambda m: m.optim.SparseAdam([m.ones(2, dtype=m.complex64)]),
+    "sparse adam dense": lambda m: step_with(m, "SparseAdam", leaf(m)),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_pytorchs_words(name):
+    theirs, ours = (said(lambda m=m: ERRORS[name](m)) for m in BOTH)
+    assert ours == theirs
+    assert theirs[0]
+
+
+@pytest.mark.parametrize("name", [*(n for n, _ in ONE_OF_EACH), "SparseAdam"])
+def test_repr_and_defaults(name):
+    theirs, ours = (getattr(m.optim, name)([leaf(m)]) for m in BOTH)
+    assert repr(ours) == repr(theirs)
+    assert list(ours.defaults.items()) == list(theirs.defaults.items())
+
+
+# ---- cost --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"), [*ONE_OF_EACH, ("Muon", {})], ids=[*(n for n, _ in ONE_OF_EACH), "Muon"]
+)
+def test_a_step_is_one_program_compiled_once(name, chosen):
+    shapes = [(3, 4), (2, 2)] if name == "Muon" else SHAPES
+    params, optimizer = make(torchlike, name, chosen, shapes=shapes)
+    train(torchlike, params, optimizer, 3)
+    torchlike.compiler.clear_stats()
+    for step in range(8):  # past the steps from which RAdam and ASGD do something else
+        optimizer.param_groups[0]["lr"] = 0.01 / (step + 1)
+        train(torchlike, params, optimizer, 1)
+    stats = torchlike.compiler.stats()
+    assert stats["compiles"] == 0 and stats["syncs"] == 0, stats
+    assert stats["programs"] <= 16, stats  # at most one for backward, one for the step

@@ -1,0 +1,88 @@
+"""Unmodified PyTorch programs: under the runner they print what they print under PyTorch."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+SCRIPTS = Path(__file__).parent / "scripts"
+PROGRAMS = sorted(p.stem for p in SCRIPTS.glob("*.py") if p.stem != "public_names")
+NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
+
+
+def run(*arguments, check=True):
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", *arguments],
+        capture_output=True, text=True, timeout=300, cwd=SCRIPTS,
+    )  # fmt: skip
+    assert not check or found.returncode == 0, found.stderr
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_prints_what_pytorch_prints(name):
+    theirs, ours = run(f"{name}.py").stdout, run("-m", "torchlike", f"{name}.py").stdout
+    assert NUMBER.sub("#", ours) == NUMBER.sub("#", theirs)
+    numbers = [[float(x) for x in NUMBER.findall(text)] for text in (ours, theirs)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-3, abs=2e-4)
+
+
+CODE = """
+import sys, torch, torch.nn as nn, torch.fx
+from torch.fx import symbolic_trace
+from torch.distributed.fsdp import FullyShardedDataParallel
+
+class Mine(torch.fx.Interpreter):
+    pass
+
+print(torch.__version__, nn is torch.nn, hasattr(torch, "no_such_name"), sys.argv)
+print(isinstance(3, FullyShardedDataParallel), torch.Tensor.__module__ in sys.modules)
+for use in (lambda: symbolic_trace(nn.Identity()), Mine, lambda: torch.no_such_name):
+    try:
+        use()
+    except (NotImplementedError, AttributeError) as error:
+        print(type(error).__name__, error)
+try:
+    import torch.no_such_module
+except ModuleNotFoundError as error:
+    print(error)
+"""
+
+
+def test_names_that_are_missing_fail_when_used():
+    lines = run("-m", "torchlike", "-c", CODE, "--flag").stdout.splitlines()
+    assert re.match(r"2\.13\.0\+torchlike\.\S+ True False \['-c', '--flag'\]", lines[0])
+    assert lines[1:] == [
+        "False True",
+        "NotSupported torchlike does not support torch.fx.symbolic_trace",
+        "NotSupported torchlike does not support torch.fx.Interpreter",
+        "AttributeError module 'torch' has no attribute 'no_such_name'",
+        "No module named 'torch.no_such_module'",
+    ]
+
+
+def test_modules_and_wrong_calls(tmp_path):
+    (tmp_path / "program.py").write_text("import sys, torch; print(torch.ones(2), sys.argv[1:])")
+    found = subprocess.run(
+        [sys.executable, "-m", "torchlike", "-m", "program", "a"],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+    )  # fmt: skip
+    assert found.stdout == "tensor([1., 1.]) ['a']\n"
+    assert "can't open file" in run("-m", "torchlike", "none.py", check=False).stderr
+    assert "usage" in run("-m", "torchlike", check=False).stdout
+
+
+def test_it_comes_too_late_after_torch():
+    code = "import torch, torchlike; torchlike.install()"
+    assert "imported already" in run("-c", code, check=False).stderr
+
+
+def test_the_table_of_names_is_pytorchs():
+    fresh = run("public_names.py").stdout
+    kept = SCRIPTS.parent.parent / "torchlike" / "_runner" / "names.txt"
+    assert kept.read_text() == fresh, "write it again: see tests/scripts/public_names.py"

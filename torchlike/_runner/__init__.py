@@ -1,0 +1,1 @@
+"""Unmodified PyTorch programs on torchlike: ``import torch`` finds this package."""

@@ -1,0 +1,159 @@
+"""Attributes of Tensor that answer questions, and methods that call Python for each element."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from torchlike._core.errors import NotSupported
+from torchlike._ops.table import TABLE
+from torchlike._tensor import views
+from torchlike._tensor.creation import from_host
+from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
+from torchlike._tensor.modes import no_grad
+from torchlike._tensor.shapes import shape_of
+from torchlike._tensor.tensor import Tensor, _rebuild
+from torchlike._tensor.views import apply_view
+
+# ---- what it is --------------------------------------------------------------------------------
+
+
+def _property(name, doc, answer):
+    answer.__doc__ = doc
+    setattr(Tensor, name, property(answer))
+
+
+_property("itemsize", "Bytes of one element.", lambda self: self.dtype.itemsize)
+_property("nbytes", "Bytes of all elements.", lambda self: self.numel() * self.dtype.itemsize)
+_property("is_cpu", "Whether it lies on the CPU.", lambda self: self.device.type == "cpu")
+_property("is_cuda", "Whether it lies on a GPU.", lambda self: self.device.type == "cuda")
+_property("is_meta", "Whether it has no data.", lambda self: self.device.type == "meta")
+_property("name", "Always None: names are nn.Module's.", lambda self: None)
+for _name in ("is_sparse", "is_sparse_csr", "is_quantized", "is_nested", "is_mkldnn"):
+    _property(_name, "Always False: every tensor here is dense.", lambda self: False)
+
+
+@function(method=True)
+def is_inference(input) -> bool:
+    """Always False: what inference mode makes may be used with autograd afterwards."""
+    return False
+
+
+@function(method=True)
+def is_distributed(input) -> bool:
+    """Always False."""
+    return False
+
+
+FUNCTIONS["is_signed"] = METHODS["is_signed"]
+FUNCTIONS["get_device"] = METHODS["get_device"]
+
+
+@method("dim_order")
+def dim_order(self, *, ambiguity_check=False) -> tuple:
+    """The dimensions from the one with the largest steps in memory to that with the smallest."""
+    strides, shape = views.geometry(self)[0], shape_of(self)
+    if ambiguity_check is not False and ambiguity_check != []:
+        if ambiguity_check is not True:
+            raise NotSupported("dim_order(ambiguity_check=[...])", "pass True or False")
+        pairs = [(s, n) for s, n in zip(strides, shape, strict=True)]
+        if len(set(strides)) < len(pairs) or any(n == 1 for n in shape):
+            raise RuntimeError(
+                "The tensor does not have unique dim order, or cannot map to exact one of the "
+                "given memory formats."
+            )
+    return tuple(sorted(range(len(shape)), key=lambda d: (-strides[d], -shape[d])))
+
+
+# ---- Python for each element -------------------------------------------------------------------
+
+
+def _on_host(name, tensors):
+    for t in tensors:
+        if t.requires_grad:
+            raise RuntimeError(
+                f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() "
+                "instead."
+            )
+        if t.device.type != "cpu":
+            raise TypeError(f"{name} is only implemented on CPU tensors")
+
+
+def _mapped(self, name, callable, others):
+    _on_host(name, (self, *others))
+    shape, d = shape_of(self), self.dtype
+    for t in others:
+        if t.dtype is not d:
+            raise TypeError(f"{name}: all tensors must be of dtype {d}, but got {t.dtype}")
+    columns = [np.broadcast_to(t._host(), shape).reshape(-1).tolist() for t in (self, *others)]
+    new = np.array([callable(*row) for row in zip(*columns, strict=True)])
+    with no_grad():
+        return self.copy_(from_host(new.astype(d.numpy).reshape(shape), self.device))
+
+
+@method("apply_")
+def apply_(self, callable):
+    """Replace each element by what a Python function makes of it; slow."""
+    return _mapped(self, "apply_", callable, ())
+
+
+@method("map_")
+def map_(self, tensor, callable):
+    """Replace each element by a Python function of it and another tensor's; slow."""
+    return _mapped(self, "map_", callable, (tensor,))
+
+
+@method("map2_")
+def map2_(self, x, y, callable):
+    """Replace each element by a Python function of it and two other tensors'; slow."""
+    return _mapped(self, "map2_", callable, (x, y))
+
+
+# ---- protocols ---------------------------------------------------------------------------------
+
+
+@function()
+def to_dlpack(tensor):
+    """A DLPack capsule over the data, for libraries that take no tensors."""
+    return tensor.detach().__dlpack__()
+
+
+@method("as_subclass")
+def as_subclass(self, cls):
+    """The same data as an instance of a subclass, on the tape."""
+    if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+        raise TypeError(f"as_subclass(): expected a subclass of Tensor, but got {cls}")
+    out = object.__new__(cls)
+    out.__dict__.update(apply_view(TABLE["alias"], self).__dict__)
+    return out
+
+
+@method("record_stream")
+def record_stream(self, stream) -> None:
+    """Nothing: XLA keeps an array for as long as a program uses it."""
+
+
+@method("__delitem__")
+def delete(self, index):
+    """Raise ``TypeError``: tensors have a fixed size."""
+    raise TypeError("Tensor does not support deleting items")
+
+
+@method("__array_wrap__")
+def array_wrap(self, array, context=None, return_scalar=False):
+    """A numpy result as a tensor; bools as uint8, as PyTorch does."""
+    array = np.asarray(array)
+    return FUNCTIONS["from_numpy"](array.astype(np.uint8) if array.dtype == bool else array)
+
+
+@method("__setstate__")
+def set_state(self, state):
+    """Become what ``__reduce_ex__`` described."""
+    self.__dict__.update(_rebuild(*state).__dict__)
+
+
+@method("module_load")
+def module_load(self, other, assign=False):
+    """What ``load_state_dict`` puts in this tensor's place: itself overwritten, or ``other``."""
+    if assign:
+        return other.detach()
+    return self.copy_(other)

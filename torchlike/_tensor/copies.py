@@ -1,0 +1,151 @@
+"""The ``*_copy`` twins of views, pieces that may be written to, and tensors that change in size."""
+
+from __future__ import annotations
+
+from math import prod
+
+from torchlike._core.errors import NotSupported
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch, views
+from torchlike._tensor.creation import as_leaf, check_size, into, zeros
+from torchlike._tensor.dispatch import apply
+from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
+from torchlike._tensor.restriding import _shares, _writable
+from torchlike._tensor.shapes import shape_of, sizes_argument, split_with_sizes, wrap_dim
+
+# ---- twins of views ----------------------------------------------------------------------------
+
+
+def _slice(input, dim=0, start=None, end=None, step=1):
+    at = (slice(None),) * wrap_dim(dim, input._value.aval.ndim)
+    return input[(*at, slice(start, end, step))]
+
+
+def _squeeze(input, dim=None):
+    return FUNCTIONS["squeeze"](input, dim)
+
+
+_VIEWS = {
+    "alias": lambda input: input,
+    "as_strided": FUNCTIONS["as_strided"],
+    "detach": lambda input: input,  # PyTorch's copy stays on the tape
+    "expand": lambda input, size, *, implicit=False: METHODS["expand"](input, size),
+    "permute": FUNCTIONS["permute"],
+    "select": FUNCTIONS["select"],
+    "slice": _slice,
+    "squeeze": _squeeze,
+    "t": FUNCTIONS["t"],
+    "transpose": FUNCTIONS["transpose"],
+    "unfold": METHODS["unfold"],
+    "unsqueeze": FUNCTIONS["unsqueeze"],
+    "view": lambda input, size: METHODS["view"](input, size),
+    "view_as_complex": FUNCTIONS["view_as_complex"],
+    "view_as_real": FUNCTIONS["view_as_real"],
+    "split": lambda input, split_size, dim=0: FUNCTIONS["split"](input, int(split_size), dim),
+    "split_with_sizes": split_with_sizes,
+    "unbind": FUNCTIONS["unbind"],
+}
+
+
+def _copying(name, view):
+    def twin(input, *args, out=None, **kwargs):
+        found = view(input, *args, **kwargs)
+        if not isinstance(found, tuple):
+            return into(out, apply(TABLE["clone"], (found,)))
+        copies = tuple(apply(TABLE["clone"], (part,)) for part in found)
+        if out is None:
+            return copies
+        dispatch.copy_out(out, copies)
+        return None
+
+    twin.__name__ = f"{name}_copy"
+    twin.__doc__ = f"A copy of what ``{name}`` shows."
+    function(twin.__name__)(twin)
+
+
+for _name, _view in _VIEWS.items():
+    _copying(_name, _view)
+
+
+FUNCTIONS["split_with_sizes"] = split_with_sizes
+
+
+@function(method=True)
+def unsafe_split_with_sizes(input, split_sizes, dim: int = 0):
+    """``split_with_sizes`` whose pieces autograd lets one write to."""
+    return _writable(input, split_with_sizes(input, split_sizes, dim))
+
+
+# ---- functions that are methods elsewhere ------------------------------------------------------
+
+
+@function()
+def detach(input):
+    """The same storage, off the tape."""
+    return input.detach()
+
+
+@function()
+def detach_(input):
+    """Take the tensor itself off the tape."""
+    return input.detach_()
+
+
+FUNCTIONS["as_strided_"] = METHODS["as_strided_"]
+FUNCTIONS["addmv_"] = METHODS["addmv_"]
+
+
+# ---- changes of size ---------------------------------------------------------------------------
+
+
+@method("resize_")
+def resize_(self, *size, memory_format=None):
+    """Another size over the same elements in row-major order; what is new is zero."""
+    if self.requires_grad:
+        raise RuntimeError("cannot resize variables that require grad")
+    size = check_size(sizes_argument(size))
+    if size == shape_of(self):
+        return self
+    offset = views.geometry(self)[1]
+    whole = self._value if self._storage is None else self._storage.value
+    if prod(size) + offset <= whole.aval.numel:
+        return METHODS["as_strided_"](self, size, views.contiguous_strides(size), offset)
+    if self._base is not None or self._detached or _shares(self):
+        raise NotSupported(
+            "growing a tensor that shares its storage with others by resize_", "clone() it first"
+        )
+    flat = self.reshape(-1)
+    more = zeros(prod(size) - flat.numel(), dtype=self.dtype, device=self.device)
+    version = self._version
+    self.data = FUNCTIONS["cat"]([flat, more]).reshape(size)
+    self._version_count = version + 1
+    return self
+
+
+@function("resize_as_", method=True)
+def resize_as_(input, the_template, *, memory_format=None):
+    """``resize_`` to the shape of another tensor."""
+    return resize_(input, shape_of(the_template))
+
+
+@function()
+def empty_permuted(size, physical_layout, *, dtype=None, layout=None, device=None,
+                   pin_memory=False, requires_grad=False):  # fmt: skip
+    """A tensor of zeros whose dimensions lie in memory in the order of ``physical_layout``."""
+    size, order = check_size((size,)), tuple(physical_layout)
+    if len(size) != len(order):
+        raise RuntimeError(
+            "Number of dimensions in size does not match the length of the physical_layout; i.e. "
+            f"len(size) = {len(size)} is not equal to len(physical_layout) = {len(order)}"
+        )
+    if sorted(order) != list(range(len(order))):
+        bad = next((d for d in order if not 0 <= d < len(order)), None)
+        if bad is not None:
+            raise RuntimeError(
+                f"Dimension out of range (expected to be between 0 and {len(order) - 1}, but got "
+                f"{bad}).  NB: negative dims not currently supported; file an issue if you want it."
+            )
+        raise RuntimeError("Duplicate dim not allowed")
+    base = zeros([size[d] for d in order], dtype=dtype, device=device)
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    return as_leaf(FUNCTIONS["permute"](base, inverse), requires_grad)

@@ -1,0 +1,184 @@
+"""Where tensors enter and leave the levels of ``vmap``, on the tape and off it."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from torchlike._engine.batched import enter as enter_value
+from torchlike._engine.batched import leave as leave_value
+from torchlike._engine.batched import levels_of
+from torchlike._engine.values import Batched, Level, Value
+from torchlike._tensor import dispatch, tape
+from torchlike._tensor.modes import modes
+
+_numbers = itertools.count(1)
+
+
+class Crossing(tape.Node):
+    """A tape node where a tensor enters (or leaves) a level; the gradient goes the other way."""
+
+    op = call = None
+    outs = 1
+    saved = ()
+
+    def __init__(self, target, derive, name):
+        self.targets = [target]
+        self.segment = None
+        self._derive, self._name = derive, name
+        self.number = tape._next_number()
+
+    @property
+    def edges(self) -> list:
+        """Where the gradient goes."""
+        return self.targets
+
+    def name(self) -> str:
+        """The name that ``grad_fn`` shows."""
+        return self._name
+
+    def release(self):
+        """Nothing is saved."""
+
+    def derive(self, grads, graph=None):
+        """The gradient on the other side of the crossing."""
+        if graph is not None:
+            return (self._derive(grads[0]),)
+        return (self._derive(dispatch.wrap(grads[0]))._value,)
+
+
+def _cross(tensor, value, derive, name):
+    """A tensor of ``value`` whose history goes on through ``tensor``."""
+    out = dispatch.wrap(value)
+    edge = (tensor._node, tensor._index) if tensor._node is not None else tensor
+    if modes.grad and (tensor._node is not None or tensor._requires_grad):
+        out._node = Crossing(edge, derive, name)
+    return out
+
+
+def enter(tensor, level: Level, mapped: bool):
+    """The tensor at a level: its first axis becomes the batch, or all samples share it."""
+    value = enter_value(dispatch.value_of(tensor), level, mapped)
+    return _cross(tensor, value, lambda g: leave(g, level, not mapped), "AddBatchDimBackward0")
+
+
+def leave(tensor, level: Level, total: bool = False):
+    """The tensor outside a level: the batch becomes its first axis, or is summed (``total``)."""
+    if level not in levels_of(dispatch.value_of(tensor)):
+        tensor = enter(tensor, level, False)
+    value = leave_value(dispatch.value_of(tensor), level, total)
+    return _cross(tensor, value, lambda g: enter(g, level, not total), "RemoveBatchDimBackward0")
+
+
+def share(tensor):
+    """The tensor at every open level, so that a gradient with respect to it is one per sample."""
+    have = levels_of(dispatch.value_of(tensor))
+    for level in modes.levels:
+        if level not in have:
+            tensor = enter(tensor, level, False)
+    return tensor
+
+
+def cross_operands(values: list, need: int, targets: list, result: Value) -> list:
+    """Bring the operands that want gradients to the levels of the result; the new targets.
+
+    An operand from outside is the same for the whole batch: its gradient is the batch's sum.
+    """
+    levels = levels_of(result)[::-1]
+    out, where = [], iter(targets)
+    for i, value in enumerate(values):
+        if not need >> i & 1:
+            continue
+        target = next(where)
+        have = levels_of(value)
+        for level in levels:
+            if level not in have:
+                target = Crossing(target, _totals(level), "AddBatchDimBackward0"), 0
+                values[i] = value = enter_value(value, level, False)
+        out.append(target)
+    return out
+
+
+def _totals(level):
+    return lambda g: leave(g, level, True)
+
+
+def check_rebind(target, result: Value) -> Value:
+    """What an in-place op may write into ``target``; raises if that is not a batch, and it is."""
+    have = levels_of(dispatch.value_of(target))
+    value = result._value
+    while value.array.__class__ is Batched and value.array.level not in have:
+        if value.array.mapped or result._node is not None:
+            raise RuntimeError(
+                "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists "
+                "a Tensor `other` in extra_args that has more elements than `self`. This happened "
+                "due to `other` being vmapped over but `self` not being vmapped over in a vmap. "
+                "Please try to use out-of-place operators instead of inplace arithmetic. If said "
+                "operator is being called inside the PyTorch framework, please file a bug report "
+                "instead."
+            )
+        value = value.array.value
+    return value
+
+
+dispatch._cross_operands = cross_operands
+dispatch._check_rebind = check_rebind
+
+
+class open_level:
+    """A ``with`` block in which one more level is open."""
+
+    def __init__(self, size: int, randomness: str):
+        self.level = Level(next(_numbers), size, randomness)
+
+    def __enter__(self):
+        self.before = modes.levels
+        modes.levels = (*self.before, self.level)
+        modes.transforms += 1
+        return self.level
+
+    def __exit__(self, *exc):
+        modes.levels = self.before
+        modes.transforms -= 1
+
+
+# ---- random numbers ----------------------------------------------------------------------------
+
+
+def drawn(draw, size, dtype, device, generator, host, op_name, numbers=()):
+    """A draw inside ``vmap``, as the innermost level's randomness says."""
+    level, before = modes.levels[-1], modes.levels
+    if level.randomness == "error":
+        raise RuntimeError(
+            "vmap: called random operation while in randomness error mode. Please either use the "
+            "'same' or 'different' randomness flags on vmap or perform the randomness operation "
+            "out of vmap"
+        )
+    modes.levels = before[:-1]
+    try:
+        if level.randomness == "same":
+            return draw(size, dtype, device, generator, host, op_name, numbers)
+        many = None if host is None else lambda stream: host(_Stacked(stream, level.size))
+        size = (level.size, *size)
+        return enter(draw(size, dtype, device, generator, many, op_name, numbers), level, True)
+    finally:
+        modes.levels = before
+
+
+class _Stacked:
+    """A host stream that draws every array for a whole batch."""
+
+    def __init__(self, stream, count: int):
+        self._stream, self._count = stream, count
+
+    def __getattr__(self, name):
+        method = getattr(self._stream, name)
+        if name == "randperm":
+            return lambda *args: np.stack([method(*args) for _ in range(self._count)])
+        at = 2 if name == "randint" else 0
+
+        def call(*args):
+            return method(*args[:at], (self._count, *args[at]), *args[at + 1 :])
+
+        return call

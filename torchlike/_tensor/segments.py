@@ -1,0 +1,103 @@
+"""Frontends of segment reductions, hashes, fixed-size searches and binomial draws."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from torchlike._core import devices
+from torchlike._core.errors import NotSupported
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch
+from torchlike._tensor.creation import from_host, into
+from torchlike._tensor.dispatch import apply, value_of
+from torchlike._tensor.forms import function
+from torchlike._tensor.random import generator_of
+from torchlike._tensor.shapes import shape_of, wrap_dim
+
+_REDUCTIONS = {
+    "sum": "sum", "mean": "mean", "prod": "prod", "max": "max", "min": "min", "amax": "max",
+    "amin": "min",
+}  # fmt: skip
+
+
+@function()
+def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, axis=0,
+                   unsafe=False, initial=None, out=None):  # fmt: skip
+    """Each run of elements along an axis reduced to one; runs by lengths, or by their edges."""
+    if reduce not in _REDUCTIONS:
+        raise RuntimeError(
+            f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
+        )
+    if indices is not None:
+        raise NotSupported("segment_reduce(indices=)", "use index_reduce()")
+    if lengths is None and offsets is None:
+        raise RuntimeError("segment_reduce(): Either lengths or offsets must be defined.")
+    axis = wrap_dim(axis, data._value.aval.ndim)
+    given = offsets if lengths is None else lengths
+    name = "offsets" if lengths is None else "lengths"
+    if given.ndim - 1 != axis:
+        raise RuntimeError(
+            f"segment_reduce(): Expected axis to be the last dimension of {name} but got {axis}."
+        )
+    if given.dtype.category != 1:
+        raise NotImplementedError(
+            f"\"_segment_reduce_{name}_cpu_kernel1\" not implemented for '{given.dtype}'"
+        )
+    if lengths is None:
+        lengths = offsets.diff(dim=-1)
+    elif not unsafe:
+        _check_lengths(lengths, shape_of(data)[axis])
+    initial = None if initial is None else float(initial)
+    statics = (_REDUCTIONS[reduce], axis, initial)
+    return into(out, apply(TABLE["segment_reduce"], (data, lengths), statics))
+
+
+def _check_lengths(lengths, size):
+    if value_of(lengths).is_traced():
+        return
+    host = lengths._host()
+    if (host < 0).any():
+        raise RuntimeError("lengths contains negative value!")
+    if (host.sum(-1) != size).any():
+        raise RuntimeError(
+            "segment_reduce(): Expected all rows of lengths along axis to sum to "
+            "data.size(lengths.dim()-1) when !unsafe."
+        )
+
+
+@function(method=True)
+def nonzero_static(input, *, size, fill_value=-1, out=None):
+    """Indices of the first ``size`` elements that are not zero; rows beyond them are filled."""
+    return into(out, apply(TABLE["nonzero_static"], (input,), (int(size), int(fill_value))))
+
+
+@function(method=True)
+def hash_tensor(input, dim=(), *, keepdim=False, mode=0, out=None):
+    """The exclusive or of the elements' bits along dimensions, or of all."""
+    if mode != 0:
+        raise RuntimeError(f"Unknown hash_tensor mode: {mode}")
+    shape = shape_of(input)
+    given = (dim,) if isinstance(dim, int) else tuple(dim)
+    if not given and not input.numel():
+        raise RuntimeError(
+            "hash_tensor: Expected reduction dim to be specified for input.numel() == 0. Specify "
+            "the reduction dim with the 'dim' argument."
+        )
+    dims = tuple(wrap_dim(d, len(shape)) for d in given) if shape else ()
+    dims = dims or tuple(range(len(shape)))
+    return into(out, apply(TABLE["hash_tensor"], (input,), (dims, bool(keepdim))))
+
+
+@function()
+def binomial(count, prob, generator=None, *, out=None):
+    """Successes in ``count`` trials of probability ``prob``, element by element."""
+    for name, t in (("count", count), ("prob", prob)):
+        if not isinstance(t, dispatch._Tensor):
+            raise TypeError(f"binomial(): argument '{name}' must be Tensor, not {type(t).__name__}")
+    if count.device is not devices.CPU:
+        raise NotSupported("binomial() on an accelerator", "draw on the CPU and move the result")
+    if count.dtype is not prob.dtype:
+        raise RuntimeError(f"expected scalar type {count.dtype} but found {prob.dtype}")
+    stream = generator_of(devices.CPU, generator).stream
+    host = np.broadcast_arrays(count.detach()._host(), prob.detach()._host())
+    return into(out, from_host(np.asarray(stream.binomial(*host)), devices.CPU))

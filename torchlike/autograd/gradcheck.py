@@ -1,0 +1,218 @@
+"""gradcheck and gradgradcheck: derivatives against finite differences."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from torchlike._core import dtypes as dt
+from torchlike._core.errors import NotSupported
+from torchlike._tensor.backward import grad
+from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.modes import enable_grad, no_grad
+from torchlike._tensor.tensor import Tensor
+from torchlike.func.transforms import Push, by_chunks, or_zeros, pull
+
+__all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
+
+
+class GradcheckError(RuntimeError):
+    """A derivative and its finite difference disagree."""
+
+
+def _tuple(x):
+    return tuple(x) if isinstance(x, (tuple, list)) else (x,)
+
+
+def _inexact(t) -> bool:
+    return isinstance(t, Tensor) and t.dtype.category >= dt.FLOATING
+
+
+def _check_inputs(inputs):
+    if not any(_inexact(t) and t.requires_grad for t in inputs):
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none of the them "
+            "have requires_grad=True."
+        )
+    for i, t in enumerate(inputs):
+        if _inexact(t) and t.requires_grad and t.dtype not in (dt.float64, dt.complex128):
+            warnings.warn(
+                f"Input #{i} requires gradient and is not a double precision floating point or "
+                "complex. This check will likely fail if all the inputs are not of double "
+                "precision floating point or complex. ",
+                stacklevel=4,
+            )
+
+
+def gradcheck(
+    func, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, nondet_tol=0.0,
+    check_undefined_grad=True, check_grad_dtypes=False, check_batched_grad=False,
+    check_batched_forward_grad=False, check_forward_ad=False, check_backward_ad=True,
+    fast_mode=False, masked=None,
+) -> bool:  # fmt: skip
+    """Whether the gradients of ``func`` agree with finite differences; all elements are checked
+    (https://pytorch.org/docs/stable/generated/torch.autograd.gradcheck.gradcheck.html)."""
+    if not (check_forward_ad or check_backward_ad):
+        raise AssertionError(
+            "Expected at least one of check_forward_ad or check_backward_ad to be True"
+        )
+    if masked:
+        raise NotSupported("gradcheck(masked=True)", "sparse gradients do not exist here")
+    inputs = _tuple(inputs)
+    try:
+        _check_inputs(inputs)
+        _check(
+            func, inputs, eps, atol, rtol, check_forward_ad, check_backward_ad, check_grad_dtypes,
+            nondet_tol,
+        )  # fmt: skip
+    except (GradcheckError, RuntimeError):
+        if raise_exception:
+            raise
+        return False
+    return True
+
+
+def _check(func, inputs, eps, atol, rtol, forward, backward, dtypes, nondet_tol):
+    outputs = [o for o in _tuple(func(*inputs)) if _inexact(o)]
+    live = [i for i, t in enumerate(inputs) if _inexact(t) and t.requires_grad]
+    if not outputs:
+        return
+    wanted = [inputs[i] for i in live]
+    numeric = [_numeric(func, inputs, i, outputs, eps) for i in live]
+    if backward:
+        rows = [_analytic(o, wanted, dtypes) for o in outputs]
+        for n, row in enumerate(rows):
+            for k, found in enumerate(row):
+                _compare(found, numeric[k][n], n, live[k], atol, rtol, "")
+            again = _analytic(outputs[n], wanted, False)
+            if any(np.abs(a - b).max(initial=0) > nondet_tol for a, b in zip(row, again)):
+                raise GradcheckError("Backward is not reentrant")
+    if forward:
+        push = Push(outputs, wanted)
+        zeros = [FUNCTIONS["zeros_like"](t.detach()) for t in wanted]
+        for k, t in enumerate(wanted):
+            columns = by_chunks(
+                t, None,
+                lambda e, k=k: or_zeros(push([*zeros[:k], e, *zeros[k + 1 :]], False), outputs),
+            )  # fmt: skip
+            for n, found in enumerate(columns):
+                found = found.numpy(force=True).reshape(t.numel(), -1)
+                found = [found, 1j * found] if t.is_complex() else [found]
+                _compare(
+                    np.concatenate(found), numeric[k][n], n, live[k], atol, rtol,
+                    " computed with forward mode",
+                )  # fmt: skip
+
+
+# A Jacobian has a row per real direction of the input (for a complex one the real directions, then
+# the imaginary) and a column per element of the output, complex if that is.
+
+
+def _numeric(func, inputs, i, outputs, eps) -> list:
+    host = np.array(inputs[i].detach().numpy())
+    steps = [eps, 1j * eps] if np.iscomplexobj(host) else [eps]
+    given = list(inputs)
+    rows: list = [[] for _ in outputs]
+    with no_grad():
+        for step in steps:
+            for at in range(host.size):
+                sides = []
+                for sign in (1, -1):
+                    moved = host.copy()
+                    moved.flat[at] += sign * step
+                    given[i] = FUNCTIONS["tensor"](moved)
+                    found = [o for o in _tuple(func(*given)) if _inexact(o)]
+                    sides.append([np.array(o.numpy(force=True))
+                                  for o in found])  # fmt: skip
+                for row, a, b in zip(rows, *sides, strict=True):
+                    row.append((a - b).reshape(-1) / (2 * eps))
+    shape = (len(steps) * host.size, -1)
+    return [
+        np.array(row).reshape(shape) if row else np.zeros((0, o.numel()))
+        for row, o in zip(rows, outputs, strict=True)
+    ]
+
+
+def _analytic(out, inputs, dtypes: bool) -> list:
+    """The same Jacobians from the tape, by gradients of the real and the imaginary part."""
+    parts = [1.0, 1j] if out.is_complex() else [1.0]
+    total: list = [0] * len(inputs)
+    for part in parts:
+
+        def pulled(e, part=part):
+            found = pull([out], inputs, [e * part], False)
+            for g, x in zip(found, inputs, strict=True):
+                if dtypes and g is not None and g.dtype is not x.dtype:
+                    raise GradcheckError("Gradient has dtype mismatch")
+            return or_zeros(found, inputs)
+
+        if not out.numel():
+            return [np.zeros((x.numel() * (2 if x.is_complex() else 1), 0)) for x in inputs]
+        for k, found in enumerate(by_chunks(out, None, pulled)):
+            rows = found.numpy(force=True).reshape(out.numel(), -1).T
+            if inputs[k].is_complex():
+                rows = np.concatenate([rows.real, rows.imag])
+            total[k] = total[k] + rows * part
+    return total
+
+
+def _compare(found, expected, n, i, atol, rtol, how):
+    if not np.allclose(found, expected, rtol, atol):
+        raise GradcheckError(
+            f"Jacobian{how} mismatch for output {n} with respect to input {i},\n"
+            f"numerical:{expected}\nanalytical:{found}\n"
+        )
+
+
+def gradgradcheck(
+    func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3,
+    gen_non_contig_grad_outputs=False, raise_exception=True, nondet_tol=0.0,
+    check_undefined_grad=True, check_grad_dtypes=False, check_batched_grad=False,
+    check_fwd_over_rev=False, check_rev_over_rev=True, fast_mode=False, masked=False,
+) -> bool:  # fmt: skip
+    """Whether the second derivatives of ``func`` agree with finite differences
+    (https://pytorch.org/docs/stable/generated/torch.autograd.gradcheck.gradgradcheck.html)."""
+    if not (check_fwd_over_rev or check_rev_over_rev):
+        raise AssertionError(
+            "Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True"
+        )
+    inputs = _tuple(inputs)
+    if grad_outputs is None:
+        numbers = np.random.default_rng(0)
+        grad_outputs = []
+        for o in _tuple(func(*inputs)):
+            if _inexact(o) and o.requires_grad:
+                host = numbers.standard_normal(tuple(o.shape))
+                if o.is_complex():
+                    host = host + 1j * numbers.standard_normal(tuple(o.shape))
+                grad_outputs.append(
+                    FUNCTIONS["tensor"](host, dtype=o.dtype, device=o.device).requires_grad_()
+                )
+    grad_outputs = _tuple(grad_outputs)
+    count = len(grad_outputs)
+
+    def gradients(*given):
+        xs, gs = given[: len(given) - count], given[len(given) - count :]
+        xs = tuple(
+            x.detach().requires_grad_()
+            if _inexact(x) and not x.requires_grad and old.requires_grad
+            else x
+            for x, old in zip(xs, inputs, strict=True)
+        )
+        outs = [o for o in _tuple(func(*xs)) if _inexact(o) and o.requires_grad]
+        wanted = [x for x in xs if _inexact(x) and x.requires_grad]
+        return tuple(
+            g for g in grad(outs, wanted, gs, create_graph=True, allow_unused=True) if g is not None
+        )
+
+    def with_grad(*given):
+        with enable_grad():
+            return gradients(*given)
+
+    return gradcheck(
+        with_grad, inputs + grad_outputs, eps=eps, atol=atol, rtol=rtol,
+        raise_exception=raise_exception, nondet_tol=nondet_tol,
+        check_grad_dtypes=check_grad_dtypes, check_forward_ad=check_fwd_over_rev,
+        check_backward_ad=check_rev_over_rev,
+    )  # fmt: skip

@@ -1,0 +1,45 @@
+"""RAdam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchlike.optim.optimizer import Optimizer, check_betas, check_range, check_rate
+
+
+class RAdam(Optimizer):
+    """Rectified Adam (https://pytorch.org/docs/stable/generated/torch.optim.RAdam.html).
+
+    ``foreach`` and ``capturable`` are accepted: every step here is one fused program.
+    """
+
+    rule = "radam"
+
+    def __init__(
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0,
+        decoupled_weight_decay: bool = False, *, foreach=None, maximize: bool = False,
+        capturable: bool = False, differentiable: bool = False,
+    ):  # fmt: skip
+        check_rate(lr)
+        check_range("epsilon value", eps, 0)
+        check_betas(betas)
+        check_range("weight_decay value", weight_decay, 0)
+        super().__init__(
+            params,
+            {
+                "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+                "maximize": maximize, "foreach": foreach, "capturable": capturable,
+                "decoupled_weight_decay": decoupled_weight_decay,
+                "differentiable": differentiable,
+            },
+        )  # fmt: skip
+
+    def flags(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "decoupled": group["decoupled_weight_decay"],
+            "weight_decay": bool(group["weight_decay"]),
+            "maximize": group["maximize"],
+        }
+
+    def scalars(self, group: dict[str, Any]) -> list:
+        return [group["lr"], *group["betas"], group["eps"], group["weight_decay"]]
