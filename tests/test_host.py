@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from tests import ops
 from torchlike import compiler
 from torchlike._core.settings import settings
 from torchlike._engine import flush
+from torchlike._engine.host import plan
 
 table = pytest.importorskip("tests.ops.table")
 
@@ -190,3 +192,13 @@ def test_integer_edges():
     assert torch.div(low, 2, rounding_mode="trunc").tolist() == [-(2**30), 3, -3]
     assert torch.fmod(low, 4).tolist() == [0, 3, -3]
     assert (torch.tensor([1, 1]) << torch.tensor([63, 64])).tolist() == [-(2**63), 0]
+
+
+def test_loops_of_a_batch_end_one_by_one():
+    def double(n, x):
+        return jax.lax.while_loop(lambda s: s[0] < n, lambda s: (s[0] + 1, s[1] * 2), (0, x))
+
+    n, x = np.arange(4, dtype=np.int32), np.ones((4, 2), np.float32)
+    run = plan(jax.make_jaxpr(jax.vmap(double))(n, x))
+    for ours, theirs in zip(run(n, x), jax.vmap(double)(n, x), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -277,9 +277,15 @@ def _while(params):
 
     def loop(*xs):
         tested, fixed, state = xs[:a], xs[a : a + b], list(xs[a + b :])
-        while test(*tested, *state)[0]:
-            state = step(*fixed, *state)
-        return state
+        while True:
+            going = test(*tested, *state)[0]
+            if not np.any(going):
+                return state
+            new = step(*fixed, *state)
+            if np.ndim(going):  # one loop for each sample of a batch: those at their end stay
+                going = [going.reshape(going.shape + (1,) * (x.ndim - going.ndim)) for x in new]
+                new = [np.where(g, x, y) for g, x, y in zip(going, new, state, strict=True)]
+            state = new
 
     return loop
 

@@ -59,6 +59,8 @@ def gradcheck(
         )
     if masked:
         raise NotSupported("gradcheck(masked=True)", "sparse gradients do not exist here")
+    if check_batched_grad or check_batched_forward_grad:
+        raise NotSupported("gradcheck(check_batched_grad=True)", "vmap autograd.grad yourself")
     inputs = _tuple(inputs)
     try:
         _check_inputs(inputs)
@@ -177,6 +179,8 @@ def gradgradcheck(
         raise AssertionError(
             "Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True"
         )
+    if check_batched_grad:
+        raise NotSupported("gradgradcheck(check_batched_grad=True)", "vmap autograd.grad yourself")
     inputs = _tuple(inputs)
     if grad_outputs is None:
         numbers = np.random.default_rng(0)
