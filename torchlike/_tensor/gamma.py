@@ -1,0 +1,89 @@
+"""Gamma and Dirichlet samples with their gradients, and the draws of ``torch.distributions``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from torchlike._core import devices
+from torchlike._core import dtypes as dt
+from torchlike._core.errors import NotSupported
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch
+from torchlike._tensor.creation import from_host, make
+from torchlike._tensor.dispatch import apply
+from torchlike._tensor.forms import function
+from torchlike._tensor.modes import modes
+from torchlike._tensor.products import need_tensor
+from torchlike._tensor.random import draw, generator_of
+
+
+def _drawn(name: str, operands, generator, host):
+    """Draws for tensors of parameters: on the CPU by its stream, elsewhere by the recorded op."""
+    operands = [x.detach() for x in operands]
+    device = operands[0].device
+    if modes.levels or any(dispatch.value_of(x).is_traced() for x in operands):
+        raise NotSupported(
+            f"{name} draws under vmap and inside JAX's transformations",
+            "draw before, and pass the samples in",
+        )
+    generator = generator_of(device, generator)
+    if generator.stream is None:
+        return make(f"draw_{name}", (*generator.next_numbers(), *operands), (), device)
+    arrays = [np.asarray(x._host()) for x in operands]
+    return from_host(np.asarray(host(generator.stream, *arrays)), devices.CPU)
+
+
+def _need_floating(name: str, t) -> None:
+    if t.dtype.category != dt.FLOATING:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{dt.SCALAR_NAMES[t.dtype]}'")
+
+
+@function()
+def _standard_gamma(self, generator=None):
+    """Gamma samples of scale 1, differentiable by the concentration ``self``."""
+    need_tensor("_standard_gamma", "self", 1, self)
+    _need_floating("gamma_cpu", self)
+    sample = _drawn("gamma", (self,), generator, lambda s, a: s.standard_gamma(a))
+    return apply(TABLE["standard_gamma"], (self, sample))
+
+
+@function()
+def _sample_dirichlet(self, generator=None):
+    """Dirichlet samples along the last dimension of the concentrations ``self``."""
+    need_tensor("_sample_dirichlet", "self", 1, self)
+    _need_floating("dirichlet", self)
+    sample = _drawn("dirichlet", (self,), generator, lambda s, a: s.dirichlet(a))
+    return apply(TABLE["dirichlet_sample"], (self, sample))
+
+
+def poisson(rate):
+    """Poisson samples of the rates."""
+    return _drawn("poisson", (rate,), None, lambda s, rate: s.poisson(rate))
+
+
+def binomial(count, prob):
+    """Binomial samples."""
+    return _drawn("binomial", (count, prob), None, lambda s, count, prob: s.binomial(count, prob))
+
+
+def exponential(shape, dtype, device):
+    """Standard exponential numbers: what ``empty(shape).exponential_()`` holds."""
+    return draw(shape, dtype, device, None, lambda s: s.exponential(shape, 1.0, dtype.numpy),
+                "draw_exponential")  # fmt: skip
+
+
+def cauchy(shape, dtype, device):
+    """Standard Cauchy numbers: what ``empty(shape).cauchy_()`` holds."""
+    return draw(shape, dtype, device, None, lambda s: s.cauchy(shape, 0.0, 1.0, dtype.numpy),
+                "draw_cauchy")  # fmt: skip
+
+
+def uniform(shape, low: float, high: float, dtype, device):
+    """Uniform numbers in [low, high): what ``empty(shape).uniform_(low, high)`` holds."""
+    drawn = draw(
+        shape, dtype, device, None, lambda s: s.uniform(shape, low, high, dtype.numpy),
+        "draw_uniform",
+    )  # fmt: skip
+    if device is devices.META or generator_of(device, None).stream is not None:
+        return drawn
+    return apply(TABLE["add"], (drawn * (high - low), low, None))
