@@ -25,6 +25,8 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import views
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.dispatch import value_of
+from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.sparse.parts import SparseTensor, components
 from torchlike._tensor.tensor import Tensor
 from torchlike.nn.parameter import Buffer, Parameter
 
@@ -94,6 +96,7 @@ def load(
         make_dtype=dt.BY_NAME.__getitem__,
         make_device=devices.device,
         make_size=Size,
+        make_sparse=_sparse_tensor,
         weights_only=weights_only,
         extra_globals=allowed if weights_only else _Globals(allowed),
         map_location_hook=_location_hook(map_location),
@@ -146,6 +149,8 @@ def _describe(obj: object):
     kind = type(obj)
     if kind is Tensor or kind is Parameter or kind is Buffer:
         return _tensor_record(obj)
+    if kind is SparseTensor:
+        return _sparse_record(obj)
     if kind is Size:
         return fmt.size_record(obj)
     if isinstance(obj, dt.dtype):
@@ -179,6 +184,15 @@ def _tensor_record(t: Tensor):
     return fmt.Call(
         fmt.GlobalName("torch._tensor", "_rebuild_from_type_v2"), (rebuild, kind, args, state)
     )
+
+
+def _sparse_record(t):
+    """PyTorch's description of a sparse tensor: its layout, its parts, its size."""
+    layout = fmt.Call(fmt.GlobalName("torch.serialization", "_get_layout"), (repr(t.layout),))
+    args = (*components(t), t.shape)
+    if t.is_sparse:
+        args += (t.is_coalesced(),)
+    return fmt.Call(fmt.GlobalName("torch._utils", "_rebuild_sparse_tensor"), (layout, args))
 
 
 def _storage_window(t: Tensor) -> tuple:
@@ -262,6 +276,14 @@ def _strided(handle: Tensor, array: np.ndarray, size, stride, offset) -> Tensor:
         out = views.apply_view(op, base, (), statics)
     out._detached = True
     return out
+
+
+def _sparse_tensor(layout: str, parts: tuple, size: tuple, coalesced: bool):
+    """A sparse tensor of a file, whose indices are checked."""
+    make = FUNCTIONS[f"{layout}_tensor"]
+    if layout == "sparse_coo":
+        return make(*parts, size, is_coalesced=coalesced, check_invariants=True)
+    return make(*parts, size, check_invariants=True)
 
 
 class _LoadedStorage:

@@ -12,11 +12,33 @@ class DeviceMismatch(RuntimeError):
     """Operands of one call are on different devices."""
 
 
+class SparseOperand(NotImplementedError):
+    """A sparse tensor came to what is only defined for dense ones; dispatch looks for a rule."""
+
+
+class SparseView(Exception):
+    """Carries what a view op makes of a sparse tensor past the code that shares storages."""
+
+    def __init__(self, result):
+        super().__init__("a view of a sparse tensor")
+        self.result = result
+
+
 class NotSupported(NotImplementedError):
     """Something PyTorch has and torchlike has not: names it and the way out."""
 
     def __init__(self, what: str, instead: str = ""):
         super().__init__(f"torchlike does not support {what}" + (f"; {instead}" if instead else ""))
+
+
+class NotTraceable(NotSupported):
+    """What a function given to cond, while_loop, scan or map may not do: it is run once only."""
+
+    def __init__(self, what: str):
+        super().__init__(
+            f"{what} inside the function given to cond, while_loop, scan, associative_scan or map",
+            "compute it outside and hand it in, or write the loop in Python",
+        )
 
 
 class BadIndex(IndexError, RuntimeError):

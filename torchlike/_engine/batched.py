@@ -36,13 +36,14 @@ def apply_batched(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix
         mask.append(mapped)
     if any(mask):
         prefix.infer(op, statics, tuple(in_avals), device)  # raises in the words for one sample
-        values, _ = record(batched(op), (statics, tuple(mask)), given)
+        values, recorded = record(batched(op), (statics, tuple(mask)), given)
         results = [mapped_value(level, v) for v in values]
     else:
-        values, _ = record(op, statics, given)
+        values, recorded = record(op, statics, given)
         results = [Value(v.aval, Batched(level, v, False)) for v in values]
     node = Prefix(None, op, statics, (), tuple([r.aval for r in results]), tuple(in_avals))
     node.line = errors.user_line()
+    node.first = recorded  # what a body looks for: its own record of the call
     return results, node
 
 

@@ -18,7 +18,7 @@ from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.primitives import Unsupported
 from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
 from torchlike._engine.stats import stats
-from torchlike._engine.values import Batched, Packed, Value, expose, exposed
+from torchlike._engine.values import Batched, Hole, Packed, Parts, Value, expose, exposed
 
 
 class Place:
@@ -68,6 +68,9 @@ def flush(
     """Run what is recorded on this thread: dispatch its program, do not wait for it."""
     if segment is None:
         segment = local.segment
+    if segment.frame is not None:
+        segment.frame.refuse(why)
+        return
     if segment.node.depth == 0:
         if segment.arrays or segment.device is not devices.CPU:
             local.segment = Segment(prefix.tree)
@@ -82,6 +85,8 @@ def flush(
 
 def run(segment: Segment, why: str, place: Place | None = None) -> None:
     """Compute every live value of a segment; on failure all stay pending and usable."""
+    if segment.frame is not None:
+        raise errors.NotTraceable("keeping for later what is computed")
     if segment.results is not None:  # an interrupt fell between the program and its commit
         commit(segment)
         return
@@ -140,6 +145,8 @@ def worth_compiling(node: Prefix, live: tuple, place: Place, why: str, small: bo
     """
     if settings.always_compile:
         return True
+    if small and settings.small_on_host:
+        return False
     if place.reused and why != "bound" and not (small and node.exact):
         return True
     if node.seen is None:
@@ -354,6 +361,8 @@ def resolve(value: Value):
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
     if segment is None:
         raise RuntimeError("a value was lost: the program that should have computed it failed")
+    if isinstance(segment, Parts):
+        raise errors.SparseOperand(segment.missing)
     if segment.__class__ is Packed:
         value.array = segment.array_of(value, np.asarray(array_of(segment.flat)))
         value.segment = None
@@ -408,7 +417,7 @@ def jax_array(value: Value) -> jax.Array:
     if array.__class__ is np.ndarray:
         device = devices.jax_device(value.aval.device)
         array = value.array = in_program_scope(jax.device_put, array, device)
-    elif array.__class__ is Batched:
+    elif array.__class__ is Batched or array.__class__ is Hole:
         np.asarray(array)  # raises
     return array
 

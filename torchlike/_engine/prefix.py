@@ -110,8 +110,8 @@ def is_exact(op: Op, avals) -> bool:
 class Segment:
     """The ops recorded since the last flush, on one thread and one device."""
 
-    __slots__ = ("arrays", "device", "done", "floats", "ints", "lock", "node", "owners", "refs",
-                 "results", "thread")  # fmt: skip
+    __slots__ = ("arrays", "device", "done", "floats", "frame", "ints", "lock", "node", "owners",
+                 "refs", "results", "thread")  # fmt: skip
 
     def __init__(self, tree: Tree, device=devices.CPU):
         self.node = tree.root
@@ -124,6 +124,7 @@ class Segment:
         self.refs: list = []  # weak references to the Values of the slots
         self.results = None  # (live slots, arrays) once the program has run
         self.done = False
+        self.frame = None  # of the body that is being traced into it (bodies.py): it never runs
         self.lock = threading.RLock()
 
     def rollback(self) -> None:
@@ -131,6 +132,8 @@ class Segment:
         if self.done:  # it ran while the call was being recorded, and holds nothing any more
             return
         node = self.node
+        if self.frame is not None:
+            self.frame.let_go(node.externals)
         for ref in self.owners[node.externals :]:
             value = ref()
             if value is not None and value.segment is self:
@@ -218,7 +221,12 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
                     put(x.slot)
                 else:
                     array = x.array
-                    if array is None:
+                    if segment.frame is not None:  # the body of a loop takes anything as it is
+                        if array.__class__ is Batched and array.level.number > segment.frame.level:
+                            segment.rollback()
+                            return apply_traced(op, statics, operands)
+                        segment.frame.hold(x)
+                    elif array is None:
                         if x.aval.device is not devices.META:  # which has no data, and never runs
                             array = flush_hook[1](x)
                     elif array.__class__ is Batched or isinstance(array, _Tracer):
@@ -249,6 +257,8 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
                 put(int)
             elif x is None:
                 put(None)
+            elif hasattr(x, "_requires_grad"):  # a sparse gradient: they are no Values
+                raise errors.SparseOperand("a sparse gradient has no array")
             else:
                 put((kind, x))
         key = tuple(key)

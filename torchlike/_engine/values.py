@@ -8,7 +8,7 @@ from math import prod
 import jax
 import numpy as np
 
-from torchlike._core import devices
+from torchlike._core import devices, errors
 from torchlike._core import dtypes as dt
 
 
@@ -18,6 +18,7 @@ class Aval:
     __slots__ = ("device", "dtype", "nbytes", "ndim", "numel", "shape")
 
     def __init__(self, shape, dtype, device):
+        _ = dtype.numpy  # raises for a dtype that has no arrays
         self.shape, self.dtype, self.device = shape, dtype, device
         self.ndim = len(shape)
         self.numel = prod(shape)
@@ -100,7 +101,19 @@ class Batched:
         return f"batch of {self.value.aval!r}" if self.mapped else f"shared {self.value.aval!r}"
 
 
-TRACED = (jax.core.Tracer, Batched)  # arrays without numbers
+class Hole:
+    """Stands as the array of a Value that is an argument of a body that is being traced."""
+
+    __slots__ = ("frame",)
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def __array__(self, dtype=None, copy=None):
+        raise errors.NotTraceable("reading a number")
+
+
+TRACED = (jax.core.Tracer, Batched, Hole)  # arrays without numbers
 
 
 class Packed:
@@ -116,6 +129,13 @@ class Packed:
         """The array of a piece, cut from the flat one."""
         start = self.starts[value.slot]
         return flat[start : start + value.aval.numel].reshape(value.aval.shape)
+
+
+class Parts:
+    """Stands as the segment of a Value that has no array: a sparse tensor's indices and values."""
+
+    __slots__ = ()
+    missing = "a sparse tensor has no array; use x.to_dense()"  # what its error says
 
 
 def from_array(array, device=None) -> Value:

@@ -107,6 +107,7 @@ def read(
     make_dtype: Callable[[str], Any],
     make_device: Callable[..., Any],
     make_size: Callable[[tuple[int, ...]], Any],
+    make_sparse: Callable[..., Any] | None = None,
     weights_only: bool = True,
     extra_globals: Mapping[str, Any] = _NO_EXTRA,
     map_location_hook: MapLocation | None = None,
@@ -117,7 +118,7 @@ def read(
 
     Args:
         file: a path, or a seekable binary file, read from where it stands.
-        make_tensor, make_parameter, make_dtype, make_device, make_size: see `Makers`.
+        make_tensor, make_parameter, make_dtype, make_device, make_size, make_sparse: see `Makers`.
         weights_only: refuse every name that is neither a plain value, nor torch's, nor in
             `extra_globals`. False runs what the file says: only for files that you trust.
         extra_globals: `"module.name"` to the object that takes its place.
@@ -131,7 +132,9 @@ def read(
         RuntimeError: an archive that is corrupt, or has what is not supported.
         EOFError: a file that ends too early.
     """
-    makers = Makers(make_tensor, make_parameter, make_dtype, make_device, make_size)
+    makers = Makers(
+        make_tensor, make_parameter, make_dtype, make_device, make_size, make_sparse
+    )  # fmt: skip
 
     def unpickle(stream: BinaryIO, end: int, read_storage: ReadStorage) -> Any:
         parts: dict[str, Any] = {

@@ -23,8 +23,10 @@ from .records import (
 ReadStorage = Callable[[str, np.dtype, int], np.ndarray]
 MapLocation = Callable[[StorageRecord, str], "str | None"]
 
+_SPARSE = "torch._utils._rebuild_sparse_tensor"
+_LAYOUTS = ("sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc")
 _UNSUPPORTED = {
-    "torch._utils._rebuild_sparse_tensor": "a sparse tensor; save x.to_dense()",
+    _SPARSE: "a sparse tensor; save x.to_dense()",
     "torch._utils._rebuild_qtensor": "a quantized tensor; save x.dequantize()",
     "torch._utils._rebuild_nested_tensor": "a nested tensor; save its parts as a list",
     "torch._utils._rebuild_wrapper_subclass": "a tensor subclass that wraps another tensor",
@@ -47,6 +49,13 @@ class StoragePart:
 
     root: StorageRecord
     offset: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout of sparse tensors, as `"sparse_coo"`."""
+
+    name: str
 
 
 class TensorClass:
@@ -147,6 +156,9 @@ class Rebuilder:
             "torch.Size": self._size,
             "torch.device": self._device,
         }
+        if makers.sparse is not None:
+            self.functions[_SPARSE] = self._sparse
+            self.functions["torch.serialization._get_layout"] = self._layout
         self._dtypes: dict[str, Any] = {}  # those that the file has named
         self._tensor_class = TensorClass()
         # What may become a Parameter; None for anything. A type gets in by being made here.
@@ -247,6 +259,38 @@ class Rebuilder:
         if self.tensor_types is not None:
             self.tensor_types.add(type(made))
         return made
+
+    def _layout(self, name: Any) -> Layout:
+        found = _text(name)
+        if type(found) is not str or found.removeprefix("torch.") not in _LAYOUTS:
+            raise pickle.UnpicklingError("the layout of a tensor is unknown")
+        return Layout(found.removeprefix("torch."))
+
+    def _sparse(self, layout: Any, data: Any) -> Any:
+        """A sparse tensor of parts that were rebuilt before; its maker checks the indices."""
+        coordinates = layout == Layout("sparse_coo")
+        count = 2 if coordinates else 3
+        if type(data) is tuple and coordinates and len(data) == count + 1:
+            data = (*data, False)  # files of before is_coalesced was written
+        if (
+            type(layout) is not Layout
+            or type(data) is not tuple
+            or len(data) != count + 1 + coordinates
+            or not isinstance(data[count], tuple)
+            or len(data[count]) > 64
+            or not all(map(is_index, data[count]))
+            or not all(self._is_tensor(x) for x in data[:count])
+            or not isinstance(data[-1], (bool, type(None), tuple))
+        ):
+            raise pickle.UnpicklingError("the description of a sparse tensor is corrupt")
+        coalesced = coordinates and data[-1] is True
+        made = self._makers.sparse(layout.name, data[:count], tuple(data[count]), coalesced)
+        if self.tensor_types is not None:
+            self.tensor_types.add(type(made))
+        return made
+
+    def _is_tensor(self, x: Any) -> bool:
+        return self.tensor_types is None or type(x) in self.tensor_types
 
     def _parameter(self, data: Any, requires_grad: Any, hooks: Any) -> Any:
         known = self.tensor_types is None or type(data) in self.tensor_types

@@ -157,6 +157,7 @@ class Makers:
         dtype: `("float32") -> dtype`.
         device: `("cuda", 0) -> device`, the index left out where the file has none.
         size: `(tuple of int) -> torch.Size`.
+        sparse: `(layout's name, its parts, size, is_coalesced) -> tensor`; None if there are none.
     """
 
     tensor: Callable[..., Any]
@@ -164,6 +165,7 @@ class Makers:
     dtype: Callable[[str], Any]
     device: Callable[..., Any]
     size: Callable[[tuple[int, ...]], Any]
+    sparse: Callable[..., Any] | None = None
 
 
 def window_end(offset: int, size: Sequence[int], stride: Sequence[int]) -> int:

@@ -1,0 +1,316 @@
+"""Elementwise rules of sparse tensors, and the sums of gradients on the tape."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from torchlike._core import dtypes as dt
+from torchlike._engine.values import Value
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch, layouts, tape
+from torchlike._tensor.creation import from_host
+from torchlike._tensor.dispatch import apply
+from torchlike._tensor.function import Function
+from torchlike._tensor.modes import no_grad
+from torchlike._tensor.sparse.conversion import converted, scattered
+from torchlike._tensor.sparse.creation import empty
+from torchlike._tensor.sparse.parts import (
+    LAYOUT_NAMES,
+    Coo,
+    build,
+    coalesced,
+    coo,
+    flat_values,
+    is_coo,
+    named,
+    parts_of,
+    read,
+    values_of,
+    wrap,
+)
+from torchlike._tensor.sparse.rules import RULES, rule
+from torchlike._tensor.sparse.slices import joined, unsqueeze
+from torchlike._tensor.tensor import Tensor
+
+# ---- one tensor --------------------------------------------------------------------------------
+
+_LINEAR = ("neg", "clone", "to_dtype", "conj_complex", "conj_physical", "real", "alias")
+_ZERO_PRESERVING = (
+    "abs", "asin", "asinh", "atan", "atanh", "ceil", "erf", "erfinv", "expm1", "floor", "frac",
+    "isinf", "isnan", "isneginf", "isposinf", "log1p", "nan_to_num", "relu", "round", "sgn", "sign",
+    "signbit", "sin", "sinh", "sqrt", "tan", "tanh", "trunc", "deg2rad", "rad2deg",
+)  # fmt: skip
+
+
+def _unary(op, linear):
+    def on_values(x, *rest):
+        if not x._sparse:
+            return None
+        if not linear:
+            x = coalesced(x)
+        n = len(op.inputs) - 1
+        values = apply(op, (values_of(x), *rest[:n]), rest[n:])
+        return build(parts_of(x), values, op.grad_name)
+
+    RULES[op.name] = on_values
+
+
+for _name in (*_LINEAR, *_ZERO_PRESERVING):
+    _unary(TABLE[_name], _name in _LINEAR)
+
+
+@rule("pow", "pow_constant")
+def power(x, exponent):
+    """x ** a number: of the values alone, as in PyTorch."""
+    if not isinstance(exponent, (int, float)) or not isinstance(x, Tensor):
+        return None
+    if exponent == 0:
+        raise RuntimeError(
+            "pow: cannot raise to zeroth power on sparse tensor; it would make the result tensor "
+            "dense"
+        )
+    x = coalesced(x)
+    return build(parts_of(x), values_of(x) ** exponent, "PowBackward0")
+
+
+@rule("zeros_like")
+def zeros_like(x, dtype=None):
+    """A sparse tensor of the same size in which nothing is specified."""
+    pattern = parts_of(x)
+    out = empty(x.shape, x.layout, dtype or x.dtype, x.device, block=getattr(pattern, "block", ()))
+    if is_coo(x) and pattern.dense:
+        shape = (0, *pattern.dense)
+        values = parts_of(out).values.new_zeros(shape)
+        indices = from_host(np.zeros((pattern.sparse_dim, 0), np.int64), x.device)
+        out = wrap(Coo(indices, values, pattern.size, True))
+    return out
+
+
+# ---- sums --------------------------------------------------------------------------------------
+
+
+class _Add(Function):
+    """a + alpha * b; the gradient goes to both as it comes, as PyTorch's does."""
+
+    @staticmethod
+    def forward(ctx, a, b, alpha):
+        ctx.alpha = alpha
+        return _add_sparse(a, b, alpha) if a._sparse else _add_dense(a, b, alpha)
+
+    @staticmethod
+    def backward(ctx, grad):
+        second = grad if ctx.alpha is None else grad * ctx.alpha
+        return grad, second, None
+
+
+def _as_number(x):
+    return isinstance(x, Tensor) and not x._sparse and not x.ndim
+
+
+@rule("add")
+def add(a, b, alpha=None):
+    """Sparse + sparse is sparse, dense + sparse dense; sparse + dense only if compressed."""
+    alpha = None if alpha == 1 else alpha
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        raise RuntimeError("add(sparse, dense) is not supported. Use add(dense, sparse) instead.")
+    if a._sparse and not b._sparse:
+        if is_coo(a):
+            raise RuntimeError(
+                "add(sparse, dense) is not supported. Use add(dense, sparse) instead."
+            )
+        a, b, alpha = (b if alpha is None else b * alpha), a, None
+    if a.shape != b.shape:
+        if a._sparse:
+            raise RuntimeError(
+                f"add: expected sizes of 'self' and 'other' to match, but {list(a.shape)} != "
+                f"{list(b.shape)}"
+            )
+        raise RuntimeError(
+            f"add: expected 'self' and 'other' to have same size, but self has size "
+            f"{list(a.shape)} while other has size {list(b.shape)} (FYI: dense-sparse addition "
+            "does not currently support broadcasting)"
+        )
+    if a._sparse and a.layout is not b.layout:
+        raise RuntimeError(
+            f"add(sparse, sparse): expected the same layout, but got {LAYOUT_NAMES[a.layout]} and "
+            f"{LAYOUT_NAMES[b.layout]}"
+        )
+    return named(_Add.apply(a, b, alpha), "AddBackward0")
+
+
+@rule("sub")
+def sub(a, b, alpha=None):
+    """``add`` of the negative."""
+    return named(add(a, b, -1 if alpha is None else -alpha), "SubBackward0")
+
+
+def _add_dense(a, b, alpha):
+    values = flat_values(b)
+    values = values if alpha is None else values * alpha
+    kind = dt.promote_types(a.dtype, values.dtype)
+    index = parts_of(b).index()
+    a, values = a.to(kind), values.to(kind)
+    if not index:
+        return a + values.sum(0)
+    return a.index_put(index, values, accumulate=True)
+
+
+def _add_sparse(a, b, alpha):
+    p, q = parts_of(a), parts_of(b)
+    v, w = flat_values(a), flat_values(b)
+    w = w if alpha is None else w * alpha
+    kind = dt.promote_types(v.dtype, w.dtype)
+    v, w = v.to(kind), w.to(kind)
+    if p.is_like(q):
+        return build(p, (v + w).reshape(p.values_shape))
+    if is_coo(a) and (p.sparse_dim != q.sparse_dim):
+        raise RuntimeError(
+            "add: expected 'self' and 'other' to have same number of sparse dimensions, but "
+            f"{p.sparse_dim} != {q.sparse_dim}"
+        )
+    found = np.concatenate([p.coordinates(), q.coordinates()], axis=1)
+    out = coo(found, joined((v, w)), p.size, False)
+    if is_coo(a):
+        return coalesced(out) if p.coalesced and q.coalesced else out
+    return converted(coalesced(out), a.layout, p.block or None)
+
+
+# ---- products of elements ----------------------------------------------------------------------
+
+
+def _scaled(name):
+    op = TABLE[name]
+
+    def scale(a, b):
+        number = b
+        if not isinstance(a, Tensor) or not a._sparse:
+            return None
+        if isinstance(b, Tensor) and (b._sparse or b.ndim):
+            raise RuntimeError(
+                "Sparse division requires a scalar or zero-dim dense tensor divisor (got shape "
+                f"{list(b.shape)} for divisor)"
+            )
+        if name != "true_divide":
+            a = coalesced(a)
+        return build(parts_of(a), apply(op, (values_of(a), number)), op.grad_name)
+
+    RULES[name] = scale
+
+
+for _name in ("true_divide", "div_floor", "div_trunc", "floor_divide"):
+    _scaled(_name)
+
+
+@rule("mul")
+def mul(a, b):
+    """Elementwise: a number scales, a dense tensor keeps the pattern, two sparse ones share it."""
+    if not isinstance(a, Tensor) or not a._sparse:
+        a, b = b, a
+    if not isinstance(b, Tensor) or _as_number(b):
+        return build(parts_of(a), apply(TABLE["mul"], (values_of(a), b)), "MulBackward0")
+    if b._sparse:
+        return _mul_sparse(a, b)
+    shape = np.broadcast_shapes(tuple(a.shape), tuple(b.shape))
+    if shape != tuple(a.shape):
+        a = _broadcast(a, shape)
+    pattern = parts_of(a)
+    values = values_of(a) * read(b.expand(shape), pattern)
+    return build(pattern, values, "MulBackward0")
+
+
+def _broadcast(x, shape):
+    """A COO tensor repeated along dimensions of size one, and new ones in front."""
+    if not is_coo(x):
+        raise RuntimeError("expand is unsupported for compressed sparse tensors")
+    pattern = parts_of(x)
+    while len(pattern.size) < len(shape):
+        x = unsqueeze(x, 0)
+        pattern = parts_of(x)
+    for d, n in enumerate(shape):
+        if pattern.size[d] == n:
+            continue
+        size = (*pattern.size[:d], n, *pattern.size[d + 1 :])
+        found, values = pattern.coordinates(), values_of(x)
+        if d >= pattern.sparse_dim:
+            at = d - pattern.sparse_dim + 1
+            wide = (*values.shape[:at], n, *values.shape[at + 1 :])
+            x = coo(found, values.expand(wide), size, pattern.coalesced)
+        else:
+            count = found.shape[1]
+            found = np.repeat(found, n, axis=1)
+            found[d] = np.tile(np.arange(n), count)
+            take = from_host(np.repeat(np.arange(count), n), x.device)
+            x = coalesced(coo(found, values[take], size, False))
+        pattern = parts_of(x)
+    return x
+
+
+def _mul_sparse(a, b):
+    if a.layout is not b.layout:
+        raise RuntimeError(
+            f"mul(sparse, sparse): expected the same layout, but got {LAYOUT_NAMES[a.layout]} and "
+            f"{LAYOUT_NAMES[b.layout]}"
+        )
+    if a.shape != b.shape:
+        shape = np.broadcast_shapes(tuple(a.shape), tuple(b.shape))
+        a, b = _broadcast(a, shape), _broadcast(b, shape)
+    p, q = parts_of(a), parts_of(b)
+    if p.is_like(q) and p.coalesced and q.coalesced:
+        return build(p, values_of(a) * values_of(b), "MulBackward0")
+    if not is_coo(a):
+        layout, block = a.layout, p.block or None
+        out = _mul_sparse(converted(a, layouts.sparse_coo), converted(b, layouts.sparse_coo))
+        return converted(out, layout, block)
+    a, b = coalesced(a), coalesced(b)
+    p, q = parts_of(a), parts_of(b)
+    _, left, right = np.intersect1d(
+        p.keys(), q.keys(), assume_unique=True, return_indices=True
+    )  # fmt: skip
+    device = a.device
+    values = values_of(a)[from_host(left, device)] * values_of(b)[from_host(right, device)]
+    return coo(p.coordinates()[:, left], values, p.size, True)
+
+
+@rule("overwrite")
+def overwrite(x, new):
+    """The new tensor, where nothing flows to the old one."""
+    return new if new._sparse else None
+
+
+# ---- gradients on the tape ---------------------------------------------------------------------
+
+
+def add_gradients(a, b):
+    """The sum of two gradients of the tape: dense ones are Values, sparse ones tensors."""
+    with no_grad():
+        a, b = dispatch.to_tensor(a), dispatch.to_tensor(b)
+        out = add(b, a) if a._sparse and not b._sparse else add(a, b)
+    return out if out._sparse else out._value
+
+
+def dense_gradients(grads, graph):
+    """Gradients of the tape with the sparse ones made dense."""
+    out = []
+    for g in grads:
+        if g is not None and g.__class__ is not Value and g._sparse:
+            g = scattered(g)
+            g = g if graph is not None else g._value
+        out.append(g)
+    return out
+
+
+def fit(target, result):
+    """The result of an in-place op on a tensor of another layout."""
+    if result._sparse:
+        return scattered(result)
+    raise RuntimeError(
+        f"the result of an in-place operation on a tensor of layout {target.layout} has layout "
+        f"{result.layout}"
+    )
+
+
+class _Gradients:
+    add, dense = staticmethod(add_gradients), staticmethod(dense_gradients)
+
+
+dispatch._sparse_fit, tape._sparse = fit, _Gradients

@@ -1,0 +1,272 @@
+"""Rules that move, pick and join the elements of sparse tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from torchlike._core import dtypes as dt
+from torchlike._ops.table import TABLE
+from torchlike._tensor import layouts
+from torchlike._tensor.creation import from_host
+from torchlike._tensor.dispatch import apply
+from torchlike._tensor.sparse.conversion import converted
+from torchlike._tensor.sparse.parts import (
+    Compressed,
+    build,
+    coalesced,
+    coo,
+    is_coo,
+    parts_of,
+    values_of,
+)
+from torchlike._tensor.sparse.rules import rule
+
+
+def wrapped(dim, n):
+    """A dimension counted from the front; raises PyTorch's ``IndexError`` if out of range."""
+    if not -max(n, 1) <= dim < max(n, 1):
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
+        )
+    return dim % n if n else 0
+
+
+def joined(tensors, dim=0):
+    """Dense tensors one after the other."""
+    return apply(TABLE["cat"], tuple(tensors), (dim,))
+
+
+# ---- other views of the same elements ----------------------------------------------------------
+
+
+@rule("permute")
+def permute(x, dims):
+    """The sparse dimensions in another order; rows and columns of a compressed tensor exchanged."""
+    pattern = parts_of(x)
+    dims, n = tuple(dims), x.ndim
+    size = tuple(pattern.size[d] for d in dims)
+    if dims == tuple(range(n)):
+        return build(pattern, values_of(x), "PermuteBackward0")
+    if pattern.__class__ is Compressed:
+        lead = len(pattern.batch)
+        turned = (*range(lead), lead + 1, lead, *range(lead + 2, n))
+        if dims != turned:
+            raise RuntimeError(
+                "transpose(): can only transpose the rows and columns of a compressed sparse tensor"
+            )
+        layout = {
+            "sparse_csr": layouts.sparse_csc, "sparse_csc": layouts.sparse_csr,
+            "sparse_bsr": layouts.sparse_bsc, "sparse_bsc": layouts.sparse_bsr,
+        }[pattern.layout._name]  # fmt: skip
+        values = values_of(x)
+        if pattern.block:
+            values = values.transpose(lead + 1, lead + 2)
+        new = Compressed(
+            layout, pattern.compressed, pattern.plain, values.detach(), size, pattern.block[::-1]
+        )
+        return build(new, values, "TransposeBackward0")
+    k = pattern.sparse_dim
+    if sorted(dims[:k]) != list(range(k)):
+        if n == 2:
+            raise RuntimeError(
+                f"t() expects a tensor with <= 2 sparse and 0 dense dimensions, but got {k} sparse "
+                f"and {n - k} dense dimensions"
+            )
+        raise RuntimeError(
+            "transpose(): sparse and dense dimensions of a sparse tensor cannot be exchanged"
+        )
+    values = values_of(x)
+    if dims[k:] != tuple(range(k, n)):
+        values = values.permute((0, *(d - k + 1 for d in dims[k:])))
+    return coo(pattern.coordinates()[list(dims[:k])], values, size, False)
+
+
+@rule("unsqueeze")
+def unsqueeze(x, dim):
+    """A dimension of size one put in: sparse, or dense if it comes after dense ones."""
+    if not is_coo(x):
+        return None
+    pattern, values = parts_of(x), values_of(x)
+    size = (*pattern.size[:dim], 1, *pattern.size[dim:])
+    k = pattern.sparse_dim
+    if dim > k:
+        return coo(pattern.coordinates(), values.unsqueeze(dim - k + 1), size, pattern.coalesced)
+    found = np.insert(pattern.coordinates(), dim, 0, axis=0)
+    return coo(found, values, size, pattern.coalesced)
+
+
+def select(x, dim: int, index: int):
+    """One slice along a dimension, dense if it was the only sparse one."""
+    if not is_coo(x):
+        x = converted(x, layouts.sparse_coo)
+    pattern, values = parts_of(x), values_of(x)
+    size, k = (*pattern.size[:dim], *pattern.size[dim + 1 :]), pattern.sparse_dim
+    if dim >= k:
+        return coo(
+            pattern.coordinates(), values.select(dim - k + 1, index), size, pattern.coalesced
+        )
+    found = pattern.coordinates()
+    at = np.flatnonzero(found[dim] == index)
+    values = values[from_host(at, x.device)]
+    if k == 1:
+        return values.sum(0).to(x.dtype)
+    return coo(np.delete(found, dim, axis=0)[:, at], values, size, pattern.coalesced)
+
+
+def narrow(x, dim: int, start: int, length: int, step: int = 1):
+    """Slices along a dimension."""
+    if not is_coo(x):
+        return None
+    pattern, values = parts_of(x), values_of(x)
+    size, k = (*pattern.size[:dim], length, *pattern.size[dim + 1 :]), pattern.sparse_dim
+    if length == pattern.size[dim]:
+        return x
+    found = pattern.coordinates()
+    if dim >= k:
+        at = dim - k + 1
+        take = (slice(None),) * at
+        return coo(found, values[(*take, slice(start, start + length * step, step))], size,
+                   pattern.coalesced)  # fmt: skip
+    place = found[dim] - start
+    at = np.flatnonzero((place >= 0) & (place < length * step) & (place % step == 0))
+    found = found[:, at]
+    found[dim] = place[at] // step
+    return coo(found, values[from_host(at, x.device)], size, pattern.coalesced)
+
+
+@rule("index_basic")
+def index_basic(x, *rest):
+    """Integers, slices, ``None`` and whole dimensions."""
+    *numbers, spec = rest
+    numbers = iter(numbers)
+    dim = 0
+    for item in spec:
+        kind = item[0]
+        if kind == "new":
+            x, dim = unsqueeze(x, dim), dim + 1
+        elif kind == "all":
+            dim += 1
+        elif kind == "int":
+            index = next(numbers)
+            x = select(x, dim, index) if x._sparse else x.select(dim, index)
+        elif kind == "at":
+            return None
+        else:
+            _, length, step = item
+            start = next(numbers)
+            if x._sparse:
+                x = narrow(x, dim, start, length, step)
+            else:
+                at = (slice(None),) * dim
+                x = x[(*at, slice(start, start + length * step, step))]
+            dim += 1
+        if x is None:
+            return None
+    return x
+
+
+@rule("unbind")
+def unbind(x, dim):
+    """The slices along a dimension."""
+    return tuple([select(x, dim, i) for i in range(x.shape[dim])])
+
+
+@rule("index_select_dim")
+def index_select(x, index, dim, checked):
+    """The slices that an index names, in its order."""
+    if not x._sparse or not is_coo(x):
+        return None
+    pattern, values = parts_of(x), values_of(x)
+    k, host = pattern.sparse_dim, index._host().reshape(-1)
+    if dim >= k:
+        return coo(
+            pattern.coordinates(), values.index_select(dim - k + 1, index),
+            (*pattern.size[:dim], len(host), *pattern.size[dim + 1 :]), pattern.coalesced,
+        )  # fmt: skip
+    n = pattern.size[dim]
+    for i in host:
+        if not -n <= i < n:
+            raise IndexError(
+                f"index_select(): index contains {i} that is out of range for tensor of size "
+                f"{list(pattern.size)} at dimension {dim}"
+            )
+    x = coalesced(x)
+    pattern, values = parts_of(x), values_of(x)
+    found = pattern.coordinates()
+    order = np.argsort(found[dim], kind="stable")
+    starts = np.searchsorted(found[dim][order], np.arange(n + 1))
+    host = host % max(n, 1)
+    counts = np.diff(starts)[host]
+    ends = counts.cumsum()
+    within = np.arange(int(counts.sum())) - np.repeat(ends - counts, counts)
+    take = order[np.repeat(starts[host], counts) + within]
+    new = found[:, take]
+    new[dim] = np.repeat(np.arange(len(host)), counts)
+    size = (*pattern.size[:dim], len(host), *pattern.size[dim + 1 :])
+    return coo(new, values[from_host(take, x.device)], size, dim == 0)
+
+
+@rule("embedding")
+def embedding(weight, input, padding_idx, scale_grad_by_freq, checked):
+    """Rows of a sparse table by a vector of numbers."""
+    return index_select(weight, input, 0, checked) if input.ndim == 1 else None
+
+
+@rule("cat")
+def cat(*args):
+    """COO tensors one after the other along a dimension."""
+    *tensors, dim = args
+    for i, x in enumerate(tensors):
+        if not x._sparse:
+            raise RuntimeError(
+                f"Concatenating sparse tensors, but a dense tensor was found at position {i}."
+            )
+        if not is_coo(x):
+            return None
+    first = parts_of(tensors[0])
+    n = len(first.size)
+    dim = wrapped(dim, n)
+    for i, x in enumerate(tensors):
+        p = parts_of(x)
+        if p.sparse_dim != first.sparse_dim:
+            raise RuntimeError(
+                "All tensors must have the same number of sparse and dense dimensions: "
+                f"{first.sparse_dim}, {n - first.sparse_dim}, but tensor at position {i} has "
+                f"{p.sparse_dim}, {len(p.dense)}."
+            )
+        if p.size[:dim] != first.size[:dim] or p.size[dim + 1 :] != first.size[dim + 1 :]:
+            raise RuntimeError(
+                f"All tensors must have the same shape: {list(first.size)} (except in the "
+                f"concatenating dimension), but found shape: {list(p.size)} at position {i}."
+            )
+    kind = tensors[0].dtype
+    for x in tensors:
+        kind = dt.promote_types(kind, x.dtype)
+    size = list(first.size)
+    size[dim] = sum(x.shape[dim] for x in tensors)
+    k, found, values, offset = first.sparse_dim, [], [], 0
+    for x in tensors:
+        here, v = parts_of(x).coordinates().copy(), values_of(x).to(kind)
+        if dim < k:
+            here[dim] += offset
+        else:
+            inner, at = list(v.shape), dim - k + 1
+            inner[at] = offset
+            after = list(v.shape)
+            after[at] = size[dim] - offset - v.shape[at]
+            v = joined([v.new_zeros(inner), v, v.new_zeros(after)], at)
+        offset += x.shape[dim]
+        found.append(here)
+        values.append(v)
+    ordered = dim == 0 and k > 0 and all(parts_of(x).coalesced for x in tensors)
+    return coo(np.concatenate(found, axis=1), joined(values), size, ordered)
+
+
+@rule("stack")
+def stack(*args):
+    """COO tensors along a new dimension."""
+    *tensors, dim = args
+    if any(not x._sparse or not is_coo(x) for x in tensors):
+        return None
+    dim = wrapped(dim, tensors[0].ndim + 1)
+    return cat(*[unsqueeze(x, dim) for x in tensors], dim)
