@@ -124,7 +124,8 @@ LAYERS = [
     layer("RMSNorm", 4, x=[ROWS]),
     layer("RMSNorm", (8, 9), eps=1e-3, elementwise_affine=False, x=[IMAGE]),
     layer("LocalResponseNorm", 3, x=[IMAGE]),
-    layer("CrossMapLRN2d", 3, x=[In(2, 4, 8, 9, grad=False)]),  # PyTorch's gradient is another's
+    layer("CrossMapLRN2d", 3, x=[In(2, 4, 8, 9)]),
+    layer("CrossMapLRN2d", 4, alpha=0.5, x=[In(2, 6, 2, 3)]),
     # ---- dropout ----
     *(layer(name, 0.3, x=[IMAGE], random=True) for name in
       ("Dropout", "Dropout2d", "AlphaDropout", "FeatureAlphaDropout")),
@@ -203,6 +204,8 @@ LAYERS = [
     layer("KLDivLoss", reduction="batchmean",
           x=[In(5, 4, of=log_softmax), In(5, 4, of=sigmoid, grad=False)]),
     layer("HingeEmbeddingLoss", x=[In(5), SIGNS]),
+    layer("LinearCrossEntropyLoss", 6, 5, x=[In(4, 6), In(4, high=5)]),
+    layer("AdaptiveLogSoftmaxWithLoss", 8, 20, [5, 10], x=[In(6, 8), In(6, high=20)]),
     layer("SoftMarginLoss", x=[In(5), SIGNS]),
     layer("MultiLabelSoftMarginLoss", x=[ROWS, In(5, 4, of=lambda x: x > 0, grad=False)]),
     layer("MultiLabelMarginLoss", x=[ROWS, In(5, 4, high=4)]),
@@ -348,6 +351,7 @@ def test_every_layer_has_a_row():
         "Container", "FractionalMaxPool2d", "FractionalMaxPool3d", "LPPool3d", "LazyBatchNorm1d",
         "LazyBatchNorm3d", "LazyConv1d", "LazyConv3d", "LazyConvTranspose2d",
         "LazyConvTranspose3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d", "LazyInstanceNorm3d",
+        "LinearCrossEntropyOptions",
         "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "CTCLoss", "Module", "ModuleDict",
         "ModuleList", "NLLLoss2d", "ParameterDict", "ParameterList", "Sequential",
         "SyncBatchNorm", "TransformerDecoder", "TransformerEncoder",
@@ -426,6 +430,7 @@ BAD = [
     layer("ConvTranspose2d", 4, 6, 3, x=[IMAGE], call={"output_size": (30, 30)}),
     layer("ConvTranspose2d", 4, 6, 3, x=[IMAGE], call={"output_size": (3,)}),
     layer("BatchNorm1d", 4, x=[IMAGE]),
+    layer("BatchNorm1d", 4, eps=-1.0, x=[ROWS]),
     layer("BatchNorm2d", 4, x=[ROWS]),
     layer("BatchNorm3d", 4, x=[ROWS]),
     layer("InstanceNorm2d", 3, affine=True, x=[IMAGE]),
@@ -433,6 +438,7 @@ BAD = [
     layer("GroupNorm", 3, 4),
     layer("Dropout", 1.5),
     layer("Dropout2d", -0.1),
+    layer("Embedding", -1, 3),
     layer("Embedding", 7, 3, padding_idx=7),
     layer("Embedding", 7, 3, padding_idx=-8),
     layer("EmbeddingBag", 7, 3, padding_idx=9),
@@ -501,6 +507,24 @@ def test_batch_norm_loads_a_checkpoint_without_the_counter():
     old = nn.BatchNorm1d(3).state_dict()
     del old["num_batches_tracked"], old._metadata
     assert str(nn.BatchNorm1d(3).load_state_dict(old)) == "<All keys matched successfully>"
+
+
+def test_an_empty_batch_moves_no_statistics():
+    for lib in (torchlike, torch):
+        layer = lib.nn.BatchNorm1d(3)
+        assert tuple(layer(lib.ones(0, 3)).shape) == (0, 3)
+        assert layer.running_mean.tolist() == [0, 0, 0] and layer.running_var.tolist() == [1, 1, 1]
+        assert layer.num_batches_tracked.item() == 1
+
+
+def test_class_weights_of_another_dtype():
+    told = []
+    for lib in (torchlike, torch):
+        with pytest.raises(RuntimeError) as caught:
+            weight = lib.ones(3, dtype=lib.float16)
+            lib.nn.NLLLoss(weight)(lib.zeros(2, 3), lib.tensor([0, 1]))
+        told.append(str(caught.value))
+    assert told[0] == told[1]
 
 
 def test_convert_sync_batchnorm():

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 
 import torchlike
@@ -242,7 +243,7 @@ ERRORS = {
     },
     **{
         f"{name} lr of two": lambda m, name=name: bad(name, lr=m.ones(2))(m)
-        for name in (*(n for n, _ in ONE_OF_EACH), "Muon")
+        for name in (*(n for n, _ in ONE_OF_EACH), "Muon", "SparseAdam")
     },
     **{
         f"{name} decay": bad(name, weight_decay=-1.0)
@@ -316,3 +317,94 @@ def test_a_step_is_one_program_compiled_once(name, chosen):
     stats = torchlike.compiler.stats()
     assert stats["compiles"] == 0 and stats["syncs"] == 0, stats
     assert stats["programs"] <= 16, stats  # at most one for backward, one for the step
+
+
+# ---- differentiable steps, swapping ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "steps"),
+    [
+        ("SGD", {}, 3), ("SGD", {"momentum": 0.9, "nesterov": True}, 3),
+        ("SGD", {"momentum": 0.9, "dampening": 0.5, "maximize": True}, 2),
+        ("Adam", {"weight_decay": 0.1}, 2), ("Adam", {"amsgrad": True}, 1),
+        ("RMSprop", {"momentum": 0.9, "centered": True}, 1), ("Adagrad", {}, 1),
+        ("Adamax", {}, 1), ("NAdam", {}, 2), ("RAdam", {}, 2), ("ASGD", {}, 2), ("Rprop", {}, 1),
+    ],
+)  # fmt: skip  # as many steps as PyTorch can go back through
+def test_gradients_through_steps(name, chosen, steps):
+    """With ``differentiable=True`` the step is on the tape; so is a learning rate that needs it."""
+    found = []
+    for lib in BOTH:
+        start = [lib.tensor([[0.3, -1.2], [0.7, 0.4]], dtype=lib.float64, requires_grad=True),
+                 lib.tensor([1.5, -0.6], dtype=lib.float64, requires_grad=True)]  # fmt: skip
+        rate = lib.tensor(0.1, dtype=lib.float64, requires_grad=True)
+        given = rate if name == "SGD" and not chosen else 0.1
+        params = [p.clone() for p in start]
+        optimizer = getattr(lib.optim, name)(params, lr=given, differentiable=True, **chosen)
+        for _ in range(steps):
+            now = [p.clone() for p in params]
+            loss = (now[0].sin().sum(1) * now[1] + now[1] ** 2).sum()
+            for p, g in zip(params, lib.autograd.grad(loss, now, create_graph=True), strict=True):
+                p.grad = g
+            optimizer.step()
+        (params[0] ** 2).sum().add((params[1] ** 3).sum()).backward()
+        grads = [*(p.grad for p in start), *([rate.grad] if given is rate else [])]
+        found.append([x.detach().numpy() for x in (*params, *grads)])
+    # PyTorch computes these bias corrections in the step count's float32.
+    tol = 1e-4 if name in ("Adam", "NAdam") else 1e-9
+    for theirs, mine in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=tol, atol=tol / 100)
+
+
+def test_a_differentiable_step_refuses_leaves():
+    told = []
+    for lib in BOTH:
+        p = lib.nn.Parameter(lib.ones(2))
+        p.grad = lib.ones(2)
+        with pytest.raises(RuntimeError) as caught:
+            lib.optim.SGD([p], lr=0.1, differentiable=True).step()
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+
+
+def test_swapping_parameters_and_state():
+    found = []
+    for lib in BOTH:
+        p, q = lib.nn.Parameter(lib.ones(2)), lib.nn.Parameter(lib.ones(3))
+        optimizer = lib.optim.Adam([p, q], lr=0.1)
+        other = {"p": lib.zeros(2), "q": lib.zeros(3)}
+        swap = lib.optim.swap_in_optimizer_params_and_state
+        told = []
+
+        def fails(params, state, swap=swap, optimizer=optimizer, told=told):
+            with pytest.raises(RuntimeError) as caught, swap(optimizer, params, state):
+                pass
+            told.append(str(caught.value))
+
+        fails(other, {"state": {}, "param_groups": []})
+        p.grad, q.grad = lib.ones(2), lib.ones(3)
+        optimizer.step()
+        state = copy.deepcopy(optimizer.state_dict())
+        with swap(optimizer, other, state):
+            assert optimizer.param_groups[0]["params"][0] is other["p"]
+            optimizer.param_groups[0]["lr"] = 5.0
+            for _ in range(2):
+                for x in other.values():
+                    x.grad = lib.ones(x.shape)
+                optimizer.step()
+        told.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        groups = state["param_groups"]
+        fails({"p": other["p"]}, state)
+        fails(other, {"state": state["state"], "param_groups": []})
+        fails(other, {"state": None, "param_groups": groups})
+        fails(other, {"state": {}, "param_groups": [{**groups[0], "params": [0]}]})
+        fails(other, {"state": {}, "param_groups": [{"params": [0, 1], "lr": 1, "x": 2}]})
+        tensors = [p, *other.values()]
+        for slots in (state["state"], optimizer.state_dict()["state"]):
+            tensors += [x for slot in slots.values() for x in slot.values()]
+        found.append((told, [x.detach().numpy() for x in tensors]))
+    assert found[0][0] == found[1][0]
+    for theirs, mine in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)

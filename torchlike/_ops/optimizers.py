@@ -43,6 +43,16 @@ def _donated(statics):
 @op("optimizer_step", promotes="raw", differentiable=False, shapes=_shapes, donates=_donated)
 def optimizer_step(operands: Arrays, plan: Shape):
     """One step for all parameters of a group: new step counts, parameters and states."""
+    return _step(operands, plan)
+
+
+@op("optimizer_step_taped", promotes="raw", shapes=_shapes)
+def optimizer_step_taped(operands: Arrays, plan: Shape):
+    """``optimizer_step`` that overwrites nothing and has a derivative."""
+    return _step(operands, plan)
+
+
+def _step(operands, plan):
     rule = RULES[plan.rule]
     flags = dict(plan.flags)
     n, count = len(plan.scalars), sum(plan.cohorts)

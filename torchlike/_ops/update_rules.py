@@ -57,9 +57,10 @@ def _decayed(s, p, g, flags):
 def _sgd(s, p, g, state, flags):
     g = _decayed(s, p, g, flags)
     if flags["momentum"]:
-        # Dampening counts from the second step on: the first buffer is the gradient itself.
-        if flags["first"]:  # only where dampening makes a difference
-            buffer = g
+        # Dampening counts from the second step on: the first buffer is the gradient itself, and
+        # PyTorch detaches it.
+        if flags["first"]:  # only where one of these makes a difference
+            buffer = lax.stop_gradient(g)
         else:
             buffer = state["momentum_buffer"] * s.at(s.momentum) + s.at(1 - s.dampening) * g
         state = {"momentum_buffer": buffer}
@@ -164,7 +165,9 @@ def _radam(s, p, g, state, flags):
     power = s.beta2**s.step
     limit = 2 / (1 - s.beta2) - 1
     rho = limit - 2 * s.step * power / (1 - power)
-    rectified = jnp.sqrt((rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho))
+    factor = (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho)
+    # A nan of what is not chosen below would come back as a gradient of nan.
+    rectified = jnp.sqrt(jnp.where(rho > 5, factor, 1))
     scale = s.at(jnp.sqrt(1 - power)) / (jnp.sqrt(square) + s.at(s.eps))
     update = mean / s.at(1 - s.beta1**s.step) * s.at(s.lr)
     update = jnp.where(rho > 5, update * scale * s.at(rectified), update)

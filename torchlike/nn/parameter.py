@@ -6,6 +6,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import NotSupported
 from torchlike._tensor.creation import from_host, target_device
 from torchlike._tensor.dispatch import value_of, wrap
 from torchlike._tensor.tensor import Tensor, copy_value
@@ -48,6 +49,10 @@ class Parameter(Tensor):
             data = _fresh((0,))
         if not isinstance(data, Tensor):
             raise TypeError(f"Parameter data must be a Tensor, not {type(data).__name__}")
+        if data._sparse:
+            raise NotSupported(
+                "sparse parameters", "let the values be one, and build the tensor where it is used"
+            )
         if requires_grad and data.dtype.category < dt.FLOATING:
             raise RuntimeError(
                 "Only Tensors of floating point and complex dtype can require gradients"

@@ -4,6 +4,9 @@ from torchlike.optim import lr_scheduler as lr_scheduler
 from torchlike.optim import swa_utils as swa_utils
 from torchlike.optim._adafactor import Adafactor as Adafactor
 from torchlike.optim._muon import Muon as Muon
+from torchlike.optim._swapped import (
+    swap_in_optimizer_params_and_state as swap_in_optimizer_params_and_state,
+)
 from torchlike.optim.adadelta import Adadelta as Adadelta
 from torchlike.optim.adagrad import Adagrad as Adagrad
 from torchlike.optim.adam import Adam as Adam
@@ -38,6 +41,7 @@ __all__ = [
     "SparseAdam",
     "lr_scheduler",
     "swa_utils",
+    "swap_in_optimizer_params_and_state",
 ]
 
 Adafactor.__module__ = Muon.__module__ = __name__  # as pickles of PyTorch know them

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchlike.optim.optimizer import Optimizer, check_range, check_rate
+from torchlike.optim import sparse_steps
+from torchlike.optim._checks import check_fused, check_range, check_rate
+from torchlike.optim.optimizer import Optimizer
 
 
 class Adagrad(Optimizer):
@@ -14,6 +16,7 @@ class Adagrad(Optimizer):
     """
 
     rule = "adagrad"
+    step_sparse = staticmethod(sparse_steps.adagrad)
 
     def __init__(
         self, params, lr=1e-2, lr_decay: float = 0, weight_decay: float = 0,
@@ -33,10 +36,7 @@ class Adagrad(Optimizer):
                 "maximize": maximize, "differentiable": differentiable, "fused": fused,
             },
         )  # fmt: skip
-        if fused and differentiable:
-            raise RuntimeError("`fused` does not support `differentiable`")
-        if fused and foreach:
-            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+        check_fused(fused, differentiable, foreach)
         for group in self.param_groups:  # the states exist before the first step
             self._prepare(group, group["params"], ("sum",))
 

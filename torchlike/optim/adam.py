@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchlike.optim.optimizer import Optimizer, check_range
+from torchlike._tensor.tensor import Tensor
+from torchlike.optim._checks import check_betas, check_fused, check_range, check_rate
+from torchlike.optim.optimizer import Optimizer
 
 
 class Adam(Optimizer):
@@ -20,12 +22,21 @@ class Adam(Optimizer):
         amsgrad: bool = False, *, foreach=None, maximize: bool = False, capturable: bool = False,
         differentiable: bool = False, fused=None, decoupled_weight_decay: bool = False,
     ):  # fmt: skip
-        check_range("learning rate", lr, 0)
+        check_rate(lr)
+        if isinstance(lr, Tensor) and foreach and not capturable:
+            raise ValueError(
+                "lr as a Tensor is not supported for capturable=False and foreach=True"
+            )
         check_range("epsilon value", eps, 0)
-        for i, beta in enumerate(betas):
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        check_betas(betas)
         check_range("weight_decay value", weight_decay, 0)
+        if not any(all(isinstance(b, kind) for b in betas) for kind in (float, Tensor)):
+            raise ValueError("betas must be either both floats or both Tensors")
+        for i, beta in enumerate(betas):
+            if isinstance(beta, Tensor) and foreach and not capturable:
+                raise ValueError(
+                    f"betas[{i}] as a Tensor is not supported for capturable=False and foreach=True"
+                )
         super().__init__(
             params,
             {
@@ -35,6 +46,7 @@ class Adam(Optimizer):
                 "decoupled_weight_decay": decoupled_weight_decay,
             },
         )  # fmt: skip
+        check_fused(fused, differentiable, foreach)
 
     def flags(self, group: dict[str, Any]) -> dict[str, Any]:
         return {

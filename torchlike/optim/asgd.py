@@ -6,7 +6,8 @@ from typing import Any
 
 from torchlike._core import dtypes as dt
 from torchlike._engine.values import aval
-from torchlike.optim.optimizer import Optimizer, check_range, check_rate
+from torchlike.optim._checks import check_range, check_rate
+from torchlike.optim.optimizer import Optimizer
 
 
 class ASGD(Optimizer):

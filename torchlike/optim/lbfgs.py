@@ -14,7 +14,9 @@ from torchlike._tensor.joining import cat
 from torchlike._tensor.modes import enable_grad, no_grad
 from torchlike._tensor.shapes import view_as_real
 from torchlike._tensor.tensor import Tensor
-from torchlike.optim.optimizer import Optimizer, check_rate, full
+from torchlike.optim._checks import check_rate
+from torchlike.optim._packs import full
+from torchlike.optim.optimizer import Optimizer
 
 _DIRECTION = TABLE["lbfgs_direction"]
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict, defaultdict
 from copy import deepcopy
-from operator import is_
 from typing import Any, ClassVar
 
-import numpy as np
-
-from torchlike._core import devices
-from torchlike._core import dtypes as dt
+from torchlike._core.errors import SparseOperand
 from torchlike._engine.flush import flush, place_of
 from torchlike._engine.prefix import cut_from, record
-from torchlike._engine.values import Epoch, Packed, Value, aval
+from torchlike._engine.values import Epoch, Packed
 from torchlike._ops.optimizers import Plan
 from torchlike._ops.table import TABLE
 from torchlike._ops.update_rules import RULES
@@ -22,10 +18,11 @@ from torchlike._tensor import dispatch, views
 from torchlike._tensor.modes import enable_grad, no_grad
 from torchlike._tensor.tape import Handle
 from torchlike._tensor.tensor import Tensor, copy_value
-from torchlike._tensor.views import storage_of
+from torchlike.optim import sparse_steps
+from torchlike.optim._packs import Pack, by_step, full, is_small, share_steps
 
 _STEP, _STEP_PACKED = TABLE["optimizer_step"], TABLE["optimizer_step_packed"]
-_INDEX, _VIEW = TABLE["index_basic"], TABLE["view"]
+_STEP_TAPED = TABLE["optimizer_step_taped"]
 
 # What the fused op overwrites: old parameters, states and step counts; never gradients.
 required = type("_Required", (), {"__repr__": lambda self: "<required parameter>"})()
@@ -62,6 +59,7 @@ class Optimizer:
     """
 
     rule: str = ""
+    step_sparse = None  # a function of sparse_steps.py, where there is a step for such gradients
     _global_pre_hooks: ClassVar[OrderedDict] = OrderedDict()
     _global_post_hooks: ClassVar[OrderedDict] = OrderedDict()
 
@@ -108,6 +106,11 @@ class Optimizer:
                 )
             param_group["param_names"] = [name for name, _ in params]
             params = [p for _, p in params]
+        if any(("param_names" in g) is not any(named) for g in self.param_groups):
+            raise ValueError(
+                "all optimizer param groups should be with/without names. cannot add param group "
+                f"{'with' if any(named) else 'without'} names to the optimizer"
+            )
         param_group["params"] = params
         for p in params:
             if not isinstance(p, Tensor):
@@ -170,12 +173,26 @@ class Optimizer:
         for group in self.param_groups:
             params = [p for p in group["params"] if p._grad is not None]
             if params:
-                self._step_group(group, params, self.flags(group), place.line)
+                try:
+                    self._step_group(group, params, self.flags(group), place.line)
+                except SparseOperand:
+                    self._step_some_sparse(group, params, place.line)
         if self._post_hooks or Optimizer._global_post_hooks:
             for hook in (*self._post_hooks.values(), *Optimizer._global_post_hooks.values()):
                 hook(self, args, kwargs)
         flush(None, "optimizer step", place)
         return loss
+
+    def _step_some_sparse(self, group, params, line) -> None:
+        """Update parameters of which some have sparse gradients."""
+        if self.step_sparse is None:
+            raise sparse_steps.refusal(self)
+        dense = [p for p in params if not p._grad._sparse]
+        if dense:
+            self._step_group(group, dense, self.flags(group), line)
+        for p in params:
+            if p._grad._sparse:
+                self.step_sparse(p, p._grad, self.state[p], group)
 
     def _run_pre_hooks(self, args, kwargs):
         """The arguments of ``step``, as the hooks before it leave them."""
@@ -198,8 +215,11 @@ class Optimizer:
             self._run_packed(group, pack, flags, line)
             return
         names = rule.state(flags)
-        fresh = self._prepare(group, params, names, "first" not in flags)
+        may_pack = "first" not in flags and not group.get("differentiable")
+        fresh = self._prepare(group, params, names, may_pack, True)
         if flags.get("first") is not None:  # a rule whose first step is another one
+            if any(p._grad._sparse for p in params):  # before the first of the two runs
+                raise SparseOperand("a sparse gradient has no array")
             new = {id(p) for p in fresh}
             for first in (True, False):
                 chosen = [p for p in params if (id(p) in new) is first]
@@ -239,7 +259,7 @@ class Optimizer:
         for p, start in zip(pack.params, pack.starts, strict=True):
             cut_from(packed, p._grad._value, start)
 
-    def _prepare(self, group, params, names, may_pack: bool = True):
+    def _prepare(self, group, params, names, may_pack: bool = True, stepping: bool = False):
         """Make the states of parameters that have none yet; returns these parameters."""
         rule, state = RULES[self.rule], self.state
         if not names and not rule.counts:
@@ -247,8 +267,10 @@ class Optimizer:
         fresh = [p for p in params if not state[p]]
         if not fresh:
             return ()
+        if stepping and any(p._grad._sparse for p in fresh):
+            raise SparseOperand("a sparse gradient has no array")
         starts = [self.start(group, name) for name in names]
-        packable = [p for p in fresh if _is_small(p)] if may_pack and rule.packs else ()
+        packable = [p for p in fresh if is_small(p)] if may_pack and rule.packs else ()
         if len(packable) > 1 and names and id(group) not in self._packs:
             self._packs[id(group)] = Pack(packable, names, starts, rule.counts, state)
         loose = [p for p in fresh if not state[p]]
@@ -266,6 +288,9 @@ class Optimizer:
         """Record the fused step and rebind what it changes."""
         rule = RULES[self.rule]
         state = self.state
+        if group.get("differentiable"):
+            self._run_taped(group, params, names, flags)
+            return
         numbers = [_number(x) for x in self.scalars(group)]
         cohorts, counters = (len(params),), []
         if rule.counts:
@@ -281,6 +306,27 @@ class Optimizer:
             operands.append(t._value)
         values, _ = record(_STEP, (plan,), operands)
         rebind_all([*counters, *params, *states], values, line)
+
+    def _run_taped(self, group, params, names, flags) -> None:
+        """The step as an in-place op on the tape: parameters and states depend on what they were,
+        on the gradients and on numbers that are tensors."""
+        rule, state = RULES[self.rule], self.state
+        cohorts, counters = (len(params),), []
+        if rule.counts:
+            params, cohorts, counters = by_step(params, state)
+        plan = Plan(self.rule, tuple(flags.items()), rule.scalars, cohorts, names)
+        states = [state[p][name] for name in names for p in params]
+        grads = [p._grad for p in params]
+        with enable_grad():
+            numbers = [x if isinstance(x, Tensor) else float(x) for x in self.scalars(group)]
+            changed = [*counters, *params, *states]
+            old = [t.clone() for t in changed]  # what is saved for backward stays what it is
+            at = len(counters) + len(params)
+            operands = (*numbers, *old[:at], *grads, *old[at:])
+            new = dispatch.apply(_STEP_TAPED, operands, (plan,))
+            new = new if isinstance(new, tuple) else (new,)
+            for i, (t, value) in enumerate(zip(changed, new, strict=True)):
+                t.copy_(value.detach() if i < len(counters) else value)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
@@ -420,141 +466,6 @@ def _added(hooks: OrderedDict, hook, prepend: bool) -> Handle:
     return handle
 
 
-# ---- packs -------------------------------------------------------------------------------------
-
-_PACKED_NUMEL = 4096  # above, concatenating costs more than the arrays it saves
-
-
-def _is_small(p) -> bool:
-    a = p._value.aval
-    return a.numel <= _PACKED_NUMEL and a.dtype is dt.float32 and a.device is devices.CPU
-
-
-class Pack:
-    """Small parameters of a group whose states lie one after the other in one flat tensor a name.
-
-    The state entries that users see are views of the flat tensors, read when somebody looks.
-    """
-
-    __slots__ = ("bases", "entries", "flags", "ids", "params", "plan", "slots", "starts", "step")
-
-    def __init__(self, params, names, starts, counts: bool, state):
-        self.params, self.ids = params, {id(p) for p in params}
-        self.flags = self.plan = None
-        total = sum(p._value.aval.numel for p in params)
-        flat = aval((total,), dt.float32, devices.CPU)
-        self.bases = [dispatch.wrap(full(flat, start)) for start in starts]
-        self.entries = []  # (state of a parameter, name, the view that stands there)
-        if counts:
-            share_steps([state[p] for p in params], fresh=True)
-        self.step = [state[params[0]]["step"]] if counts else []
-        self.slots = [state[p] for p in params]
-        start, starts = 0, []
-        for p in params:
-            a = p._value.aval
-            starts.append(start)
-            links = (
-                (_INDEX, (start,), ((("slice", a.numel, 1),),), 0),
-                (_VIEW, (), (a.shape,), 0),
-            )
-            for name, base in zip(names, self.bases, strict=True):
-                view = dispatch.wrap(Value(a))
-                view._storage, view._base, view._chain = storage_of(base), base, links
-                view._detached, view._seen = True, -1
-                state[p][name] = view
-                self.entries.append((state[p], name, view))
-            start += a.numel
-        self.starts = tuple(starts)
-
-    def is_whole(self, state) -> bool:
-        """Whether the state entries are still the pack's own."""
-        for p, slot in zip(self.params, self.slots, strict=True):
-            if state[p] is not slot:
-                return False
-        for slot, name, view in self.entries:
-            if slot.get(name) is not view:
-                return False
-        for step in self.step:
-            for slot in self.slots:
-                if slot.get("step") is not step:
-                    return False
-        return True
-
-    def is_all(self, params) -> bool:
-        """Whether these are the pack's parameters and no others."""
-        return len(params) == len(self.params) and all(map(is_, params, self.params))
-
-    def dissolve(self, state) -> None:
-        """Give every parameter states of its own."""
-        for slot, name, view in self.entries:
-            if slot.get(name) is view:
-                slot[name] = dispatch.wrap(copy_value(dispatch.value_of(view)))
-        if self.step:
-            share_steps([state[p] for p in self.params])
-
-
-# ---- step counts -------------------------------------------------------------------------------
-
-
-def share_steps(slots, fresh: bool = False) -> None:
-    """Let states of equal step count hold one tensor for it: one addition counts for all."""
-    shared: dict[float, Tensor] = {}
-    for slot in slots:
-        step = None if fresh else slot["step"]
-        count = 0.0 if step is None else float(step)
-        if count not in shared:
-            shared[count] = dispatch.wrap(Value(_STEP_AVAL, np.array(count, np.float32)))
-            shared[count].holders = 0
-        slot["step"] = shared[count]
-        shared[count].holders += 1
-
-
-def by_step(params, state):
-    """Parameters ordered by their step-count tensor: (params, sizes of the runs, the tensors).
-
-    A parameter that missed a step (it had no gradient) leaves those it shared a count with; the
-    tensor's ``holders`` tells how many share it.
-    """
-    first = state[params[0]]["step"]
-    if first.__class__ is Tensor and first.holders == len(params):
-        for p in params:
-            if state[p]["step"] is not first:
-                break
-        else:
-            return params, (len(params),), [first]
-    runs: dict[int, tuple] = {}
-    for p in params:
-        step = state[p]["step"]
-        if step.__class__ is not Tensor or not hasattr(step, "holders"):
-            share_steps([state[p]])
-            step = state[p]["step"]
-        runs.setdefault(id(step), (step, []))[1].append(p)
-    out, sizes, counters = [], [], []
-    for step, members in runs.values():
-        if step.holders != len(members):
-            step.holders -= len(members)
-            step = step.clone()
-            step.holders = len(members)
-            for p in members:
-                state[p]["step"] = step
-        out += members
-        sizes.append(len(members))
-        counters.append(step)
-    return out, tuple(sizes), counters
-
-
-_STEP_AVAL = aval((), dt.float32, devices.CPU)
-
-
-def full(a, number) -> Value:
-    """A Value full of one number that no program has to make."""
-    if not number:
-        return Value(a, np.zeros(a.shape, a.dtype.numpy))
-    if a.dtype.is_complex:
-        number = complex(number, number)
-    return Value(a, np.full(a.shape, number, a.dtype.numpy))
-
-
 def _number(x):
     if isinstance(x, Tensor):
         return dispatch.value_of(x)
@@ -596,24 +507,3 @@ def register_optimizer_step_pre_hook(hook):
 def register_optimizer_step_post_hook(hook):
     """Call ``hook(optimizer, args, kwargs)`` after each step of any optimizer."""
     return Handle(Optimizer._global_post_hooks, hook)
-
-
-def check_rate(lr, low: str = "Invalid learning rate: {}") -> None:
-    """Raise PyTorch's ``ValueError`` for a learning rate that is negative or no single number."""
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        raise ValueError("Tensor lr must be 1-element")
-    if not lr >= 0:
-        raise ValueError(low.format(lr))
-
-
-def check_betas(betas) -> None:
-    """Raise PyTorch's ``ValueError`` for decay rates outside [0, 1)."""
-    for i, beta in enumerate(betas[:2]):
-        if not 0.0 <= beta < 1.0:
-            raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
-
-
-def check_range(what: str, value, low: float) -> None:
-    """Raise PyTorch's ``ValueError`` for an option below its range."""
-    if not low <= value:
-        raise ValueError(f"Invalid {what}: {value}")

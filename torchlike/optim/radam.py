@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchlike.optim.optimizer import Optimizer, check_betas, check_range, check_rate
+from torchlike.optim._checks import check_betas, check_range, check_rate
+from torchlike.optim.optimizer import Optimizer
 
 
 class RAdam(Optimizer):

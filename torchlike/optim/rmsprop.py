@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchlike.optim.optimizer import Optimizer, check_range
+from torchlike.optim._checks import check_range, check_rate
+from torchlike.optim.optimizer import Optimizer
 
 
 class RMSprop(Optimizer):
@@ -20,7 +21,7 @@ class RMSprop(Optimizer):
         momentum: float = 0, centered: bool = False, capturable: bool = False, foreach=None,
         maximize: bool = False, differentiable: bool = False,
     ):  # fmt: skip
-        check_range("learning rate", lr, 0)
+        check_rate(lr)
         check_range("epsilon value", eps, 0)
         check_range("momentum value", momentum, 0)
         check_range("weight_decay value", weight_decay, 0)

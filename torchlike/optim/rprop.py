@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchlike.optim.optimizer import Optimizer, check_rate
+from torchlike.optim._checks import check_rate
+from torchlike.optim.optimizer import Optimizer
 
 
 class Rprop(Optimizer):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchlike.optim.optimizer import Optimizer, check_range
+from torchlike.optim import sparse_steps
+from torchlike.optim._checks import check_fused, check_range, check_rate
+from torchlike.optim.optimizer import Optimizer
 
 
 class SGD(Optimizer):
@@ -14,13 +16,14 @@ class SGD(Optimizer):
     """
 
     rule = "sgd"
+    step_sparse = staticmethod(sparse_steps.sgd)
 
     def __init__(
         self, params, lr=1e-3, momentum: float = 0, dampening: float = 0,
         weight_decay: float = 0, nesterov: bool = False, *, maximize: bool = False,
         foreach=None, differentiable: bool = False, fused=None,
     ):  # fmt: skip
-        check_range("learning rate", lr, 0)
+        check_rate(lr)
         check_range("momentum value", momentum, 0)
         check_range("weight_decay value", weight_decay, 0)
         if nesterov and (momentum <= 0 or dampening != 0):
@@ -33,12 +36,14 @@ class SGD(Optimizer):
                 "foreach": foreach, "differentiable": differentiable, "fused": fused,
             },
         )  # fmt: skip
+        check_fused(fused, differentiable, foreach)
 
     def flags(self, group: dict[str, Any]) -> dict[str, Any]:
+        special = group["dampening"] or group["differentiable"]  # the first step is another one
         return {
             "momentum": bool(group["momentum"]),
             "nesterov": group["nesterov"],
             "weight_decay": bool(group["weight_decay"]),
             "maximize": group["maximize"],
-            "first": False if group["momentum"] and group["dampening"] else None,
+            "first": False if group["momentum"] and special else None,
         }

@@ -137,6 +137,14 @@ from torchlike.nn.functional.pooling import (
     max_unpool2d,
     max_unpool3d,
 )
+from torchlike.nn.functional.products import (
+    ScalingType,
+    SwizzleType,
+    grouped_mm,
+    linear_cross_entropy,
+    scaled_grouped_mm,
+    scaled_mm,
+)
 from torchlike.nn.functional.sequences import conv_tbc, ctc_loss
 from torchlike.nn.functional.vision import (
     affine_grid,
@@ -153,6 +161,8 @@ from torchlike.nn.functional.vision import (
 )
 
 __all__ = [
+    "ScalingType",
+    "SwizzleType",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
@@ -204,6 +214,7 @@ __all__ = [
     "glu",
     "grid_sample",
     "group_norm",
+    "grouped_mm",
     "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
@@ -220,6 +231,7 @@ __all__ = [
     "leaky_relu",
     "leaky_relu_",
     "linear",
+    "linear_cross_entropy",
     "local_response_norm",
     "log_softmax",
     "logsigmoid",
@@ -260,6 +272,8 @@ __all__ = [
     "rrelu",
     "rrelu_",
     "scaled_dot_product_attention",
+    "scaled_grouped_mm",
+    "scaled_mm",
     "selu",
     "selu_",
     "sigmoid",

@@ -6,7 +6,7 @@ import warnings
 
 from torchlike._core.dtypes import float64
 from torchlike._ops.table import TABLE
-from torchlike._tensor.dispatch import apply, apply_inplace, value_of
+from torchlike._tensor.dispatch import apply, apply_inplace, copy_out, value_of
 from torchlike._tensor.forms import FUNCTIONS, METHODS
 from torchlike._tensor.modes import no_grad
 
@@ -20,6 +20,11 @@ _RELU = _T["relu"]
 
 def _call(op, input, statics, inplace):
     return (apply_inplace if inplace else apply)(op, (input,), statics)
+
+
+def _written(out, result):
+    """The result, or ``out`` with the result in it."""
+    return result if out is None else copy_out(out, result, True)
 
 
 def relu(input, inplace: bool = False):
@@ -136,9 +141,10 @@ def celu_(input, alpha: float = 1.0):
     return celu(input, alpha, True)
 
 
-def gelu(input, *, approximate: str = "none"):
+def gelu(input, *, approximate: str = "none", out=None):
     """x times the normal distribution function of x."""
-    return apply(_T["gelu"], (input,), (approximate,))
+    result = apply(_T["gelu"], (input,), (approximate,))
+    return result if out is None else copy_out(out, result, True)
 
 
 def silu(input, inplace: bool = False):
@@ -161,9 +167,9 @@ def hardsigmoid(input, inplace: bool = False):
     return _call(_T["hardsigmoid"], input, (), inplace)
 
 
-def softplus(input, beta: float = 1, threshold: float = 20):
+def softplus(input, beta: float = 1, threshold: float = 20, *, out=None):
     """log(1 + exp(beta * x)) / beta, and x itself above the threshold."""
-    return apply(_T["softplus"], (input,), (beta, threshold))
+    return _written(out, apply(_T["softplus"], (input,), (beta, threshold)))
 
 
 def softsign(input):
@@ -171,14 +177,14 @@ def softsign(input):
     return apply(_T["softsign"], (input,))
 
 
-def softshrink(input, lambd: float = 0.5):
+def softshrink(input, lambd: float = 0.5, *, out=None):
     """x moved by lambd towards zero, and 0 within."""
-    return apply(_T["softshrink"], (input,), (lambd,))
+    return _written(out, apply(_T["softshrink"], (input,), (lambd,)))
 
 
-def hardshrink(input, lambd: float = 0.5):
+def hardshrink(input, lambd: float = 0.5, *, out=None):
     """x outside [-lambd, lambd], else 0."""
-    return apply(_T["hardshrink"], (input,), (lambd,))
+    return _written(out, apply(_T["hardshrink"], (input,), (lambd,)))
 
 
 def tanhshrink(input):
@@ -191,9 +197,9 @@ def glu(input, dim: int = -1):
     return apply(_T["glu"], (input,), (dim,))
 
 
-def logsigmoid(input):
+def logsigmoid(input, *, out=None):
     """log(sigmoid(x))."""
-    return apply(_T["log_sigmoid"], (input,))
+    return _written(out, apply(_T["log_sigmoid"], (input,)))
 
 
 def sigmoid(input):

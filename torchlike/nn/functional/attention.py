@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 
 from torchlike._core.dtypes import bool_
@@ -17,12 +18,61 @@ from torchlike.nn.functional.vision import pad
 _SDPA = TABLE["scaled_dot_product_attention"]
 
 
+class SDPBackend(enum.Enum):
+    """A kernel of ``scaled_dot_product_attention``
+    (https://pytorch.org/docs/stable/generated/torch.nn.attention.SDPBackend.html)."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+    def __int__(self):
+        return self.value
+
+    __index__ = __int__
+
+
+SDPBackend.__module__ = "torchlike.nn.attention"
+_ON_CPU = frozenset((SDPBackend.MATH, SDPBackend.FLASH_ATTENTION))
+_ON_GPU = _ON_CPU | {SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION}
+allowed: frozenset | None = None  # by ``nn.attention.sdpa_kernel``; None: all
+
+
+def _check_backends(device) -> None:
+    if allowed.isdisjoint(_ON_CPU if device.type == "cpu" else _ON_GPU):
+        raise RuntimeError(
+            "No viable backend for scaled_dot_product_attention was found. This is likely due to "
+            "turning off both the math kernel and the fused kernels."
+        )
+
+
+def _both_masks(query, key, value, enable_gqa) -> bool:
+    """Whether PyTorch takes its kernel that applies a mask and ``is_causal`` together."""
+    q, k, v = (x._value.aval.shape for x in (query, key, value))
+    return (
+        len(q) == len(k) == len(v) == 4
+        and q[0] == k[0] == v[0]
+        and q[3] == k[3] == v[3]
+        and (enable_gqa or q[1] == k[1] == v[1])
+    )
+
+
 def scaled_dot_product_attention(
     query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False,
     *, scale: float | None = None, enable_gqa: bool = False,
 ):  # fmt: skip
     """softmax(Q K^T * scale + mask) V (https://pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html)."""
-    if is_causal and attn_mask is not None:
+    if allowed is not None:
+        _check_backends(query.device)
+    if not 0.0 <= dropout_p <= 1.0:
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
+    if (
+        is_causal and attn_mask is not None
+        and (attn_mask.requires_grad or dropout_p or not _both_masks(query, key, value, enable_gqa))
+    ):  # fmt: skip
         raise RuntimeError(
             "_scaled_dot_product_attention: Explicit attn_mask should not be set when "
             "is_causal=True"

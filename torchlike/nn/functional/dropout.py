@@ -27,6 +27,8 @@ def _drop(op, input, p, training, inplace, channels: bool):
         draw = lambda shape: random.bernoulli_mask(shape, 1 - p, a.dtype, a.device)  # noqa: E731
         mask = draw(shape) if channels else random.along_memory(input, draw)
     call = apply_inplace if inplace else apply
+    if op is _ALPHA:
+        return call(op, (input, mask), (float(1 - p),))
     return call(op, (input, mask, float(1 - p)))
 
 

@@ -7,7 +7,8 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.indexing import host_bounds
-from torchlike._tensor.modes import no_grad
+from torchlike._tensor.modes import modes, no_grad
+from torchlike._tensor.sparse import embedding as sparse_embedding
 
 _EMBEDDING, _RENORM = TABLE["embedding"], TABLE["embedding_renorm"]
 _BAG, _ONE_HOT = TABLE["embedding_bag"], TABLE["one_hot"]
@@ -41,13 +42,13 @@ def embedding(
     norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
 ):  # fmt: skip
     """weight[input]; ``max_norm`` scales the rows that are used down in place."""
-    if sparse:
-        raise NotSupported("sparse gradients of embeddings", "use sparse=False")
     rows = weight._value.aval.shape[0] if weight._value.aval.ndim else 1
     padding = _padding(padding_idx, rows)
     checked = _in_range(input, rows)
     if max_norm is not None:
         _renorm(weight, input, max_norm, norm_type)
+    if sparse and modes.grad and weight.requires_grad:
+        return sparse_embedding.embedding(input, weight, padding, scale_grad_by_freq, checked)
     return apply(_EMBEDDING, (weight, input), (padding, bool(scale_grad_by_freq), checked))
 
 
@@ -57,12 +58,12 @@ def embedding_bag(
     per_sample_weights=None, include_last_offset: bool = False, padding_idx: int | None = None,
 ):  # fmt: skip
     """Sums, means or maxima of bags of rows of ``weight``."""
-    if sparse:
-        raise NotSupported("sparse gradients of embedding bags", "use sparse=False")
     if scale_grad_by_freq:
         raise NotSupported("scale_grad_by_freq of embedding bags", "use embedding() and a mean")
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
+    if sparse and mode == "max":
+        raise ValueError("max mode does not support sparse weights")
     ndim = input._value.aval.ndim
     if ndim == 2:
         if offsets is not None:
@@ -95,6 +96,8 @@ def embedding_bag(
     if max_norm is not None:
         _renorm(weight, input, max_norm, norm_type)
     statics = (mode, bool(include_last_offset), padding, checked)
+    if sparse and modes.grad and weight.requires_grad:
+        return sparse_embedding.embedding_bag(input, weight, offsets, per_sample_weights, *statics)
     return apply(_BAG, (weight, input, offsets, per_sample_weights), statics)
 
 

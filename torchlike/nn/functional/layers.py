@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from torchlike._ops.table import TABLE
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, copy_out
 
 _LINEAR, _BILINEAR = TABLE["linear"], TABLE["bilinear"]
 _CONV, _TRANSPOSED = TABLE["convolution"], TABLE["conv_transpose"]
 
 
-def linear(input, weight, bias=None):
+def linear(input, weight, bias=None, *, out=None):
     """input @ weight.T + bias (https://pytorch.org/docs/stable/generated/torch.nn.functional.linear.html)."""
-    return apply(_LINEAR, (input, weight, bias))
+    result = apply(_LINEAR, (input, weight, bias))
+    return result if out is None else copy_out(out, result, True)
 
 
 def bilinear(input1, input2, weight, bias=None):

@@ -193,7 +193,8 @@ def hinge_embedding_loss(
 ):
     """x where the target is 1, max(0, margin - x) where it is -1."""
     reduction = reduction_of(reduction, size_average, reduce)
-    return apply(TABLE["hinge_embedding_loss"], (input, target), (margin, reduction))
+    # PyTorch only compares the target, so that no gradient reaches it.
+    return apply(TABLE["hinge_embedding_loss"], (input, target.detach()), (margin, reduction))
 
 
 def margin_ranking_loss(
@@ -236,7 +237,8 @@ def cosine_embedding_loss(
             "0D target tensor expects 1D input tensors, but found inputs with sizes "
             f"{list(a)} and {list(b)}."
         )
-    return apply(TABLE["cosine_embedding_loss"], (input1, input2, target), (margin, reduction))
+    operands = input1, input2, target.detach()  # only compared
+    return apply(TABLE["cosine_embedding_loss"], operands, (margin, reduction))
 
 
 def triplet_margin_loss(

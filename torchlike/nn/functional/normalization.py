@@ -30,6 +30,9 @@ def batch_norm(
     momentum: float = 0.1, eps: float = 1e-05,
 ):  # fmt: skip
     """Normalized by channel; in training by the batch, which moves the running statistics."""
+    if eps <= 0 if training else eps < 0:
+        kind = "positive during training" if training else "non-negative"
+        raise ValueError(f"batch_norm eps must be {kind}, but got {eps}")
     if not training:
         for name, t in (("running_mean", running_mean), ("running_var", running_var)):
             if t is None:
@@ -37,6 +40,8 @@ def batch_norm(
         return apply(_EVAL, (input, running_mean, running_var, weight, bias), (eps,))
     _check_batch(input._value.aval.shape)
     out, mean, var = apply(_TRAIN, (input, weight, bias), (eps,))
+    if not input._value.aval.numel:  # an empty batch has no statistics
+        return out
     if running_mean is not None:
         _update(running_mean, mean, momentum)
     if running_var is not None:

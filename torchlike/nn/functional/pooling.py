@@ -54,13 +54,14 @@ def avg_pool1d(
 def _avg_pool(rank):
     def avg_pool(
         input, kernel_size, stride=None, padding=0, ceil_mode: bool = False,
-        count_include_pad: bool = True, divisor_override: int | None = None,
+        count_include_pad: bool = True, divisor_override: int | None = None, *, out=None,
     ):  # fmt: skip
         statics = (
             kernel_size, stride, padding, bool(ceil_mode), bool(count_include_pad),
             divisor_override, rank,
         )  # fmt: skip
-        return apply(_AVG, (input,), statics)
+        result = apply(_AVG, (input,), statics)
+        return result if out is None else dispatch.copy_out(out, result, True)
 
     return _named(avg_pool, f"avg_pool{rank}d", "The mean of each window.")
 

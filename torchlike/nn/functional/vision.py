@@ -200,8 +200,6 @@ def grid_sample(
             "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or "
             f"'reflection', but got: '{padding_mode}'"
         )
-    if mode == "bicubic":
-        raise NotSupported("grid_sample(mode='bicubic')", "use 'bilinear'")
     if align_corners is None:
         warnings.warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since "
@@ -214,5 +212,7 @@ def grid_sample(
             "grid_sampler(): expected grid and input to have same batch size and fitting "
             f"dimensions, but got input with sizes {list(a)} and grid with sizes {list(b)}"
         )
+    if mode == "bicubic" and len(a) == 5:
+        raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
     statics = (mode, padding_mode, bool(align_corners))
     return apply(TABLE["grid_sampler"], (input, grid), statics)

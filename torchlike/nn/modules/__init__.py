@@ -31,6 +31,7 @@ from torchlike.nn.modules.activation import (
     Tanhshrink,
     Threshold,
 )
+from torchlike.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss
 from torchlike.nn.modules.batchnorm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -83,6 +84,7 @@ from torchlike.nn.modules.instancenorm import (
     LazyInstanceNorm3d,
 )
 from torchlike.nn.modules.linear import Bilinear, Identity, LazyLinear, Linear
+from torchlike.nn.modules.linear_cross_entropy_options import LinearCrossEntropyOptions
 from torchlike.nn.modules.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -94,6 +96,7 @@ from torchlike.nn.modules.loss import (
     HuberLoss,
     KLDivLoss,
     L1Loss,
+    LinearCrossEntropyLoss,
     MarginRankingLoss,
     MSELoss,
     MultiLabelMarginLoss,
@@ -187,6 +190,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
@@ -265,6 +269,8 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
+    "LinearCrossEntropyOptions",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",

@@ -16,5 +16,9 @@ def parameter(*shape, device=None, dtype=None) -> Parameter:
 
 def full(shape, value, device=None, dtype=None):
     """A tensor of one number, for buffers."""
+    if any(n < 0 for n in shape):
+        raise RuntimeError(
+            f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}"
+        )
     dtype = dtype or dt.get_default_dtype()
     return from_host(np.full(shape, value, dtype.numpy), target_device(device))

@@ -49,8 +49,15 @@ class CrossMapLRN2d(LocalResponseNorm):
         distance = np.subtract.outer(np.arange(channels), np.arange(channels))
         window = abs(distance) <= reach
         window[:, 0] |= distance[:, 0] > 0
-        window = from_host(window.astype(input.dtype.numpy), input.device)
-        squares = (window @ (input * input).flatten(2)).view_as(input)
+        # PyTorch's gradient goes another way: through windows of full size, aside by a channel and
+        # without that first one.
+        first = -int(self.size - (self.size - 1) / 2)
+        through = (distance >= first) & (distance < first + self.size)
+        numbers = input.dtype.numpy
+        aside = from_host(window.astype(numbers) - through.astype(numbers), input.device)
+        through = from_host(through.astype(numbers), input.device)
+        own = (input * input).flatten(2)
+        squares = (through @ own + aside @ own.detach()).view_as(input)
         return input * (squares * (self.alpha / self.size) + self.k) ** -self.beta
 
 
