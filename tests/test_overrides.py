@@ -1,0 +1,144 @@
+"""torch.overrides: subclasses, other objects and modes that take over functions, against torch."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+# Classes of tensors exchange the code of the public functions for good: in processes of their own.
+SUBCLASS = """
+    import {library} as torch
+    from {library} import overrides
+
+    class Logged(torch.Tensor):
+        seen = []
+
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            cls.seen.append(str(overrides.resolve_name(func)).rpartition(".")[2])
+            return super().__torch_function__(func, types, args, kwargs or {{}})
+
+    class Plain(torch.Tensor):
+        pass
+
+    class Other:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return overrides.resolve_name(func), len(args), kwargs or {{}}
+
+    class Never:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return NotImplemented
+
+    x = torch.ones(2, 2).as_subclass(Logged)
+    y = torch.ones(2, 2)
+    results = [
+        x + 1, x.add(1), torch.add(y, x), x * y, -x, x.mean(), x[0], torch.cat([y, x]),
+        torch.nn.functional.relu(x), x.unbind()[0], torch.stack((y, x)), x.sum(0), x > 1,
+    ]
+    x += 1
+    print([type(r).__name__ for r in results], Logged.seen)
+    z = torch.ones(2, requires_grad=True).as_subclass(Plain)
+    w = (z * 2).sum()
+    w.backward()
+    print(type(w).__name__, type(torch.ones(2) - z).__name__, type(y + y).__name__)
+    print(type(torch.nn.Parameter(y) * 2).__name__)
+    print(torch.add(Other(), 1), torch.nn.functional.softmax(Other(), dim=0)[0])
+    try:
+        torch.add(Never(), 1)
+    except TypeError as error:
+        print("Multiple dispatch failed for 'torch.add'" in str(error))
+    print(
+        overrides.has_torch_function((x,)), overrides.has_torch_function((y,)),
+        overrides.is_tensor_like(Other()), overrides.is_tensor_like(3),
+        overrides.is_tensor_method_or_property(torch.Tensor.add),
+        overrides.resolve_name(torch.Tensor.add), overrides.resolve_name(3),
+    )
+
+    def mine(a, b):
+        if overrides.has_torch_function((a, b)):
+            return overrides.handle_torch_function(mine, (a, b), a, b)
+        return a * b
+
+    print(type(mine(x, y)).__name__, type(mine(y, y)).__name__)
+"""
+
+
+def run(library, program):
+    found = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program.format(library=library))],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+def test_subclasses_and_other_objects():
+    assert run("torchlike", SUBCLASS) == run("torch", SUBCLASS)
+
+
+def test_a_mode_sees_every_call_and_leaves_no_trace():
+    import torchlike as T
+
+    def trace(t, mode):
+        seen = []
+
+        class Mode(mode):
+            def __torch_function__(self, func, types, args=(), kwargs=None):
+                seen.append(func.__name__)
+                return func(*args, **(kwargs or {}))
+
+        with Mode():
+            x = t.ones(2).add(1)
+            t.sin(x) * x
+        return seen
+
+    before = T.sin.__code__
+    assert trace(T, T.overrides.TorchFunctionMode) == trace(
+        torch, torch.overrides.TorchFunctionMode
+    )
+    T.sin(T.ones(1))
+    assert T.sin.__code__ is before or T.sin.__code__.co_varnames != ("args", "kwargs", "handler")
+
+
+def test_lists_of_functions():
+    import torchlike as T
+
+    found = T.overrides.get_overridable_functions()
+    assert T.add in found[T] and T.nn.functional.relu in found[T.nn.functional]
+    stubs = T.overrides.get_testing_overrides()
+    assert stubs[T.add](1, 2) == -1
+    assert T.is_tensor in T.overrides.get_ignored_functions()
+
+
+def test_an_object_that_nobody_asks_is_refused_with_the_way_out():
+    import torchlike as T
+
+    class Other:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return 0
+
+    with pytest.raises(T.NotSupported, match="watch_objects"):
+        T.add(Other(), 1)
+
+
+def test_a_function_wrapped_for_overriding():
+    import torchlike as T
+
+    @T.overrides.wrap_torch_function(lambda a: (a,))
+    def double(a):
+        """Twice."""
+        return a * 2
+
+    class Other:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return func is double, args
+
+    one = Other()
+    assert double(2) == 4 and double(one) == (True, (one,))

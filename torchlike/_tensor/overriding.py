@@ -1,0 +1,261 @@
+"""``__torch_function__``: classes that take over PyTorch's functions.
+
+A plain call knows nothing of it. When a program makes a subclass of Tensor, or opens a mode, the
+public functions and methods exchange their code for one that looks at the arguments first; the
+function objects stay the same, whoever holds them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+from functools import partial
+from types import FunctionType, ModuleType
+
+from torchlike._core.errors import PACKAGE
+from torchlike._tensor import dispatch, forms
+from torchlike._tensor.methods import COMPARISONS, OPERATORS
+from torchlike._tensor.tensor import Tensor
+
+OVERRIDERS: set = set()  # classes of tensors that override; others are asked for the attribute
+_MODULES = ("nn.functional", "linalg", "fft", "special", "signal.windows", "_functional")
+_OWN = ("accumulate_grad", "jax")  # methods that PyTorch's Tensor has not
+_IGNORED = ("as_subclass", "is_tensor", "set_default_dtype", "to_dlpack")
+_lock = threading.RLock()
+_plain: dict = {}  # function -> a copy with its own code, while they are exchanged
+_ready: dict = {}  # function -> (that copy, the code it gets), kept for the next exchange
+_users = 0  # how many want them exchanged; a class wants it for good
+_codes: dict = {}
+
+
+class _Local(threading.local):
+    def __init__(self):
+        self.off = 0  # within DisableTorchFunctionSubclass
+        self.skip = False  # the next question of has_torch_function is answered with no
+        self.modes = ()  # TorchFunctionMode that are open, innermost last
+
+
+local = _Local()
+
+
+# ---- exchanging code ---------------------------------------------------------------------------
+
+
+def public_functions() -> dict:
+    """The functions that may be overridden: {function: its public name}."""
+    found: dict = {}
+
+    def add(f, name):
+        if isinstance(f, FunctionType) and f.__name__ not in _IGNORED:
+            found.setdefault(f, name)
+
+    for name, f in forms.FUNCTIONS.items():
+        add(f, f"torch.{name}")
+    for path in _MODULES:
+        module = sys.modules.get(f"torchlike.{path}")
+        for name, f in list(vars(module).items()) if module is not None else ():
+            inner = getattr(f, "__module__", None) or ""
+            if not name.startswith("_") and inner.startswith(f"torchlike.{path}"):
+                add(f, f"torch.{path}.{name}" if path != "_functional" else f"torch.{name}")
+    for name, f in forms.METHODS.items():
+        add(f, f"torch.Tensor.{name}")
+    for name in (*_operators(), "__getitem__", "__setitem__", "__len__"):
+        add(vars(Tensor).get(name), f"torch.Tensor.{name}")
+    for name, f in vars(Tensor).items():
+        if not name.startswith("_") and name not in _OWN:
+            add(f, f"torch.Tensor.{name}")
+    return found
+
+
+def _operators():
+    for name in OPERATORS:
+        yield from (f"__{name}__", f"__r{name}__", f"__i{name}__")
+    yield from (f"__{name}__" for name in COMPARISONS)
+
+
+def _code(f: FunctionType, handler):
+    """Code that gives its arguments to ``handler``, and fits a function of this closure."""
+    free = len(f.__code__.co_freevars)
+    made = _codes.get(free)
+    if made is None:
+        names = [f"c{i}" for i in range(free)]
+        source = (
+            f"def make({', '.join(names)}):\n"
+            "    def call(*args, **kwargs):\n"
+            f"        {'; '.join(names) or 'pass'}\n"
+            "        handler = '@handler'\n"
+            "        return handler(args, kwargs)\n"
+            "    return call\n"
+        )
+        scope: dict = {}
+        exec(compile(source, f"{PACKAGE}forms/override", "exec"), scope)
+        made = _codes[free] = scope["make"](*names).__code__
+    constants = tuple(handler if c == "@handler" else c for c in made.co_consts)
+    return made.replace(co_consts=constants, co_name=f.__code__.co_name)
+
+
+def begin() -> None:
+    """Let the public functions look at their arguments, until the ``end`` that belongs to this."""
+    global _users
+    with _lock:
+        _users += 1
+        if _users > 1:
+            return
+        named = {vars(Tensor).get(f"__{s}__"): n for s, n in OPERATORS.items()}
+        named |= {vars(Tensor).get(f"__i{s}__"): n + "_" for s, n in OPERATORS.items()}
+        named |= {vars(Tensor).get(f"__{n}__"): n for n in COMPARISONS if n not in ("eq", "ne")}
+        for f in public_functions():
+            if f.__code__ is forms._first_call.__code__:
+                f.__globals__["become"]()  # else the first call would undo the exchange
+            ready = _ready.get(f)
+            if ready is None or ready[0].__code__ is not f.__code__:
+                copy = FunctionType(
+                    f.__code__, f.__globals__, f.__name__, f.__defaults__, f.__closure__
+                )
+                copy.__kwdefaults__ = f.__kwdefaults__
+                shown = forms.METHODS.get(named.get(f), f)
+                ready = _ready[f] = copy, _code(f, partial(_call, shown, copy))
+                if not hasattr(f, "__signature__") and not hasattr(f, "__wrapped__"):
+                    f.__signature__ = inspect.signature(f)
+            _plain[f], f.__code__ = ready
+
+
+def end() -> None:
+    """Undo one ``begin``."""
+    global _users
+    with _lock:
+        _users -= 1
+        if not _users:
+            for f, copy in _plain.items():
+                f.__code__ = copy.__code__
+            _plain.clear()
+
+
+# ---- the protocol ------------------------------------------------------------------------------
+
+
+def _call(shown, plain, args, kwargs):
+    """A public call: to a mode, to the class of an argument, or to the function itself."""
+    if local.modes:
+        mode, local.modes = local.modes[-1], local.modes[:-1]
+        try:
+            types = tuple(overriders(args, kwargs))
+            return mode.__torch_function__(shown, types, args, kwargs)
+        finally:
+            local.modes = (*local.modes, mode)
+    if not local.off:
+        found = overriders(args, kwargs)
+        if found:
+            return ask(shown, found, args, kwargs)
+    return plain(*args, **kwargs)
+
+
+def overrides(kind: type) -> bool:
+    """Whether a class takes over functions."""
+    if kind in dispatch.TENSORS:
+        return kind in OVERRIDERS
+    found = getattr(kind, "__torch_function__", None)
+    return found is not None and found is not disabled
+
+
+def overriders(args, kwargs=None) -> dict:
+    """The classes among arguments, and lists of them, that take over: {class: an instance}."""
+    found: dict = {}
+    for x in (*args, *kwargs.values()) if kwargs else args:
+        kind = x.__class__
+        if kind is Tensor:
+            continue
+        if kind is tuple or kind is list:
+            for y in x:
+                inner = y.__class__
+                if inner is not Tensor and inner not in found and overrides(inner):
+                    found[inner] = y
+        elif kind not in found and overrides(kind):
+            found[kind] = x
+    return found
+
+
+def ask(function, found: dict, args, kwargs):
+    """Ask the classes in turn, subclasses first; raises ``TypeError`` if none knows."""
+    order: list = []
+    for kind in found:
+        at = next((i for i, other in enumerate(order) if issubclass(kind, other)), len(order))
+        order.insert(at, kind)
+    types = tuple(found)
+    for kind in order:
+        result = found[kind].__torch_function__(function, types, args, kwargs)
+        if result is not NotImplemented:
+            return result
+    asked = "\n".join(f"  - tensor subclass {kind}" for kind in order)
+    raise TypeError(
+        f"Multiple dispatch failed for '{name_of(function)}'; all __torch_function__ handlers "
+        f"returned NotImplemented:\n\n{asked}"
+    )
+
+
+def name_of(function):
+    """The public name of a function, or None."""
+    name = public_functions().get(function) if isinstance(function, FunctionType) else None
+    if name is None and callable(function):
+        for path, module in list(sys.modules.items()):
+            if not path.startswith("torchlike.") or not isinstance(module, ModuleType):
+                continue
+            if vars(module).get(getattr(function, "__name__", "")) is function:
+                return f"torch.{path.partition('.')[2]}.{function.__name__}"
+    return name
+
+
+class DisableTorchFunctionSubclass:
+    """Within: no class of tensors takes over a function."""
+
+    def __enter__(self):
+        local.off += 1
+
+    def __exit__(self, *exc):
+        local.off -= 1
+
+
+def default(cls, func, types, args=(), kwargs=None):
+    """Call the function, and let its tensors be of this class
+    (https://pytorch.org/docs/stable/notes/extending.html#extending-torch-python-api)."""
+    if not all(issubclass(cls, kind) for kind in types):
+        return NotImplemented
+    with DisableTorchFunctionSubclass():
+        result = func(*args, **(kwargs or {}))
+    return _converted(result, cls, args)
+
+
+def _converted(result, cls, args):
+    if result.__class__ is Tensor:
+        if any(result is x for x in args):
+            return result.as_subclass(cls)
+        result.__class__ = cls  # fresh: nobody else holds it
+        return result
+    if isinstance(result, tuple):
+        parts = [_converted(x, cls, args) for x in result]
+        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
+    if isinstance(result, list):
+        return [_converted(x, cls, args) for x in result]
+    return result
+
+
+def disabled(*args, **kwargs):
+    """As a class's ``__torch_function__``: it takes over nothing."""
+    return NotImplemented
+
+
+def _subclassed(cls: type) -> None:
+    """Note a new class of tensors; our own, and plain Parameters, take over nothing."""
+    found = cls.__torch_function__
+    inherited = getattr(found, "__func__", found) is default
+    if found is disabled or cls.__module__.startswith("torchlike"):
+        return
+    if inherited and cls._is_parameter:
+        return
+    OVERRIDERS.add(cls)
+    begin()
+
+
+Tensor.__torch_function__ = classmethod(default)
+dispatch._subclassed = _subclassed

@@ -1,0 +1,251 @@
+"""Hooks on saved tensors: what a node keeps passes through a user's functions."""
+
+from __future__ import annotations
+
+import threading
+
+from torchlike._core import dtypes as dt
+from torchlike._core.errors import user_line
+from torchlike._engine.prefix import record
+from torchlike._engine.values import Value, overwritten_at
+from torchlike._ops.table import TABLE
+from torchlike._tensor import dispatch, tape, watching
+from torchlike._tensor.modes import modes, no_grad
+
+
+class _Local(threading.local):
+    def __init__(self):
+        self.stack = ()  # pairs (pack, unpack), innermost last: only that one is asked
+        self.disabled = None  # the message for who wants to add one
+        self.grads = ()  # the gradients that the derivative now being computed has at hand
+
+
+local = _Local()
+
+
+def push(pack, unpack) -> None:
+    """Let everything saved from now on pass through a pair of functions."""
+    if local.disabled is not None:
+        raise RuntimeError(local.disabled)
+    local.stack = (*local.stack, (pack, unpack))
+    modes.saving = save
+    watching.begin()
+
+
+def pop() -> None:
+    """Undo the last ``push``."""
+    local.stack = local.stack[:-1]
+    modes.saving = save if local.stack else None
+    watching.end()
+
+
+def save(out) -> None:
+    """Pass what the node of a call's result has saved through the innermost hooks."""
+    for t in out if out.__class__ is tuple else (out,):
+        node = t._node
+        if node is not None:
+            break
+    else:
+        return
+    if node.__class__ is not tape.Node:  # seen before, or a crossing, which saves nothing
+        return
+    pack, unpack = local.stack[-1]
+    packed = []
+
+    def keep(place, i, value, edge):
+        kept = call_pack(pack, history(value, edge))
+        packed.append((place, i, kept, unpack, value.aval))
+
+    for i, (value, edge) in enumerate(zip(node.saved, node.edges, strict=True)):
+        if value.__class__ is Value:
+            keep(node.saved, i, value, edge)
+    if node.results is not None:
+        node.results = list(node.results)
+        for i, value in enumerate(node.results):
+            edge = (node, i) if value.aval.dtype.category >= dt.FLOATING else None
+            keep(node.results, i, value, edge)
+    if packed:
+        for place, i, *_ in packed:
+            place[i] = None
+        node.segment = None
+        node.__class__ = HookedNode
+        node.packed = packed
+
+
+def history(value, edge):
+    """The tensor that was saved: the leaf itself, or a handle with its place on the tape."""
+    if edge is None:
+        return dispatch.wrap(value)
+    if edge.__class__ is tuple:
+        return dispatch.history(value, edge)
+    return edge if edge._value is value else dispatch.wrap(value)
+
+
+def call_pack(pack, tensor):
+    """What a pack hook makes of a tensor; raises if it changes it in place."""
+    before = tensor._version
+    with no_grad():
+        packed = pack(tensor)
+    if tensor._version != before:
+        raise RuntimeError(
+            "A saved tensor pack hook is modifying its input in place. Tensors provided as input "
+            "to pack hook cannot be modified by in-place operations as this can lead to unexpected "
+            "side-effects. Please open an issue if you need to perform in-place operations on the "
+            "input to a pack hook."
+        )
+    return packed
+
+
+def call_unpack(unpack, packed):
+    """The tensor that an unpack hook gives back."""
+    tensor = unpack(packed)
+    if not isinstance(tensor, dispatch._Tensor):
+        raise TypeError(
+            "Output of saved tensor unpack_hook expected to be a Tensor but got result of type "
+            f"{type(tensor).__name__}"
+        )
+    return tensor
+
+
+class HookedNode(tape.Node):
+    """A node whose saved tensors a user's hooks hold."""
+
+    packed: list
+
+    def derive(self, grads, graph=None):
+        """Gradients for ``targets``, from what the hooks give back."""
+        if self.used:
+            raise RuntimeError(tape.BACKWARD_TWICE)
+        before, local.grads = local.grads, [g for g in grads if g is not None]
+        try:
+            for place, i, packed, unpack, a in self.packed:
+                place[i] = self._fits(call_unpack(unpack, packed), a)
+            if graph is not None:
+                return self._derive_graph(grads, graph)
+            operands = self.saved if self.results is None else [*self.saved, *self.results]
+            return record(self.plan.vjp, self.plan.statics, [*operands, *grads])[0]
+        finally:
+            local.grads = before
+            for place, i, *_ in self.packed:
+                place[i] = None
+
+    def _fits(self, tensor, a) -> Value:
+        """The value of what an unpack hook gave back for a tensor of the aval ``a``."""
+        value = dispatch.value_of(tensor)
+        if value.aval.shape != a.shape:
+            raise RuntimeError(
+                f"{self.name()} saved a tensor of shape {list(a.shape)}, but the unpack hook gave "
+                f"back one of shape {list(value.aval.shape)}"
+            )
+        if value.aval.dtype is not a.dtype:
+            value = record(TABLE["to_dtype"], (a.dtype,), (value,))[0][0]
+        return value
+
+    def release(self):
+        """Free what was saved; a second backward through here is an error."""
+        super().release()
+        self.packed = []
+
+
+class Saved:
+    """A tensor kept for later, as ``save_for_backward`` keeps it: by hooks, if there are any."""
+
+    __slots__ = ("edge", "line", "packed", "tensor", "unpack", "value")
+
+    def __init__(self, tensor, hooks=True):
+        self.value, self.unpack = dispatch.value_of(tensor), None
+        self.tensor, self.line = tensor, user_line()
+        if hooks and local.stack:
+            self.edge = (tensor._node, tensor._index) if tensor._node is not None else None
+            if tensor._node is None and tensor._requires_grad:
+                self.edge = tensor
+            pack, self.unpack = local.stack[-1]
+            self.packed = call_pack(pack, tensor)
+            self.value = self.tensor = None
+
+    def get(self, name: str):
+        """The tensor; raises if it was overwritten in place since."""
+        if self.unpack is not None:
+            value = dispatch.value_of(call_unpack(self.unpack, self.packed))
+            edge = self.edge
+            if edge is None or edge.__class__ is tuple:
+                return dispatch.history(value, edge)
+            out = dispatch.wrap(value)  # of a leaf: what is computed from it is not its own
+            out._requires_grad = True
+            return edge if edge._value is value else out
+        line = overwritten_at(self.value)
+        if line is None:
+            return self.tensor
+        if modes.mutation:  # the value is as it was
+            t = self.tensor
+            return history(self.value, None if t._node is None else (t._node, t._index))
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace "
+            f"operation: [torch.{self.value.aval.dtype.name} {list(self.value.aval.shape)}], saved "
+            f"for {name} at {self.line}, overwritten at {line}."
+        )
+
+
+# ---- what a node shows -------------------------------------------------------------------------
+
+
+class SavedTensor:
+    """A slot of a node, as ``grad_fn._raw_saved_self`` gives it."""
+
+    def __init__(self, node, place: str, i: int):
+        self._node, self._place, self._i = node, place, i
+
+    def register_hooks(self, pack_hook, unpack_hook) -> None:
+        """Pass what this slot has saved through a pair of functions."""
+        node, i = self._node, self._i
+        place = getattr(node, self._place)
+        if place is None:
+            raise RuntimeError(tape.BACKWARD_TWICE)
+        value = place[i]
+        if value is None:
+            raise RuntimeError(
+                "Calling register_hooks on a saved tensor whose value is None, or whose hooks have "
+                "already been set, is forbidden."
+            )
+        edge = node.edges[i] if self._place == "saved" else (node, i)
+        kept = call_pack(pack_hook, history(value, edge))
+        if not isinstance(node, HookedNode):
+            if node.results is not None:
+                node.results = list(node.results)
+            node.__class__, node.packed, node.segment = HookedNode, [], None
+            place = getattr(node, self._place)
+        place[i] = None
+        node.packed.append((place, i, kept, unpack_hook, value.aval))
+
+
+def show_saved(node, name: str):
+    """The value of ``_saved_x`` or the slot of ``_raw_saved_x``; raises ``AttributeError``."""
+    raw, _, what = name.rpartition("saved_")
+    if node.op is None:
+        raise AttributeError(f"{node.name()!r} object has no attribute {name!r}")
+    if node.used:
+        raise RuntimeError(tape.BACKWARD_TWICE)
+    names = ["self" if p.name == "input" else p.name for p in node.op.inputs]
+    if what == "result" and node.results is not None:
+        place, i = "results", 0
+    elif what in names and node.op.list_at is None:
+        place, i = "saved", names.index(what)
+    else:
+        for p, value in zip(node.op.statics, node.call.statics, strict=True):
+            if p.name == what:
+                return value
+        raise AttributeError(f"{node.name()!r} object has no attribute {name!r}")
+    if raw != "_":
+        return SavedTensor(node, place, i)
+    value = getattr(node, place)[i]
+    for where, at, kept, unpack, _ in getattr(node, "packed", ()):
+        if where is getattr(node, place) and at == i:
+            return call_unpack(unpack, kept)
+    if value.__class__ is not Value:
+        return value
+    if place == "saved":
+        tape.check_versions(node)
+    return history(value, node.edges[i] if place == "saved" else (node, i))
+
+
+tape._show_saved = show_saved
