@@ -178,7 +178,8 @@ def native_group_norm(
 ):
     """(result, mean, 1 / std) of ``group_norm``."""
     result = group_norm(input, group, weight, bias, eps)
-    return _into(out, (result, *_statistics(input.reshape(N, group, -1), -1, eps, False)))
+    groups = input.reshape(N, group, C // group * HxW)
+    return _into(out, (result, *_statistics(groups, -1, eps, False)))
 
 
 # ---- dropouts ----------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def prelu(input, weight):
     return jnp.where(input > 0, input, weight * input)
 
 
-@_activation("threshold", forms=("function",))
+@_activation("threshold", forms=("function", "out"))
 def threshold(input, threshold: float, value: float):
     """x where above the threshold, else the value."""
     _no_bool("threshold_cpu", input)
@@ -94,7 +94,7 @@ def hardswish(input):
     return jnp.where(input <= -3, 0, jnp.where(input >= 3, input, inner)).astype(input.dtype)
 
 
-@_activation("hardshrink", forms=("function", "method"))
+@_activation("hardshrink", forms=("function", "method", "out"))
 def hardshrink(input, lambd: float = 0.5):
     """x outside [-lambd, lambd], else 0."""
     require_floating(input, "hardshrink_cpu")

@@ -31,24 +31,13 @@ def is_floating(x) -> bool:
     return jnp.issubdtype(x.dtype, jnp.floating)
 
 
-def one_tensor(name: str):
-    """The check that an op of two operands, each of which may be a number, has a tensor."""
-
-    def refuses(*operands):
-        if not any(hasattr(a, "shape") for a in operands):
-            kinds = ", ".join((a[0] if a.__class__ is tuple else a).__name__ for a in operands)
-            raise TypeError(
-                f"{name}() received an invalid combination of arguments - got ({kinds}), but one "
-                f"of the two must be a Tensor"
-            )
-
-    return refuses
-
-
 # ---- sums and products -------------------------------------------------------------------------
 
 
-@op(promotes="result", computes="opmath", linear=True, forms=FORMS)
+_BOTH = ("input", "other")  # PyTorch adds, subtracts, multiplies and divides two numbers
+
+
+@op(promotes="result", computes="opmath", linear=True, numbers=_BOTH, forms=FORMS)
 def add(input, other, *, alpha: Number = None):
     """input + alpha * other."""
     if input.dtype == bool:
@@ -71,20 +60,21 @@ def _no_bool_subtraction(input, other, alpha=None):
         )
 
 
-@op(promotes="result", computes="opmath", linear=True, refuses=_no_bool_subtraction, forms=FORMS)
+@op(promotes="result", computes="opmath", linear=True, refuses=_no_bool_subtraction, numbers=_BOTH,
+    forms=FORMS)  # fmt: skip
 def sub(input, other, *, alpha: Number = None):
     """input - alpha * other."""
     return input - (other if alpha is None else alpha * other)
 
 
 @op(promotes="result", computes="opmath", linear=True, refuses=_no_bool_subtraction,
-    forms=("function",))  # fmt: skip
+    numbers=("other",), forms=("function",))  # fmt: skip
 def rsub(input, other, *, alpha: Number = None):
     """other - alpha * input."""
     return other - (input if alpha is None else alpha * input)
 
 
-binary("mul", jnp.multiply, multilinear=True)
+binary("mul", jnp.multiply, multilinear=True, numbers=_BOTH)
 
 
 @op(promotes="result", computes="opmath", numbers=(), forms=FORMS,
@@ -140,7 +130,7 @@ def lerp(input, end, weight):
 
 binary(
     "true_divide", jnp.true_divide, promotes="float", grad_name="DivBackward0", forms=(),
-    needs=_BY_OTHER,
+    needs=_BY_OTHER, numbers=_BOTH,
 )  # fmt: skip
 unary(
     "reciprocal", lambda x: 1 / x, saves="result", vjp=conventions.reciprocal
@@ -169,7 +159,7 @@ def divide_toward_zero(x, y):
     return lax.div(*jnp.broadcast_arrays(x, y))
 
 
-binary("floor_divide", divide_down, vjp=NO_DERIVATIVE, forms=())
+binary("floor_divide", divide_down, vjp=NO_DERIVATIVE, numbers=_BOTH, forms=())
 binary("div_floor", lambda x, y: lax.stop_gradient(divide_down(x, y)), linear=True,
        grad_name="DivBackward1", forms=())  # fmt: skip
 binary("div_trunc", lambda x, y: lax.stop_gradient(divide_toward_zero(x, y)), linear=True,
@@ -197,7 +187,7 @@ _modulo = conventions.with_slopes(
 )
 
 
-@op(promotes="result", computes="opmath", forms=(), needs=_BY_OTHER)
+@op(promotes="result", computes="opmath", numbers=("other",), forms=(), needs=_BY_OTHER)
 def fmod(input, other):
     """The remainder with the sign of the dividend, as C's fmod."""
     refuse("fmod_cpu", input, dt.BOOL, dt.COMPLEX)
@@ -278,7 +268,12 @@ _hypot = conventions.with_slopes(jnp.hypot, lambda r, x, y: x / r, lambda r, x, 
 def logaddexp(input, other):
     """log(exp(input) + exp(other)) without overflow."""
     refuse("logaddexp_cpu", input, dt.BOOL, dt.INTEGRAL)
-    return jnp.logaddexp(input, other)
+    if not jnp.iscomplexobj(input):
+        return jnp.logaddexp(input, other)
+    # The larger term keeps its imaginary part, which jnp's would bring into (-pi, pi].
+    first = input.real >= other.real
+    high, low = jnp.where(first, input, other), jnp.where(first, other, input)
+    return high + jnp.log1p(jnp.exp(low - high))
 
 
 @op(promotes="result", computes="opmath", numbers=(), forms=FORMS)
@@ -288,7 +283,7 @@ def logaddexp2(input, other):
     return jnp.logaddexp2(input, other)
 
 
-@op(promotes="float", computes="opmath", forms=FORMS, refuses=one_tensor("xlogy"))
+@op(promotes="float", computes="opmath", forms=FORMS)
 def xlogy(input, other):
     """input * log(other), 0 where the input is 0 and the other no nan."""
     refuse("xlogy_cpu", input, dt.COMPLEX)
@@ -305,7 +300,7 @@ _xlogy = conventions.with_slopes(
 )  # fmt: skip
 
 
-@op(promotes="float", computes="opmath", forms=FORMS)
+@op(promotes="float", computes="opmath", numbers=("other",), forms=FORMS)
 def copysign(input, other):
     """The magnitude of the input with the sign of the other."""
     refuse("copysign_cpu", input, dt.COMPLEX)
@@ -319,7 +314,7 @@ _copysign = conventions.with_slopes(
 )
 
 
-@op(promotes="result", numbers=(), forms=FORMS, vjp=NO_DERIVATIVE)
+@op(promotes="result", numbers=(), forms=FORMS, vjp=lambda c, g: (jnp.where(c.operands[0] == c.operands[1], 0, g), jnp.zeros_like(g)))  # fmt: skip
 def nextafter(input, other):
     """The next floating number after the input, toward the other."""
     refuse("nextafter_cpu", input, dt.BOOL, dt.INTEGRAL, dt.COMPLEX)

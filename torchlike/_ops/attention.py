@@ -52,12 +52,12 @@ def scores(query, key, mask, is_causal, scale):
             jnp.int32, shape, 1
         )
         logits = jnp.where(seen, logits, -jnp.inf)
-    elif mask is not None:
+    if mask is not None:
         if mask.dtype == bool:
             logits = jnp.where(mask, logits, -jnp.inf)
         else:
             logits = logits + mask.astype(logits.dtype)
-    if not is_causal and mask is None:
+    if mask is None:
         return jax.nn.softmax(logits, -1)
     dead = (logits == -jnp.inf).all(-1, keepdims=True)
     return jnp.where(dead, 0, jax.nn.softmax(jnp.where(dead, 0, logits), -1))

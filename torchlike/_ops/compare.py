@@ -23,8 +23,8 @@ from torchlike._ops.table import (
 
 # ---- comparisons -------------------------------------------------------------------------------
 
-compare("eq", jnp.equal)
-compare("ne", jnp.not_equal)
+compare("eq", jnp.equal, numbers=("other",))
+compare("ne", jnp.not_equal, numbers=("other",))
 
 
 def _ordered(name, fn):
@@ -33,7 +33,7 @@ def _ordered(name, fn):
             raise not_implemented(f"{name}_cpu", x)
         return fn(x, y)
 
-    compare(name, body)
+    compare(name, body, numbers=("other",))
 
 
 for _name, _fn in {

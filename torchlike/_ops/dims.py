@@ -16,7 +16,7 @@ def out_of_range(dim, n: int) -> IndexError:
 
 def axis(dim, ndim: int) -> int:
     """One dimension counted from the front; a 0-d operand has a dimension 0 too."""
-    if isinstance(dim, (float, str, tuple, list)) or not hasattr(dim, "__index__"):
+    if isinstance(dim, (bool, float, str, tuple, list)) or not hasattr(dim, "__index__"):
         raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}")
     n = ndim or 1
     if not -n <= dim < n:

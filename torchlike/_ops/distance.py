@@ -30,7 +30,7 @@ def cosine_similarity(x1, x2, dim: Dim = 1, eps: float = 1e-8):
         )
     x1, x2 = jnp.broadcast_to(x1, shape), jnp.broadcast_to(x2, shape)
     unit = lambda x: x / _at_least(safe_norm(x, 2, dim, True), eps)  # noqa: E731
-    return (unit(x1) * unit(x2)).sum(dim)
+    return (unit(x1) * unit(x2)).sum(dim if shape else None)
 
 
 def _at_least(x, low):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 
 from torchlike._ops.table import Number
@@ -17,14 +19,13 @@ def dropout(input, mask=None, *, keep: Number):
 
 
 @layer("alpha_dropout", needs={"input": ("mask",), "mask": ()}, grad_name="AddBackward0")
-def alpha_dropout(input, mask=None, *, keep: Number):
+def alpha_dropout(input, mask=None, *, keep: float):
     """Dropped elements become selu's lower limit; then scaled and shifted back to mean 0, var 1."""
     require_floating(input, "alpha_dropout")
     if mask is None:
         return input * jnp.zeros((), input.dtype)
     alpha, x = 1.7580993408473766, widen(input)
-    keep = keep.astype(x.dtype)
-    drop = 1 - keep
-    scale = 1 / jnp.sqrt((alpha * alpha * drop + 1) * keep)
-    shift = (mask - 1) * (alpha * scale) + alpha * scale * drop
-    return (x * (mask * scale) + shift).astype(input.dtype)
+    drop = 1 - keep  # in double precision: PyTorch rounds only what meets the tensor
+    scale = 1 / math.sqrt((alpha * alpha * drop + 1) * keep)
+    low, back = alpha * scale, alpha * scale * drop
+    return (x * (mask * scale) + ((mask - 1) * low + back)).astype(input.dtype)

@@ -98,8 +98,8 @@ def parse(equation: str, ndims) -> tuple[list, list]:
 
 
 @op("einsum", multilinear=True, grad_name="ViewBackward0")
-def einsum(operands: Arrays, equation: str):
-    """Sums of products over named dimensions."""
+def einsum(operands: Arrays, equation: str, order: str = "auto"):
+    """Sums of products over named dimensions; ``order`` says which are multiplied first."""
     terms, result = parse(equation, [x.ndim for x in operands])
     sizes: dict = {}
     for i, (x, term) in enumerate(zip(operands, terms, strict=True)):
@@ -128,7 +128,9 @@ def einsum(operands: Arrays, equation: str):
         keep = [k for k, label in enumerate(term) if x.shape[k] == sizes.get(label, 1)]
         args += [x.reshape([x.shape[k] for k in keep]), [term[k] for k in keep]]
     full = operands[0].dtype in (jnp.float32, jnp.complex64)
+    if order == "auto" and len(operands) <= 5:
+        order = "optimal"
     return jnp.einsum(
-        *args, result, optimize="optimal" if len(operands) <= 5 else "auto",
+        *args, result, optimize=order != "left" and order,
         precision="highest" if full else None,
     )  # fmt: skip

@@ -58,6 +58,12 @@ def pad_like_input(input, pad: Shape, mode: str):
             )
         if mode == "circular" and (a > n or b > n):
             raise RuntimeError("Padding value causes wrapping around more than once.")
+    if mode == "replicate":
+        for d, (n, a, b) in enumerate(zip(input.shape, low, high)):
+            if a or b:
+                at = np.minimum(np.maximum(np.arange(n + a + b) - a, 0), n - 1)
+                input = jnp.take(input, at, d)
+        return input
     widths = [(max(a, 0), max(b, 0)) for a, b in zip(low, high)]
     # PyTorch's circular padding crops before it wraps, so that what it cuts is gone.
     cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, a, b in zip(input.shape, low, high))
@@ -228,11 +234,12 @@ def _linear_taps(n, out, scale, align_corners):
     return [(first, 1 - part), (np.minimum(first + 1, n - 1), part)]
 
 
-def _cubic(t, a):
-    t = np.abs(t)
+def _cubic(t, a, xp=np):
+    """Keys' cubic kernel (IEEE ASSP 29, 1981)."""
+    t = xp.abs(t)
     near = ((a + 2) * t - (a + 3)) * t * t + 1
     far = ((t - 5) * t + 8) * t * a - 4 * a
-    return np.where(t <= 1, near, np.where(t < 2, far, 0))
+    return xp.where(t <= 1, near, xp.where(t < 2, far, 0))
 
 
 def _cubic_taps(n, out, scale, align_corners):
@@ -366,12 +373,10 @@ def grid_sampler(input, grid, mode: str, padding_mode: str, align_corners: bool)
     """The input sampled at coordinates in [-1, 1]; the last of them counts rows or planes."""
     spatial = input.shape[2:]
     batch = jnp.arange(input.shape[0]).reshape(-1, *[1] * (grid.ndim - 2))
-    at = [
-        _fold_back(
-            _unnormalize(grid[..., -1 - d], n, align_corners), n, padding_mode, align_corners
-        )
-        for d, n in enumerate(spatial)
-    ]
+    inside = lambda x, n: _fold_back(x, n, padding_mode, align_corners)  # noqa: E731
+    at = [_unnormalize(grid[..., -1 - d], n, align_corners) for d, n in enumerate(spatial)]
+    if mode != "bicubic":
+        at = [inside(a, n) for a, n in zip(at, spatial)]
     image = jnp.moveaxis(input, 1, -1)  # (N, *spatial, C)
 
     def read(places):
@@ -386,10 +391,15 @@ def grid_sampler(input, grid, mode: str, padding_mode: str, align_corners: bool)
             read([lax.round(a, lax.RoundingMethod.TO_NEAREST_EVEN) for a in at]), -1, 1
         )
     first = [jnp.floor(a) for a in at]
+    if mode == "bicubic":  # the taps come from inside, where the place between them may not
+        taps = [
+            [(inside(f + k, n), _cubic(a - f - k, -0.75, jnp)) for k in (-1, 0, 1, 2)]
+            for a, f, n in zip(at, first, spatial)
+        ]
+    else:
+        taps = [[(f, f + 1 - a), (f + 1, a - f)] for a, f in zip(at, first)]
     total = 0
-    for corner in product((0, 1), repeat=len(spatial)):
-        weight = 1
-        for a, f, k in zip(at, first, corner):
-            weight = weight * ((a - f) if k else (f + 1 - a))
-        total = total + read([f + k for f, k in zip(first, corner)]) * weight[..., None]
+    for corner in product(*taps):
+        weight = prod(w for _, w in corner)
+        total = total + read([place for place, _ in corner]) * weight[..., None]
     return jnp.moveaxis(total, -1, 1)

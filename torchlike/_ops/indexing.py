@@ -55,7 +55,17 @@ def index_put(input, values, indices: Arrays, dims: Shape, checked: Dim, accumul
     at = input.at[place]
     shape = jnp.broadcast_shapes(*(i.shape for i in indices))
     values = fit_values(values, input, shape, dims).astype(input.dtype)
-    return at.add(values, mode="drop") if accumulate else at.set(values, mode="drop")
+    return added(at, values) if accumulate else at.set(values, mode="drop")
+
+
+def added(at, values):
+    """``values`` added at a place; bools are added as PyTorch does, by "or"."""
+    return (at.max if values.dtype == bool else at.add)(values, mode="drop")
+
+
+def multiplied(at, values):
+    """``values`` multiplied into a place; bools by "and"."""
+    return (at.min if values.dtype == bool else at.multiply)(values, mode="drop")
 
 
 def fit_values(values, input, index_shape, dims):
@@ -142,21 +152,41 @@ def gather_dim(input, index, dim: Dim, checked: Dim):
     """input[i][index[i, j]]: along ``dim`` the element that the index names."""
     shape, index = index.shape, _vector(index)
     input = _vector(input)
-    if index.ndim != input.ndim and index.size:
-        raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     dim = one_axis(dim, input.ndim)
     if not index.size:
         return jnp.zeros(shape, input.dtype)
-    for d, (n, m) in enumerate(zip(index.shape, input.shape, strict=True)):
-        if n > m and d != dim:
-            raise RuntimeError(
-                f"Size does not match at dimension {d} expected index {list(index.shape)} to be no "
-                f"larger than self {list(input.shape)} apart from dimension {dim}"
-            )
+    check_gather(index.shape, input.shape, dim)
     _range(index, input.shape[dim], checked)
     limits = [m if d == dim else n for d, (n, m) in enumerate(zip(index.shape, input.shape))]
     part = lax.slice(input, [0] * input.ndim, limits)
     return jnp.take_along_axis(part, index, dim, mode="clip").reshape(shape)
+
+
+def check_gather(index, shape, dim) -> None:
+    """Raise PyTorch's errors for the shape of an index of ``gather``."""
+    if len(index) != len(shape):
+        raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+    for d, (n, m) in enumerate(zip(index, shape, strict=True)):
+        if n > m and d != dim:
+            raise RuntimeError(
+                f"Size does not match at dimension {d} expected index {list(index)} to be no "
+                f"larger than self {list(shape)} apart from dimension {dim}"
+            )
+
+
+def check_scatter(index, shape, src, dim) -> None:
+    """Raise PyTorch's errors for the shapes of an index and ``src`` (None: a number)."""
+    if len(index) != len(shape):
+        raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
+    if src is not None and len(src) != len(index):
+        raise RuntimeError("Index tensor must have the same number of dimensions as src tensor")
+    for d, n in enumerate(index):
+        if (n > shape[d] and d != dim) or (src is not None and n > src[d]):
+            end = "" if src is None else f" and to be no larger size than src {list(src)}"
+            raise RuntimeError(
+                f"Expected index {list(index)} to be no larger than self {list(shape)} apart from "
+                f"dimension {dim}{end}"
+            )
 
 
 def _scatter_plan(input, index, src, dim, checked):
@@ -165,19 +195,9 @@ def _scatter_plan(input, index, src, dim, checked):
     dim = one_axis(dim, input.ndim)
     if index.size == 0:
         return dim, index, None
-    if index.ndim != input.ndim:
-        raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
     number = src.ndim == 0
+    check_scatter(index.shape, input.shape, None if number else src.shape, dim)
     src = jnp.broadcast_to(src, index.shape) if number else src
-    if src.ndim != index.ndim:
-        raise RuntimeError("Index tensor must have the same number of dimensions as src tensor")
-    for d, n in enumerate(index.shape):
-        if (n > input.shape[d] and d != dim) or n > src.shape[d]:
-            end = "" if number else f" and to be no larger size than src {list(src.shape)}"
-            raise RuntimeError(
-                f"Expected index {list(index.shape)} to be no larger than self "
-                f"{list(input.shape)} apart from dimension {dim}{end}"
-            )
     if src.dtype != input.dtype:
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
     _range(index, input.shape[dim], checked)
@@ -220,7 +240,7 @@ def scatter_put(input, index, src, dim: Dim, checked: Dim, how: str):
     if src is None:
         return input
     at = _vector(input).at[_places(index, dim)]
-    out = at.add(src, mode="drop") if how == "add" else at.set(src, mode="drop")
+    out = added(at, src) if how == "add" else at.set(src, mode="drop")
     return out.reshape(input.shape)
 
 
@@ -232,7 +252,7 @@ def scatter_multiply(input, index, src, dim: Dim, checked: Dim):
     if src is None:
         return input
     at = _vector(input).at[_places(index, dim)]
-    return at.multiply(src, mode="drop").reshape(input.shape)
+    return multiplied(at, src).reshape(input.shape)
 
 
 # ---- scatter with a reduction ------------------------------------------------------------------
@@ -271,9 +291,9 @@ def scatter_reduced(input, index, src, dim: Dim, checked: Dim, reduce: str, incl
         base = base.at[places].set(jnp.asarray(start, base.dtype), mode="drop")
     at = base.at[places]
     if reduce == "sum":
-        out = at.add(src, mode="drop")
+        out = added(at, src)
     elif reduce == "prod":
-        out = at.multiply(src, mode="drop")
+        out = multiplied(at, src)
     elif reduce == "mean":
         total = at.add(src, mode="drop")
         count = jnp.maximum(_counts(base, places, index, include), 1).astype(base.dtype)
@@ -386,7 +406,7 @@ def index_add_dim(input, index, source, alpha: Number, dim: Dim, checked: Dim):
     if alpha is not None:
         source = source & alpha.astype(bool) if source.dtype == bool else alpha * source
     source = source.astype(whole.dtype)
-    return whole.at[_slices(whole, index, dim)].add(source, mode="drop").reshape(input.shape)
+    return added(whole.at[_slices(whole, index, dim)], source).reshape(input.shape)
 
 
 @op(
@@ -484,5 +504,5 @@ def put_flat(input, index, source, checked: Dim, accumulate: Dim):
         return input
     at = input.reshape(-1).at[_flat_index(input, index, checked)]
     source = source.reshape(index.shape)
-    out = at.add(source, mode="drop") if accumulate else at.set(source, mode="drop")
+    out = added(at, source) if accumulate else at.set(source, mode="drop")
     return out.reshape(input.shape)

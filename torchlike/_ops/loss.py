@@ -11,7 +11,7 @@ from jax.scipy.special import xlogy
 from torchlike._core import dtypes as dt
 from torchlike._ops.normalization import safe_norm
 from torchlike._ops.table import report_bad_index, torch_dtype
-from torchlike._ops.windows import layer, reduce_loss, require_floating, widen
+from torchlike._ops.windows import floating, layer, reduce_loss, require_floating, widen
 
 
 def _loss(name: str, **attributes):
@@ -86,11 +86,13 @@ def huber_loss(input, target, weight=None, *, reduction: str, delta: float):
 @_loss("poisson_nll_loss", grad_name="MeanBackward0")
 def poisson_nll_loss(input, target, log_input: bool, full: bool, eps: float, reduction: str):
     """Negative log likelihood of counts under a Poisson distribution."""
+    input = floating(input)
     if log_input:
         loss = jnp.exp(input) - target * input
     else:
         loss = input - target * jnp.log(input + eps)
     if full:
+        target = floating(target)
         big = jnp.where(target > 1, target, 1)
         stirling = big * jnp.log(big) - big + 0.5 * jnp.log(2 * math.pi * big)
         loss = loss + jnp.where(target > 1, stirling, 0)
@@ -176,36 +178,38 @@ def kl_div(input, target, reduction: str, log_target: bool):
 # ---- classes -----------------------------------------------------------------------------------
 
 
-def _check_weight(weight, classes):
+def _check_weight(weight, classes, input=None):
     if weight is not None and weight.shape != (classes,):
         raise RuntimeError(
             f"weight tensor should be defined either for all {classes} classes or no classes but "
             f"got weight tensor of shape: {list(weight.shape)}"
         )
+    if weight is not None and input is not None and weight.dtype != input.dtype:
+        wanted, found = (dt.SCALAR_NAMES[torch_dtype(x)] for x in (input, weight))
+        raise RuntimeError(f"expected scalar type {wanted} but found {found}")
 
 
 def _check_target(input, target):
-    d = torch_dtype(target)
-    if d is not dt.int64 and d is not dt.uint8:
-        raise RuntimeError(
-            f"expected target dtype to be Long or Byte, but got {dt.SCALAR_NAMES[d]}"
-        )
     if input.ndim == 0:
         raise ValueError("Expected 1 or more dimensions (got 0)")
     if input.ndim == 1:
         if target.size != 1:
             raise ValueError("For 1D input, 1D target must have size 1")
-        return
-    if input.ndim == 2 and target.ndim > 1:
-        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-    if target.ndim == 0 or input.shape[0] != target.shape[0]:
+    elif target.ndim == 0 or input.shape[0] != target.shape[0]:
         raise ValueError(
             f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
             f"({target.shape[0] if target.ndim else 1})."
         )
+    elif input.ndim == 2 and target.ndim > 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     wanted = (input.shape[0], *input.shape[2:])
-    if target.shape != wanted:
+    if input.ndim > 1 and target.shape != wanted:
         raise RuntimeError(f"Expected target size {list(wanted)}, got {list(target.shape)}")
+    d = torch_dtype(target)
+    if d is not dt.int64 and d is not dt.uint8:
+        raise RuntimeError(
+            f"expected target dtype to be Long or Byte, but got {dt.SCALAR_NAMES[d]}"
+        )
 
 
 class _Classes:
@@ -263,7 +267,7 @@ def nll_loss(input, target, weight=None, *, ignore_index: int, reduction: str, c
     """-input[class], weighted by class; the mean is by the sum of the weights."""
     _check_target(input, target)
     require_floating(input, "nll_loss_out_frame")
-    _check_weight(weight, input.shape[1 if input.ndim > 1 else 0])
+    _check_weight(weight, input.shape[1 if input.ndim > 1 else 0], input)
     x = widen(input)
     k = _Classes(input.shape, target, widen(weight), ignore_index, checked)
     loss = -k.pick(x) * k.weights
@@ -319,7 +323,7 @@ def cross_entropy(
     require_floating(input, "log_softmax_lastdim_kernel_impl")
     axis = 1 if input.ndim > 1 else 0
     classes = input.shape[axis]
-    _check_weight(weight, classes)
+    _check_weight(weight, classes, input)
     x = widen(input)
     k = _Classes(input.shape, target, widen(weight), ignore_index, checked)
     shifted = x - jax.lax.stop_gradient(x.max(axis, keepdims=True))
@@ -379,7 +383,7 @@ def hinge_embedding_loss(input, target, margin: float, reduction: str):
 @_loss("margin_ranking_loss", grad_name="MeanBackward0")
 def margin_ranking_loss(input1, input2, target, margin: float, reduction: str):
     """max(0, -target * (input1 - input2) + margin)."""
-    return reduce_loss(clamp_zero(-target * (input1 - input2) + margin), reduction)
+    return reduce_loss(clamp_zero(floating(-target * (input1 - input2)) + margin), reduction)
 
 
 @_loss("soft_margin_loss")
@@ -391,7 +395,8 @@ def soft_margin_loss(input, target, reduction: str):
 @layer("cosine_embedding_loss", grad_name="MeanBackward0")
 def cosine_embedding_loss(input1, input2, target, margin: float, reduction: str):
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1."""
-    a, b = widen(input1), widen(input2)
+    input1 = floating(input1)
+    a, b = widen(input1), widen(floating(input2))
     inner = (a * b).sum(-1)
     size = ((a * a).sum(-1) + 1e-12) * ((b * b).sum(-1) + 1e-12)
     cos = inner / jnp.sqrt(size)
@@ -404,7 +409,7 @@ def triplet_margin_loss(
     anchor, positive, negative, margin: float, p: float, eps: float, swap: bool, reduction: str
 ):
     """max(0, margin + d(anchor, positive) - d(anchor, negative))."""
-    distance = lambda a, b: safe_norm(a - b + eps, p, -1, False)  # noqa: E731
+    distance = lambda a, b: safe_norm(floating(a - b) + eps, p, -1, False)  # noqa: E731
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         other = distance(positive, negative)

@@ -351,7 +351,14 @@ def tensordot(a, b, dims_a: Shape, dims_b: Shape):
     return contract(a, b, dims_a, dims_b)
 
 
-@op("kron", promotes=None, multilinear=True, grad_name="ReshapeAliasBackward0", forms=FORMS)
+@op(
+    "kron",
+    promotes=None,
+    numbers=(),
+    multilinear=True,
+    grad_name="ReshapeAliasBackward0",
+    forms=FORMS,
+)
 def kron(input, other):
     """The Kronecker product: every element of the first times the whole second."""
     common = common_dtype([input, other])

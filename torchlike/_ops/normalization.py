@@ -8,7 +8,7 @@ from jax import lax
 
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import Number, Shape, torch_dtype
-from torchlike._ops.windows import layer, require_floating, widen
+from torchlike._ops.windows import floating, layer, require_floating, widen
 
 
 def _standardize(x, axes, eps):
@@ -81,6 +81,10 @@ def batch_norm_train(input, weight=None, bias=None, *, eps: float):
 def batch_norm_eval(input, running_mean, running_var, weight=None, bias=None, *, eps: float):
     """The result by given statistics."""
     require_floating(input, "batch_norm")
+    if input.ndim < 2:
+        if not input.size:
+            return input
+        raise RuntimeError(f"batch_norm: expected at least 2 dimensions, got {input.ndim}")
     _check_channels(
         input.shape[1], running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
@@ -194,6 +198,8 @@ def native_group_norm(input, weight=None, bias=None, *, num_groups: int, eps: fl
                 f"but got {name} of shape {list(t.shape)} and input of shape {list(input.shape)}"
             )
     require_floating(input, "GroupNormKernelImpl")
+    if not input.size:
+        return input
     x = widen(input).reshape(input.shape[0], num_groups, -1)
     normal = _standardize(x, (2,), eps)[0].reshape(input.shape)
     out = _affine(normal, _per_channel(weight, input.ndim), _per_channel(bias, input.ndim))
@@ -214,11 +220,13 @@ def local_response_norm(input, size: int, alpha: float, beta: float, k: float):
     total = lax.reduce_window(
         square, np.zeros((), input.dtype), lax.add, window, [1] * input.ndim, edges
     )
-    return input / (total / size * alpha + k) ** beta
+    mean = total / size if jnp.issubdtype(input.dtype, jnp.inexact) else floating(total // size)
+    return floating(input) / (mean * alpha + k) ** beta
 
 
 def safe_norm(x, p, dim, keepdim):
     """The p-norm, with gradient 0 where it is 0."""
+    dim = dim if x.ndim else None  # a number is a vector of one
     if p == 2:
         square = (x * x.conj()).real.sum(dim, keepdims=keepdim)
         zero = square == 0

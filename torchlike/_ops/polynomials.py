@@ -5,7 +5,6 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
-from torchlike._ops.arithmetic import one_tensor
 from torchlike._ops.bessel import refuse_half
 from torchlike._ops.table import register
 
@@ -43,7 +42,7 @@ def _polynomial(name, first, step, closed=None, limits=None):
 
     body.__doc__ = f"The {name.replace('_', ' ')} of degree n."
     full = f"special_{name}"
-    register(full, body, promotes="float", differentiable=False, refuses=one_tensor(full),
+    register(full, body, promotes="float", differentiable=False,
              forms=("out",))  # fmt: skip
 
 

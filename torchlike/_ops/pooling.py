@@ -109,12 +109,19 @@ def _pooled(n, kernel, stride, pad, dilation, ceil_mode):
 
 
 def _check_rank(input, rank, name):
-    if input.ndim in (rank + 1, rank + 2):
+    fits = input.ndim in (rank + 1, rank + 2)
+    if fits and all(input.shape[-rank - 1 :]):
         return
-    if rank == 1:
+    if fits and rank == 3:
         raise RuntimeError(
-            f"{name}: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for "
-            f"input, but got:{list(input.shape)}"
+            f"{name}(): Expected input's non-batch dimensions to have positive length, but input "
+            f"has a shape of {list(input.shape)}"
+        )
+    if fits or rank == 1:
+        name = f"{name}: " if rank == 1 else ""
+        raise RuntimeError(
+            f"{name}Expected {rank + 1}D or {rank + 2}D (batch mode) tensor with optional 0 dim "
+            f"batch size for input, but got:{list(input.shape)}"
         )
     raise RuntimeError(
         f"non-empty {rank + 1}D or {rank + 2}D (batch mode) tensor expected for input"
@@ -298,6 +305,8 @@ def _divisor(geo, count_include_pad):
 
 
 def _targets(input, size, rank, name):
+    if rank > 1 and isinstance(size, tuple) and input.ndim <= len(size):
+        raise ValueError(f"Input dimension should be at least {len(size) + 1}, got {input.ndim}")
     if input.ndim not in (rank + 1, rank + 2):
         raise RuntimeError(
             f"{name}: Expected {rank + 1}D or {rank + 2}D tensor, but got {list(input.shape)}"
@@ -360,7 +369,15 @@ def adaptive_max_pool(input, size: Shape, rank: int):
 # ---- inverse -----------------------------------------------------------------------------------
 
 
-@layer("max_unpool", grad_name="MaxUnpool2DBackward0")
+def _unpooled(c, g):
+    """Every element gets the gradient of its place, also where another overwrote it."""
+    indices, shape = c.operands[1], c.shapes[0].shape
+    rows = prod(shape[: len(shape) - c.statics["rank"]])
+    at = indices.reshape(rows, -1)
+    return jnp.take_along_axis(g.reshape(rows, -1), at, 1, mode="fill").reshape(shape), None
+
+
+@layer("max_unpool", grad_name="MaxUnpool2DBackward0", vjp=_unpooled)
 def max_unpool(input, indices, size: Shape, rank: int):
     """Zeros of the given spatial size, with the input at the indices that a max pool returned."""
     lone = unbatched(input, rank, f"max_unpool{rank}d")

@@ -46,3 +46,26 @@ def draw_integers(seed, offset, low, high, size: Shape, dtype: Dtype):
 def draw_permutation(seed, offset, size: Shape, dtype: Dtype):
     """A permutation of range(n)."""
     return jax.random.permutation(_key(seed, offset), size[0]).astype(dtype.numpy)
+
+
+# ---- draws on the tape -------------------------------------------------------------------------
+# PyTorch defines the derivatives of a draw by its parameters as zero.
+
+
+def _zeros(c, g):
+    return tuple(jnp.zeros(getattr(a, "shape", ()), g.dtype) for a in c.shapes)
+
+
+@op("drawn_bernoulli", needs={"draw": (), "p": ()}, vjp=_zeros, grad_name="BernoulliBackward0")
+def drawn_bernoulli(draw, p):
+    """The draw, as a result of the probabilities."""
+    return draw
+
+
+_NORMAL = {"draw": (), "mean": (), "std": ()}
+
+
+@op("drawn_normal", needs=_NORMAL, vjp=_zeros, grad_name="NormalBackward3")
+def drawn_normal(draw, mean, std=None):
+    """The draw, as a result of mean and standard deviation."""
+    return draw

@@ -10,7 +10,7 @@ from torchlike._core import dtypes as dt
 from torchlike._ops import conventions
 from torchlike._ops.dims import along, axis
 from torchlike._ops.reduce import cast, no_kernel, op, widened
-from torchlike._ops.table import Dim, Dtype, Number, torch_dtype
+from torchlike._ops.table import TABLE, Dim, Dtype, Number, torch_dtype
 
 SCAN = ("function", "method", "out")
 
@@ -20,6 +20,8 @@ def _scan(fn, input, dim, dtype):
     x = cast(input, dtype)
     if dtype is None and torch_dtype(x).category < dt.FLOATING:
         x = x.astype(np.int64)
+    if x.dtype == bool:
+        raise no_kernel(f"{fn.__name__}_out_cpu", x)
     y, at = along(widened(x), dim)
     return fn(y, at).reshape(input.shape).astype(x.dtype)
 
@@ -39,8 +41,11 @@ def cumprod(input, dim: Dim, *, dtype: Dtype = None):
 @op(forms=("function", "method", "out"))
 def logcumsumexp(input, dim: Dim):
     """The logarithm of running sums of exponentials."""
-    if not jnp.issubdtype(input.dtype, jnp.floating):
+    if not jnp.issubdtype(input.dtype, jnp.inexact):
         raise no_kernel("logcumsumexp_out_cpu", input)
+    if jnp.iscomplexobj(input):
+        add = TABLE["logaddexp"].fn
+        return _scan(lambda x, d: lax.associative_scan(add, x, axis=d), input, dim, None)
     return _scan(lax.cumlogsumexp, input, dim, None)
 
 

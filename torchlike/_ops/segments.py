@@ -105,6 +105,8 @@ def nonzero_static(input, *, size: int, fill_value: int):
         raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
     if not input.ndim:
         return jnp.zeros((size, 0), jnp.int64)
+    if not input.size:
+        return jnp.full((size, input.ndim), fill_value, jnp.int64)
     found = jnp.argwhere(input != 0, size=size, fill_value=fill_value)
     return found.astype(jnp.int64)
 

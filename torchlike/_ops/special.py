@@ -9,7 +9,7 @@ from jax import lax
 from jax.scipy import special
 
 from torchlike._core import dtypes as dt
-from torchlike._ops.arithmetic import one_tensor, refuse
+from torchlike._ops.arithmetic import refuse
 from torchlike._ops.bessel import refuse_half
 from torchlike._ops.chebyshev import ERFCX, series
 from torchlike._ops.conventions import with_slopes, zero_where
@@ -78,7 +78,7 @@ _function("entr", with_slopes(_entr_value, lambda r, x: -(1 + jnp.log(x))))
 
 
 @op("special_xlog1py", promotes="float", computes="opmath", forms=("out",),
-    refuses=one_tensor("special_xlog1py"), grad_name="SpecialXlog1PyBackward0")  # fmt: skip
+    grad_name="SpecialXlog1PyBackward0")  # fmt: skip
 def xlog1py(input, other):
     """input * log1p(other), 0 where the input is 0 and the other no nan."""
     refuse("xlog1py_cpu", input, dt.COMPLEX)
@@ -127,7 +127,7 @@ def _zeta_rule(c, g):
 _zeta_rule.undefined = {"input": "zeta"}
 
 
-@op("special_zeta", promotes="float", forms=("out",), refuses=one_tensor("special_zeta"),
+@op("special_zeta", promotes="float", forms=("out",),
     vjp=_zeta_rule)  # fmt: skip
 def zeta(input, other):
     """The Hurwitz zeta function, the sum of (k + other) ** -input over k >= 0."""

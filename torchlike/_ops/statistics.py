@@ -89,7 +89,7 @@ def _check_weights(name, weights, n, floating):
         )
 
 
-@op(forms=("function", "method"))
+@op()
 def cov(input, *, correction: float = 1, fweights=None, aweights=None):
     """The covariance matrix of variables in rows, observations in columns."""
     if input.ndim > 2:

@@ -64,7 +64,7 @@ class Op:
     linear       the gradient needs no operand's value
     multilinear  linear in each operand: its gradient needs the other operands only
     needs        {operand: operands whose values its gradient needs}; None: all of them
-    numbers      names of the parameters that may be Python numbers; None: all of them
+    numbers      names of the parameters that may be Python numbers; None: all of them but one
     refuses      called once per distinct call with the operands' avals (a class or (class, number)
                  for a Python number), before promotion; raises PyTorch's errors
     vjp          own derivative rule (see conventions.py); None: jax.vjp of fn
@@ -306,9 +306,16 @@ def _check_alpha(op: Op, operands, common: dt.dtype) -> None:
 
 def check_operands(op: Op, in_avals) -> None:
     """Raise ``TypeError`` for a missing operand, or a number where PyTorch wants a tensor."""
+    promotes = op.promotes in ("result", "float")
+    if op.numbers is None and promotes and not any(hasattr(a, "shape") for a in in_avals):
+        kinds = [getattr(a[0] if a.__class__ is tuple else a, "__name__", "None") for a in in_avals]
+        raise TypeError(
+            f"{op.name}() received an invalid combination of arguments - got ({', '.join(kinds)}), "
+            "but at least one of them must be a Tensor"
+        )
     if op.refuses is not None:
         op.refuses(*in_avals)
-    if op.list_at is not None or (op.numbers is None and op.promotes not in ("result", "float")):
+    if op.list_at is not None or (op.numbers is None and not promotes):
         return
     for i, (p, a) in enumerate(zip(op.inputs, in_avals, strict=True)):
         if a is None:

@@ -19,6 +19,12 @@ layer = partial(op, numbers=())
 MAX_UNROLLED = 64
 
 
+def floating(x):
+    """An integer or bool array in PyTorch's default dtype; others as they are."""
+    inexact = jnp.issubdtype(x.dtype, jnp.inexact)
+    return x if inexact else x.astype(dt.get_default_dtype().numpy)
+
+
 def require_floating(input, kernel: str) -> None:
     """Raise PyTorch's error for an op that has no integer kernel."""
     d = torch_dtype(input)

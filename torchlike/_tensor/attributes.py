@@ -29,7 +29,7 @@ _property("is_cuda", "Whether it lies on a GPU.", lambda self: self.device.type 
 _property("is_meta", "Whether it has no data.", lambda self: self.device.type == "meta")
 _property("name", "Always None: names are nn.Module's.", lambda self: None)
 for _name in ("is_sparse", "is_sparse_csr", "is_quantized", "is_nested", "is_mkldnn"):
-    _property(_name, "Always False: every tensor here is dense.", lambda self: False)
+    _property(_name, "Always False, but for sparse tensors.", lambda self: False)
 
 
 @function(method=True)
@@ -133,7 +133,7 @@ def record_stream(self, stream) -> None:
 
 
 @method("__delitem__")
-def delete(self, index):
+def delete(self, key, /):
     """Raise ``TypeError``: tensors have a fixed size."""
     raise TypeError("Tensor does not support deleting items")
 

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
+from typing import NamedTuple
+
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import NotTraceable
 from torchlike._core.settings import settings
 from torchlike._engine.prefix import local, record
 from torchlike._engine.values import Value
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, levels, tape
 from torchlike._tensor import tensor as tensors_module
+from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.modes import enable_grad, modes, no_grad
+
+
+class GradientEdge(NamedTuple):
+    """A place on the tape, the ``output_nr``-th result of ``node``, in place of a tensor there."""
+
+    node: object
+    output_nr: int
+    ownership_token: object = None
 
 
 def edge_of(t):
     """Where a gradient for ``t`` enters the tape: (node, index), or the leaf itself."""
+    if t.__class__ is GradientEdge:
+        node = t.node
+        return node.variable if node.__class__ is tape.AccumulateGrad else (node, t.output_nr)
     t._refresh()
     return t if t._node is None else (t._node, t._index)
 
@@ -21,6 +38,9 @@ def edge_of(t):
 def _roots(tensors, gradients, create_graph):
     roots = []
     for i, (t, g) in enumerate(zip(tensors, gradients, strict=True)):
+        if t.__class__ is GradientEdge:
+            roots.append((edge_of(t), _root_of_edge(t, g, create_graph)))
+            continue
         if not t.requires_grad:
             raise RuntimeError(
                 f"element {i} of tensors does not require grad and does not have a grad_fn"
@@ -54,19 +74,61 @@ def _roots(tensors, gradients, create_graph):
     return roots
 
 
+def _root_of_edge(edge, gradient, create_graph):
+    """The gradient put in at an edge; ones if it is one number and none is given."""
+    if gradient is None:
+        node = edge_of(edge)
+        if node.__class__ is not tuple:
+            found = node._value.aval
+        elif node[0].call is not None:
+            found = node[0].call.avals[edge.output_nr]
+        else:
+            found = node[0].shapes[edge.output_nr]
+        if found.numel != 1:
+            raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        gradient = FUNCTIONS["ones"](found.shape, dtype=found.dtype, device=found.device)
+    return gradient if create_graph else dispatch.to_value(gradient)
+
+
 def _sequence(x):
+    if x.__class__ is GradientEdge:
+        return [x]
+    if isinstance(x, dict):
+        return list(x.values())
     return list(x) if isinstance(x, (tuple, list)) else [x]
 
 
-def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):
+def _grad_tensors(grad_tensors, grad_variables):
+    """The gradients put in, by their new name or the old one."""
+    if grad_variables is None:
+        return grad_tensors
+    warnings.warn(
+        "`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=3
+    )
+    if grad_tensors is not None:
+        raise RuntimeError(
+            "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to "
+            "`backward()`. Please only use `grad_tensors`."
+        )
+    return grad_variables
+
+
+def backward(
+    tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None,
+    inputs=None,
+):  # fmt: skip
     """Accumulate into ``.grad`` of the leaves the gradients of ``tensors``
     (https://pytorch.org/docs/stable/generated/torch.autograd.backward.html)."""
+    if modes.bodies:
+        raise NotTraceable("backward()")
     if modes.transforms:
         raise RuntimeError(
             "backward() called inside a functorch transform. This is not supported, please use "
             "functorch.grad or functorch.vjp instead or call backward() outside of functorch "
             "transforms."
         )
+    if grad_variables is not None:
+        grad_tensors = _grad_tensors(grad_tensors, grad_variables)
     if retain_graph is None:
         retain_graph = create_graph
     wanted = None
@@ -76,9 +138,10 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
         wanted = [edge_of(t) for t in inputs]
     plain = not (retain_graph or create_graph or inputs or modes.anomaly) and grad_tensors is None
-    before = modes.grad
+    before, walk = modes.grad, modes.walk
     try:  # around the setting, too: Ctrl-C may fall between any two lines
         modes.grad = create_graph
+        modes.walk = tensors, wanted
         pairs = again(tensors) if plain and isinstance(tensors, dispatch._Tensor) else None
         if pairs is None:
             tensors = _sequence(tensors)
@@ -89,9 +152,9 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
             )
             pairs = leaves.values()
         for leaf, grad in pairs:
-            if leaf._hooks:
-                grad = tape.run_leaf_hooks(leaf, grad, dispatch, create_graph)
             if wanted is None or any(w is leaf for w in wanted):
+                if leaf._hooks:
+                    grad = tape.run_leaf_hooks(leaf, grad, dispatch, create_graph)
                 leaf.accumulate_grad(grad, create_graph)
                 if leaf._after_hooks is not None:
                     for hook in list(leaf._after_hooks.values()):
@@ -101,7 +164,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
                 if edge.__class__ is tuple and interior.get(edge) is not None:
                     t.accumulate_grad(interior[edge], create_graph)
     finally:
-        modes.grad = before
+        modes.grad, modes.walk = before, walk
     # Not flushed here: an optimizer step that follows joins this program. The next forward
     # pass starts a new one (see Module.__call__), so that accumulated micro-batches do not pile up.
     local.after_backward = local.segment
@@ -142,6 +205,12 @@ def grad(
 ):  # fmt: skip
     """Gradients of ``outputs`` with respect to ``inputs``, as a tuple
     (https://pytorch.org/docs/stable/generated/torch.autograd.grad.html)."""
+    if isinstance(inputs, dict):
+        found = grad(
+            outputs, list(inputs.values()), grad_outputs, retain_graph, create_graph, only_inputs,
+            allow_unused, is_grads_batched, materialize_grads,
+        )  # fmt: skip
+        return dict(zip(inputs, found, strict=True))
     outputs, inputs = _sequence(outputs), _sequence(inputs)
     if is_grads_batched:
         return _batched_grad(
@@ -159,11 +228,11 @@ def grad(
     if retain_graph is None:
         retain_graph = create_graph
     for t in inputs:
-        if not t.requires_grad:
+        if t.__class__ is not GradientEdge and not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     roots = _roots(outputs, gradients, create_graph)
     wanted = [edge_of(t) for t in inputs]
-    with enable_grad() if create_graph else no_grad():
+    with enable_grad() if create_graph else no_grad(), _walking(outputs, wanted):
         leaves, interior = tape.run(
             roots, dispatch, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
         )
@@ -188,6 +257,15 @@ def grad(
                 g = dispatch.wrap(g)
             out.append(g)
     return tuple(out)
+
+
+@contextmanager
+def _walking(outputs, wanted):
+    walk, modes.walk = modes.walk, (outputs, wanted)
+    try:
+        yield
+    finally:
+        modes.walk = walk
 
 
 def _batched_grad(outputs, inputs, grad_outputs, *args, **kwargs):

@@ -7,8 +7,8 @@ from math import prod
 from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
-from torchlike._tensor.creation import as_leaf, check_size, into, zeros
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.creation import as_leaf, check_size, zeros
+from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
 from torchlike._tensor.restriding import _shares, _writable
 from torchlike._tensor.shapes import shape_of, sizes_argument, split_with_sizes, wrap_dim

@@ -10,15 +10,18 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import NotSupported
 from torchlike._core.sizes import Size
 from torchlike._engine.flush import flush, jax_array
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval, expose, from_array
 from torchlike._ops.table import TABLE
 from torchlike._tensor import bridge, dispatch
-from torchlike._tensor.dispatch import apply, value_of, wrap
+from torchlike._tensor.dispatch import apply, into, value_of, wrap
 from torchlike._tensor.forms import function, method
 from torchlike._tensor.host_data import as_dtype, fitting, host_data
+from torchlike._tensor.layouts import strided
+from torchlike._tensor.modes import modes
 from torchlike._tensor.shapes import sizes_argument
 
 
@@ -86,7 +89,10 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     if isinstance(data, jax.core.Tracer):
         out = from_jax(data)
         return out if dtype is None else out.to(dtype)
-    return from_host(host_data(data, dtype), target_device(device), requires_grad)
+    out = from_host(host_data(data, dtype), target_device(device), requires_grad)
+    if modes.bodies:  # the body computes it anew in each turn, and may write to it
+        out = as_leaf(out.detach().clone(), requires_grad)
+    return out
 
 
 @function()
@@ -158,14 +164,20 @@ class _Capsule:
 
 
 @function()
-def from_dlpack(ext_tensor):
-    """A tensor over another library's array that speaks DLPack."""
+def from_dlpack(ext_tensor, *, device=None, copy=None):
+    """A tensor over another library's array that speaks DLPack; elsewhere or copied if asked."""
     if isinstance(ext_tensor, dispatch._Tensor):
-        return ext_tensor.detach()
-    if type(ext_tensor).__name__ == "PyCapsule":
-        ext_tensor = _Capsule(ext_tensor)
-    with jax.enable_x64(True):
-        return from_jax(jax.dlpack.from_dlpack(ext_tensor))
+        out = ext_tensor.detach()
+    else:
+        if type(ext_tensor).__name__ == "PyCapsule":
+            ext_tensor = _Capsule(ext_tensor)
+        with jax.enable_x64(True):
+            out = from_jax(jax.dlpack.from_dlpack(ext_tensor))
+    if device is not None and out.device != devices.canonical(device):
+        if copy is False:
+            raise ValueError(f"cannot move an array to {device} without a copy")
+        return out.to(device)
+    return out.clone() if copy else out
 
 
 @function()
@@ -222,7 +234,22 @@ def dtype_for(name, dtype, out):
     return dt.get_default_dtype() if out is None else out.dtype
 
 
+_sparse_empty = None  # set by sparse/creation.py: zeros of a sparse layout
+
+
+def _of_layout(size, dtype, device, requires_grad, extra):
+    """What zeros() and empty() make for ``layout=`` a sparse one; else None."""
+    layout = extra.get("layout")
+    if layout is None or layout is strided:
+        return None
+    del extra["layout"]
+    return _sparse_empty(size, layout, dtype, device, requires_grad)
+
+
 def refuse_unknown(name, extra):
+    layout = extra.get("layout")
+    if layout is not None and layout is not strided:
+        raise NotSupported(f"{name}(layout={layout})", "make it dense, then x.to_sparse()")
     extra = {
         k: v
         for k, v in extra.items()
@@ -232,14 +259,12 @@ def refuse_unknown(name, extra):
         raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(extra))}'")
 
 
-def into(out, result):
-    return result if out is None else dispatch.copy_out(out, result)
-
-
 @function()
 def zeros(*size, out=None, dtype=None, device=None, requires_grad=False, **extra):
     """A tensor of zeros."""
     size = _size_of("zeros", size, extra)
+    if extra and (found := _of_layout(size, dtype, device, requires_grad, extra)) is not None:
+        return found
     refuse_unknown("zeros", extra)
     d = dtype_for("zeros", dtype, out)
     return into(out, make("zeros", (), (size, d), device, requires_grad))
@@ -310,8 +335,9 @@ def _like(name):
                 f"{name}(): argument 'input' (position 1) must be Tensor, not "
                 f"{type(input).__name__}"
             )
-        if device is not None and devices.canonical(device) is not input.device:
-            d = dtype or input.dtype
+        elsewhere = device is not None and devices.canonical(device) is not input.device
+        if elsewhere or (extra and input._sparse and extra.get("layout") is strided):
+            d, device = dtype or input.dtype, device or input.device
             maker = {"zeros_like": zeros, "ones_like": ones, "empty_like": zeros}[name]
             return maker(input.shape, dtype=d, device=device, requires_grad=requires_grad)
         op = TABLE["zeros_like" if name == "empty_like" else name]

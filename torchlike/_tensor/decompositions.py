@@ -5,9 +5,9 @@ from __future__ import annotations
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor import linear_algebra as la
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, function
-from torchlike._tensor.products import into, need_tensor
+from torchlike._tensor.products import need_tensor
 
 
 @function(method=True)

@@ -6,7 +6,14 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import DeviceMismatch, user_line
+from torchlike._core.errors import (
+    DeviceMismatch,
+    NotSupported,
+    NotTraceable,
+    SparseOperand,
+    user_line,
+)
+from torchlike._engine.bodies import is_inside
 from torchlike._engine.prefix import record
 from torchlike._engine.values import Batched, Value, epoch_of
 from torchlike._ops.table import TABLE, Op
@@ -19,7 +26,11 @@ _Tensor = None  # set by tensor.py
 _write_through = None  # set by views.py: how a view's new value reaches its base
 _publish = None  # set by views.py: how a storage gets a new value
 _cross_operands = None  # set by levels.py: how operands from outside come to a level of vmap
+_sparse_call = None  # set by sparse/rules.py: what an op does with sparse tensors
+_sparse_fit = None  # set by sparse/arithmetic.py: what goes into a tensor of another layout
 _check_rebind = None  # set by levels.py: what an in-place op may write under vmap
+_subclassed = None  # set by overriding.py: told of every new class of tensors
+_plain = None  # set by watching.py: ``apply`` with its own code
 _new = object.__new__
 FLOATING = dt.FLOATING
 _NUMBERS = {float, int, bool, complex, type(None)}
@@ -55,6 +66,8 @@ def apply(op: Op, operands, statics=()):
         if "unhashable" not in str(error):
             raise
         results, call = record(op, freeze(op, statics), values)
+    except SparseOperand:
+        return _sparse_call(op, operands, statics)
     except DeviceMismatch:
         moved = beside_numbers(op, operands)
         if moved is None:
@@ -84,6 +97,17 @@ def apply(op: Op, operands, statics=()):
     return tuple(out)
 
 
+def watched(op: Op, operands, statics=()):
+    """``apply`` while autocast or hooks on saved tensors are on: watching.py lends it this code."""
+    if modes.cast is not None:
+        operands, statics = modes.cast(op, operands, statics)
+    around = modes.around
+    out = (_plain if around is None else around)(op, operands, statics)
+    if modes.saving is not None and modes.grad:
+        modes.saving(out)
+    return out
+
+
 def wrap(value: Value):
     """A fresh tensor, off the tape, that shows a value."""
     out = _new(_Tensor)
@@ -111,7 +135,7 @@ def to_tensor(grad):
 
 def to_value(grad):
     """A gradient as a Value."""
-    if grad is None or grad.__class__ is Value:
+    if grad is None or grad.__class__ is Value or grad._sparse:  # sparse ones stay tensors
         return grad
     return value_of(grad)
 
@@ -140,6 +164,11 @@ def number(op: Op, x, position: int):
         return next(kind(x) for kind in (bool, int, float, complex) if isinstance(x, kind))
     if hasattr(x, "__torchlike_number__"):
         return x.__torchlike_number__()
+    if hasattr(type(x), "__torch_function__"):
+        raise NotSupported(
+            f"{op.name}() of a {type(x).__name__}, which has __torch_function__ but is no Tensor",
+            "derive its class from torch.Tensor, or call torch.overrides.watch_objects() before",
+        )
     name = op.inputs[position].name if op.list_at is None else op.inputs[op.list_at].name
     raise TypeError(
         f"{op.name}(): argument '{name}' (position {position + 1}) must be Tensor, not "
@@ -226,6 +255,10 @@ def fit(target, result):
 
 def rebind(target, result, fills=False):
     """Let ``target`` and all its views show ``result``; the one place where a tensor mutates."""
+    if result._sparse is not target._sparse:
+        result = _sparse_fit(target, result)
+    if modes.bodies and not is_inside(target._value):
+        raise NotTraceable("changing a captured tensor in place")
     line = user_line()
     if result._value.array.__class__ is Batched:
         result._value = _check_rebind(target, result)
@@ -253,13 +286,34 @@ def rebind(target, result, fills=False):
     return target
 
 
-def copy_out(out, result):
-    """Write the result of a call with ``out=`` into ``out`` and return it."""
+def into(out, result, exact=False, apart=()):
+    """The result, written into ``out`` if one is given; the rest as for ``copy_out``."""
+    return result if out is None else copy_out(out, result, exact, apart)
+
+
+def _same_memory(a, b) -> bool:
+    """Whether two tensors are known to have elements in common."""
+    if a is b:
+        return True
+    if a._storage is None or a._storage is not b._storage:
+        return False
+    if not (a.is_contiguous() and b.is_contiguous()):
+        return False  # PyTorch, too, asks no further
+    first, second = a.storage_offset(), b.storage_offset()
+    return first < second + b.numel() and second < first + a.numel()
+
+
+def copy_out(out, result, exact=False, apart=()):
+    """Write the result of a call with ``out=`` into ``out`` and return it.
+
+    ``exact``: the dtypes must be equal, as PyTorch wants it of ops without promotion, those with
+    several results among them; ``apart``: tensors that may have no memory in common with ``out``.
+    """
     if isinstance(result, tuple):
         if not isinstance(out, (tuple, list)) or len(out) != len(result):
             raise TypeError(f"out= must be a tuple of {len(result)} Tensors")
         for o, r in zip(out, result, strict=True):
-            copy_out(o, r)
+            copy_out(o, r, True, apart)
         return out if not isinstance(out, list) else tuple(out)
     if not isinstance(out, _Tensor):
         raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
@@ -268,8 +322,19 @@ def copy_out(out, result):
             "out=... arguments don't support automatic differentiation, but one of the arguments "
             "requires grad."
         )
+    for x in apart:
+        if isinstance(x, _Tensor) and _same_memory(out, x):
+            raise RuntimeError(
+                "unsupported operation: some elements of the input tensor and the written-to "
+                "tensor refer to a single memory location. Please clone() the tensor before "
+                "performing the operation."
+            )
     a, b = out._value.aval, result._value.aval
     if a.dtype is not b.dtype:
+        if exact:
+            raise RuntimeError(
+                f"Expected out tensor to have dtype {b.dtype.name}, but got {a.dtype.name} instead"
+            )
         if not dt.can_cast(b.dtype, a.dtype):
             raise RuntimeError(
                 f"result type {dt.SCALAR_NAMES[b.dtype]} can't be cast to the desired output type "

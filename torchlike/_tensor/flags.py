@@ -12,6 +12,7 @@ import warnings
 from torchlike._core import dtypes as dt
 from torchlike._core.devices import set_default_device
 from torchlike._tensor.forms import FUNCTIONS, function
+from torchlike._tensor.modes import modes
 from torchlike._tensor.queries import get_num_threads
 
 
@@ -43,6 +44,12 @@ def set_float32_matmul_precision(precision: str) -> None:
 def get_float32_matmul_precision() -> str:
     """What ``set_float32_matmul_precision`` was given."""
     return _Flags.matmul
+
+
+@function()
+def is_anomaly_enabled() -> bool:
+    """Whether ``autograd.detect_anomaly`` is on."""
+    return modes.anomaly is not None
 
 
 @function()

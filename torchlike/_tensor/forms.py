@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import namedtuple
-from functools import partial
+from functools import partial, wraps
 from types import FunctionType
 
 from torchlike._core.errors import PACKAGE
@@ -124,7 +124,10 @@ def _source(op: Op, form: str, name: str, scope: dict) -> str:
         call = f"FIELDS(*{call})"
     body = [*prologue]
     if "out=None" in extra:
-        body += [f"result = {call}", "return result if out is None else copy_out(out, result)"]
+        # Ops with several results find their places in the input: it must still be there.
+        rest = ", True, (input,)" if fields is not None and op.inputs[0].name == "input" else ""
+        write = f"copy_out(out, result{rest})"
+        body += [f"result = {call}", f"return result if out is None else {write}"]
     else:
         body.append(f"return {call}")
     return f"def {name}({', '.join(signature)}):\n" + "\n".join("    " + line for line in body)
@@ -170,12 +173,23 @@ def _put(table, name, function):
     table[name] = function
 
 
-def function(name: str | None = None, *, method=False, inplace=False):
-    """Decorator: a hand-written public function over ops, and optionally its method forms."""
+def out_of(fn):
+    """The function with a keyword ``out`` beside its own arguments."""
+
+    @wraps(fn)
+    def call(*args, out=None, **kwargs):
+        result = fn(*args, **kwargs)
+        return result if out is None else dispatch.copy_out(out, result)
+
+    return call
+
+
+def function(name: str | None = None, *, method=False, inplace=False, out=False):
+    """Decorator: a hand-written public function over ops, and optionally its other forms."""
 
     def wrap(fn):
         fn.__module__ = "torchlike"
-        _put(FUNCTIONS, name or fn.__name__, fn)
+        _put(FUNCTIONS, name or fn.__name__, out_of(fn) if out else fn)
         if method:
             _put(METHODS, name or fn.__name__, fn)
         if inplace:

@@ -11,11 +11,10 @@ from torchlike._ops.fft import check_istft, least_envelope
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host, target_device
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, function
 from torchlike._tensor.host_data import as_dtype
 from torchlike._tensor.products import need_tensor
-from torchlike._tensor.reductions import into
 
 TRANSFORMS: dict = {}  # the functions of torch.fft, by name
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import user_line
-from torchlike._engine.values import overwritten_at
-from torchlike._tensor import dispatch, tape, views
+from torchlike._tensor import dispatch, saving, tape, views
 from torchlike._tensor.levels import share
 from torchlike._tensor.modes import modes, no_grad
 
@@ -28,7 +26,7 @@ class FunctionNode(tape.Node):
         self._dirty = ()
         self._non_differentiable = ()
         self._materialize = True
-        self._line = None
+        self._tracked = False
         self.needs_input_grad = tuple(e is not None for e in edges)
 
     @property
@@ -37,7 +35,7 @@ class FunctionNode(tape.Node):
         return self.all_edges
 
     def name(self) -> str:
-        return f"{self.function.__name__}Backward"
+        return self.label or f"{self.function.__name__}Backward"
 
     # ---- what forward and backward use as ctx ----
 
@@ -50,9 +48,8 @@ class FunctionNode(tape.Node):
                     f"{type(t).__name__}"
                 )
         self._saved_tensors = tuple(
-            None if t is None else (t, dispatch.value_of(t)) for t in tensors
+            None if t is None else saving.Saved(t, self._tracked) for t in tensors
         )
-        self._line = user_line()
 
     def save_for_forward(self, *tensors):
         """Accepted: forward-mode derivatives use the saved tensors too."""
@@ -62,22 +59,8 @@ class FunctionNode(tape.Node):
         """The tensors given to ``save_for_backward``."""
         if self.used:
             raise RuntimeError(tape.BACKWARD_TWICE)
-        out = []
-        for item in self._saved_tensors:
-            if item is None:
-                out.append(None)
-                continue
-            t, value = item
-            line = overwritten_at(value)
-            if line is not None:
-                raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an "
-                    f"inplace operation: [torch.{value.aval.dtype.name} "
-                    f"{list(value.aval.shape)}], saved for {self.name()} at {self._line}, "
-                    f"overwritten at {line}."
-                )
-            out.append(t)
-        return tuple(out)
+        name = self.name()
+        return tuple(None if x is None else x.get(name) for x in self._saved_tensors)
 
     def mark_dirty(self, *tensors):
         """Declare inputs that forward changed in place and returns."""
@@ -208,7 +191,7 @@ class Function:
             in_avals.append(a)
         ctx = FunctionNode(cls, edges)
         ctx.in_avals = in_avals
-        tracked = modes.grad and any(e is not None for e in edges)
+        ctx._tracked = tracked = modes.grad and any(e is not None for e in edges)
         with no_grad():
             if cls.setup_context is not Function.setup_context:
                 result = cls.forward(*args)

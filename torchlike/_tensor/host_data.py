@@ -79,6 +79,8 @@ def as_dtype(name: str, d) -> dt.dtype | None:
     try:
         return _PYTHON_DTYPES[d]
     except (KeyError, TypeError):
+        if isinstance(d, dt.dtype):  # one that says itself why it has no arrays
+            return d
         raise TypeError(
             f"{name}(): argument 'dtype' must be torch.dtype, not {type(d).__name__}"
         ) from None

@@ -6,7 +6,6 @@ would cost more than the read. The result is the same view, or the same copy, as
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 
 from torchlike._core import devices
@@ -35,7 +34,7 @@ def host_data(x) -> np.ndarray | None:
         return None
     if array.__class__ is np.ndarray:
         return array
-    if array is None or isinstance(array, jax.core.Tracer):
+    if array is None or value.is_traced():
         return None
     expose(value.array)  # what is read here is a window on the array: nobody may overwrite it
     return np.asarray(array)

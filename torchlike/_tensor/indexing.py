@@ -23,26 +23,26 @@ _MASKS = (dt.bool_, dt.uint8)
 _INDICES = (dt.int64, dt.int32, dt.bool_, dt.uint8)
 
 
-def getitem(x, index):
-    """``x[index]``: a view for ints, slices, None and ...; a copy for tensors and lists."""
+def getitem(self, key, /):
+    """``self[key]``: a view for ints, slices, None and ...; a copy for tensors and lists."""
     if modes.host:
-        out = host_read(x, index, parse)
+        out = host_read(self, key, parse)
         if out is not None:
             return out
-    if index.__class__ is int:  # the commonest, on its own
-        shape = x._value.aval.shape
+    if key.__class__ is int:  # the commonest, on its own
+        shape = self._value.aval.shape
         if not shape:
             raise IndexError(
                 "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or "
                 "`tensor.item<T>()` in C++ to convert a 0-dim tensor to a number"
             )
         n = shape[0]
-        if not -n <= index < n:
-            raise IndexError(f"index {index} is out of bounds for dimension 0 with size {n}")
+        if not -n <= key < n:
+            raise IndexError(f"index {key} is out of bounds for dimension 0 with size {n}")
         spec = (_INT, *[_ALL] * (len(shape) - 1))
-        number = index + n if index < 0 else index
-        return named(apply_view(_INDEX, x, (number,), (spec,)), "SelectBackward0")
-    part, advanced = basic_part(x, index)
+        number = key + n if key < 0 else key
+        return named(apply_view(_INDEX, self, (number,), (spec,)), "SelectBackward0")
+    part, advanced = basic_part(self, key)
     return part if advanced is None else read_advanced(part, advanced)
 
 
@@ -57,20 +57,20 @@ def basic_part(x, index):
     return x, advanced
 
 
-def setitem(x, index, value) -> None:
-    """``x[index] = value``: written through the view, or by ``index_put_``."""
+def setitem(self, key, value, /) -> None:
+    """``self[key] = value``: written through the view, or by ``index_put_``."""
     if not isinstance(value, (dispatch._Tensor, int, float, complex)):
         kind = type(value)
         name = (
             kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         )
-        raise TypeError(f"can't assign a {name} to a torch.{dt.SCALAR_NAMES[x.dtype]}Tensor")
-    if isinstance(value, complex) and x.dtype.category < dt.COMPLEX:
-        raise RuntimeError(f"value cannot be converted to type {x.dtype.name} without overflow")
-    if index is False:  # nothing is written, and nothing is checked
+        raise TypeError(f"can't assign a {name} to a torch.{dt.SCALAR_NAMES[self.dtype]}Tensor")
+    if isinstance(value, complex) and self.dtype.category < dt.COMPLEX:
+        raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")
+    if key is False:  # nothing is written, and nothing is checked
         return
-    dispatch.check_inplace(x)
-    part, advanced = basic_part(x, None if index is True else index)
+    dispatch.check_inplace(self)
+    part, advanced = basic_part(self, None if key is True else key)
     if advanced is None:
         fill(part, value)
     else:

@@ -18,6 +18,7 @@ from torchlike._ops import (  # noqa: F401  # noqa: F401
 )
 from torchlike._ops import arithmetic as _a  # noqa: F401
 from torchlike._ops import compare as _cmp  # noqa: F401
+from torchlike._ops import control as _cf  # noqa: F401
 from torchlike._ops import creation as _c  # noqa: F401
 from torchlike._ops import ctc as _ctc  # noqa: F401
 from torchlike._ops import differences as _d  # noqa: F401
@@ -25,13 +26,18 @@ from torchlike._ops import einsum as _e  # noqa: F401
 from torchlike._ops import factorizations as _fa  # noqa: F401
 from torchlike._ops import fft as _f  # noqa: F401
 from torchlike._ops import fractional as _fr  # noqa: F401
+from torchlike._ops import gamma as _gm  # noqa: F401
+from torchlike._ops import grouped as _gr  # noqa: F401
 from torchlike._ops import indexing as _i  # noqa: F401
 from torchlike._ops import join as _j  # noqa: F401
 from torchlike._ops import ldl as _ldl  # noqa: F401
+from torchlike._ops import linear_cross_entropy as _lce  # noqa: F401
 from torchlike._ops import matmul as _m  # noqa: F401
 from torchlike._ops import optimizers as _o  # noqa: F401
 from torchlike._ops import pointwise as _p  # noqa: F401
 from torchlike._ops import polynomials as _po  # noqa: F401
+from torchlike._ops import quantization as _qu  # noqa: F401
+from torchlike._ops import recompute as _rec  # noqa: F401
 from torchlike._ops import reduce as _r  # noqa: F401
 from torchlike._ops import rounding as _ro  # noqa: F401
 from torchlike._ops import sample as _sa  # noqa: F401
@@ -39,6 +45,7 @@ from torchlike._ops import scan as _sc  # noqa: F401
 from torchlike._ops import segments as _sg  # noqa: F401
 from torchlike._ops import softmax as _so  # noqa: F401
 from torchlike._ops import sort as _sr  # noqa: F401
+from torchlike._ops import sparse as _spa  # noqa: F401
 from torchlike._ops import special as _sp  # noqa: F401
 from torchlike._ops import spectra as _spe  # noqa: F401
 from torchlike._ops import statistics as _st  # noqa: F401
@@ -67,11 +74,18 @@ from torchlike._tensor import (  # noqa: E402  # noqa: E402  # noqa: E402  # noq
     windows,
 )
 from torchlike._tensor import attributes as _at  # noqa: E402, F401
+from torchlike._tensor import autocast as _au  # noqa: E402, F401
 from torchlike._tensor import copies as _cp  # noqa: E402, F401
 from torchlike._tensor import decompositions as _de  # noqa: E402, F401
+from torchlike._tensor import eigenpairs as _ei  # noqa: E402, F401
 from torchlike._tensor import flags as _fl  # noqa: E402, F401
+from torchlike._tensor import gamma as _gam  # noqa: E402, F401
+from torchlike._tensor import mapped_files as _mf  # noqa: E402
+from torchlike._tensor import method_signatures as _ms  # noqa: E402, F401
+from torchlike._tensor import quantized as _q  # noqa: E402, F401
 from torchlike._tensor import recurrent as _rn  # noqa: E402, F401
 from torchlike._tensor import segments as _se  # noqa: E402, F401
+from torchlike._tensor import sparse as _spt  # noqa: E402, F401
 from torchlike._tensor import storages as _sto  # noqa: E402, F401
 from torchlike._tensor.tensor import Tensor  # noqa: E402
 
@@ -81,9 +95,13 @@ for _name, _fn in forms.METHODS.items():
 for _name, _fn in {**shapes.PROPERTIES, "real": shapes.real, "imag": shapes.imag}.items():
     setattr(Tensor, _name, property(_fn))
 methods.install_operators()
+Tensor.grad_dtype = _mf.grad_dtype
 _ = arithmetic, creation, selection, random
 _ = fourier, sampling
 _ = joining, products, restriding, reductions, searches
+
+
+from torchlike._tensor import overriding as _ov  # noqa: E402, F401
 
 
 def publish(namespace: dict, functions: dict) -> None:

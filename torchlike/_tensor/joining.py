@@ -10,9 +10,9 @@ from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, METHODS, alias, function, inplace_of, method
-from torchlike._tensor.products import into, need_tensor, need_tensors
+from torchlike._tensor.products import need_tensor, need_tensors
 from torchlike._tensor.shapes import (
     reshape,
     shape_of,
@@ -37,7 +37,7 @@ def cat(tensors, dim=0, *, out=None, axis=_UNSET):
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     result = apply(TABLE["cat"], tensors, (dim if axis is _UNSET else axis,))
-    return result if out is None else dispatch.copy_out(out, result)
+    return into(out, result, apart=tensors)
 
 
 @function()
@@ -149,6 +149,8 @@ def repeat(self, *repeats):
 def tile(input, *dims):
     """``repeat`` with missing leading counts taken as one."""
     dims = sizes_argument(dims)
+    if not dims and not input._value.aval.ndim:
+        return apply(TABLE["repeat"], (input,), ((),))
     return repeat(input, *[1] * (input._value.aval.ndim - len(dims)), *dims)
 
 
@@ -261,8 +263,10 @@ def roll(input, shifts, dims=None):
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
         )
     n = input._value.aval.ndim
+    if not n:
+        raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
     dims = tuple(wrap_dim(d, n) for d in dims)
-    return apply(TABLE["roll_dims"], (input,), (shifts, dims if n else (None,) * len(dims)))
+    return apply(TABLE["roll_dims"], (input,), (shifts, dims))
 
 
 @function(method=True)
@@ -289,7 +293,7 @@ def diag(input, diagonal=0, *, out=None):
     return into(out, diagonal_copy(input, diagonal))
 
 
-@function()
+@function(out=True)
 def diagonal_copy(input, offset=0, dim1=0, dim2=1):
     """A copy of the diagonal of the plane of two dimensions."""
     n = input._value.aval.ndim

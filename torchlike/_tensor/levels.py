@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 
+from torchlike._core.errors import NotSupported
 from torchlike._engine.batched import enter as enter_value
 from torchlike._engine.batched import leave as leave_value
 from torchlike._engine.batched import levels_of
@@ -22,9 +23,12 @@ class Crossing(tape.Node):
     op = call = None
     outs = 1
     saved = ()
+    source = None  # the Value that enters, kept while a body is traced
 
-    def __init__(self, target, derive, name):
+    def __init__(self, target, derive, name, source):
         self.targets = [target]
+        if modes.bodies:
+            self.source = source
         self.segment = None
         self._derive, self._name = derive, name
         self.number = tape._next_number()
@@ -53,7 +57,7 @@ def _cross(tensor, value, derive, name):
     out = dispatch.wrap(value)
     edge = (tensor._node, tensor._index) if tensor._node is not None else tensor
     if modes.grad and (tensor._node is not None or tensor._requires_grad):
-        out._node = Crossing(edge, derive, name)
+        out._node = Crossing(edge, derive, name, dispatch.value_of(tensor))
     return out
 
 
@@ -73,10 +77,23 @@ def leave(tensor, level: Level, total: bool = False):
 
 def share(tensor):
     """The tensor at every open level, so that a gradient with respect to it is one per sample."""
+    if tensor._sparse:
+        return _shared_sparse(tensor)
     have = levels_of(dispatch.value_of(tensor))
     for level in modes.levels:
         if level not in have:
             tensor = enter(tensor, level, False)
+    return tensor
+
+
+def _shared_sparse(tensor):
+    """A sparse tensor itself: its values know their levels; a gradient may not cross one."""
+    if tensor._node is not None or tensor._requires_grad:
+        have = levels_of(dispatch.value_of(tensor._value.segment.values))
+        if any(level not in have for level in modes.levels):
+            raise NotSupported(
+                "gradients of a sparse tensor from outside a vmap", "make it of its values inside"
+            )
     return tensor
 
 
@@ -94,7 +111,7 @@ def cross_operands(values: list, need: int, targets: list, result: Value) -> lis
         have = levels_of(value)
         for level in levels:
             if level not in have:
-                target = Crossing(target, _totals(level), "AddBatchDimBackward0"), 0
+                target = Crossing(target, _totals(level), "AddBatchDimBackward0", value), 0
                 values[i] = value = enter_value(value, level, False)
         out.append(target)
     return out

@@ -8,12 +8,13 @@ import numpy as np
 
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
-from torchlike._tensor.dispatch import apply, value_of
+from torchlike._tensor.dispatch import apply, into, value_of
 from torchlike._tensor.forms import FUNCTIONS, structseq
 from torchlike._tensor.modes import modes
-from torchlike._tensor.products import into, multiply_chain, need_tensor, need_tensors
+from torchlike._tensor.products import multiply_chain, need_tensor, need_tensors
 from torchlike._tensor.shapes import diagonal as _diagonal
 from torchlike._tensor.shapes import movedim, wrap_dim
+from torchlike._tensor.tape import barred
 
 
 class LinAlgError(RuntimeError):
@@ -380,7 +381,8 @@ def householder_product(input, tau, *, out=None):
     """Products of reflections (https://pytorch.org/docs/stable/generated/torch.linalg.householder_product.html)."""
     need_tensor("linalg_householder_product", "input", 1, input)
     need_tensor("linalg_householder_product", "tau", 2, tau)
-    return into(out, apply(TABLE["linalg_householder_product"], (input, tau)))
+    result = apply(TABLE["linalg_householder_product"], (input, tau))
+    return into(out, result if input.numel() else barred(result))
 
 
 # ---- eigenvalues and singular values -----------------------------------------------------------

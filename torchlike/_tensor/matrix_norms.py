@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, function
 from torchlike._tensor.linear_algebra import _need_square, svdvals
-from torchlike._tensor.products import into, need_tensor
+from torchlike._tensor.products import need_tensor
 from torchlike._tensor.shapes import movedim, wrap_dim
+from torchlike._tensor.tape import barred
 
 _INF = float("inf")
 
@@ -22,7 +23,8 @@ def vector_norm(x, ord=2, dim=None, keepdim: bool = False, *, dtype=None, out=No
             f"{type(ord).__name__}"
         )
     dim = tuple(dim) if isinstance(dim, list) else dim
-    return into(out, apply(TABLE["norm"], (x,), (float(ord), dim, bool(keepdim), dtype)))
+    result = apply(TABLE["norm"], (x,), (float(ord), dim, bool(keepdim), dtype))
+    return into(out, result if ord else barred(result))
 
 
 def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None, out=None):

@@ -323,6 +323,8 @@ OPERATORS = {
     "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "bitwise_left_shift",
     "rshift": "bitwise_right_shift",
 }  # fmt: skip
+_PYTHON_2 = {"div": "truediv", "rdiv": "rtruediv", "idiv": "itruediv", "long": "int",
+             "nonzero": "bool"}  # fmt: skip
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
@@ -341,3 +343,5 @@ def install_operators() -> None:
         setattr(Tensor, f"__{symbol}__", METHODS[name])
     Tensor.__getitem__ = indexing.getitem
     Tensor.__setitem__ = indexing.setitem
+    for symbol, name in _PYTHON_2.items():
+        setattr(Tensor, f"__{symbol}__", getattr(Tensor, f"__{name}__"))

@@ -16,6 +16,12 @@ class _Modes(threading.local):
         self.anomaly = None  # "nan": backward looks for nan, "quiet": on without looking
         self.levels = ()  # of vmap that are open, outermost first
         self.transforms = 0  # how many transforms of func are open
+        self.bodies = 0  # how many functions given to cond, scan and the like are being traced
+        self.cast = None  # autocast: (op, operands, statics) -> what is called (see watching.py)
+        self.mutation = False  # in-place ops may overwrite what was saved for backward
+        self.walk = None  # (roots, wanted) of the backward that is running
+        self.around = None  # what calls ops in place of ``apply`` (see watching.py)
+        self.saving = None  # a function of a call's result: hooks on what its node saves
 
 
 modes = _Modes()
@@ -26,15 +32,15 @@ class _GradMode:
 
     mode = False
 
-    def __init__(self, function=None):
+    def __init__(self, orig_func=None):
         self._before = []
-        self._function = function
-        if function is not None:
-            functools.update_wrapper(self, function)
+        self._function = orig_func
+        if orig_func is not None:
+            functools.update_wrapper(self, orig_func)
 
-    def __new__(cls, function=None):
-        if callable(function) and not isinstance(function, bool):  # used bare: @no_grad
-            return cls().__call__(function)
+    def __new__(cls, orig_func=None):
+        if callable(orig_func) and not isinstance(orig_func, bool):  # used bare: @no_grad
+            return cls().__call__(orig_func)
         return super().__new__(cls)
 
     def __enter__(self):
@@ -96,6 +102,12 @@ class enable_grad(_GradMode):
     """Calls inside are recorded for backward, even within ``no_grad``."""
 
     mode = True
+
+    def __init__(self, orig_func=None):
+        super().__init__(orig_func)
+
+    def __new__(cls, orig_func=None):
+        return super().__new__(cls, orig_func)
 
 
 class set_grad_enabled(_GradMode):

@@ -7,7 +7,7 @@ from itertools import pairwise
 from torchlike._ops.einsum import letter
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, alias, function
 from torchlike._tensor.shapes import wrap_dim
 
@@ -38,11 +38,6 @@ def need_tensors(op: str, name: str, xs) -> tuple:
     return tuple(xs)
 
 
-def into(out, result):
-    """The result, written into ``out`` if one is given."""
-    return result if out is None else dispatch.copy_out(out, result)
-
-
 @function(method=True)
 def matmul(input, other, *, out=None):
     """The matrix product (https://pytorch.org/docs/stable/generated/torch.matmul.html)."""
@@ -69,6 +64,13 @@ def outer(input, vec2, *, out=None):
     return into(out, apply(TABLE["outer"], (input, vec2)))
 
 
+class einsum_order:  # two switches, set through torch.backends.opt_einsum
+    """In which order einsum multiplies: a good one is looked for, or from left to right."""
+
+    enabled = True
+    strategy = "auto"
+
+
 @function()
 def einsum(*args):
     """Sums of products by an equation (https://pytorch.org/docs/stable/generated/torch.einsum.html)."""
@@ -84,7 +86,10 @@ def einsum(*args):
         raise ValueError("einsum(): must specify the equation string and at least one operand")
     for i, x in enumerate(operands):
         need_tensor("einsum", "operands", i + 2, x)
-    return apply(TABLE["einsum"], tuple(operands), (equation,))
+    order = einsum_order
+    return apply(
+        TABLE["einsum"], tuple(operands), (equation, order.strategy if order.enabled else "left")
+    )
 
 
 def _from_sublists(args):

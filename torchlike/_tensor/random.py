@@ -7,14 +7,17 @@ host at the call. On accelerators it is a seed and an offset that enter programs
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 
 import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import NotSupported, NotTraceable
 from torchlike._core.streams import HostStream
 from torchlike._engine.values import Value, aval
+from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, levels, views
 from torchlike._tensor.creation import (
     as_leaf,
@@ -24,7 +27,8 @@ from torchlike._tensor.creation import (
     make,
     target_device,
 )
-from torchlike._tensor.forms import function, method
+from torchlike._tensor.dispatch import apply
+from torchlike._tensor.forms import FUNCTIONS, function, method
 from torchlike._tensor.modes import modes
 
 DEFAULT_SEED = 67280421310721
@@ -106,6 +110,8 @@ _generators = {devices.CPU: default_generator}
 
 def generator_of(device: devices.device, generator: Generator | None) -> Generator:
     """The generator of a draw: the given one, or the device's own."""
+    if modes.bodies:
+        raise NotTraceable("drawing random numbers")
     if generator is None:
         found = _generators.get(device)
         if found is None:
@@ -152,13 +158,17 @@ def set_rng_state(new_state) -> None:
     default_generator.set_state(new_state)
 
 
+def thread_safe_generator():
+    """None: no thread has a generator of its own."""
+
+
 @contextlib.contextmanager
 def fork_rng(
     devices=None,
     enabled: bool = True,
     _caller="fork_rng",
     _devices_kw="devices",
-    device_type="cuda",
+    device_type=None,
 ):
     """Restore the generators' states at the end of the block."""
     if not enabled:
@@ -284,6 +294,8 @@ def randperm(n: int, *, generator=None, out=None, dtype=dt.int64, device=None, r
 def _like(name, maker):
     def like(input, *args, dtype=None, device=None, requires_grad=False, generator=None,
              memory_format=None, layout=None, pin_memory=False, **named):  # fmt: skip
+        if input._sparse:
+            raise NotSupported(f"{name} of a sparse tensor", "use x.to_dense()")
         options = {"dtype": dtype or input.dtype, "device": device or input.device, **named}
         if maker is randn and views.memory_order(input) is not None:
             out = along_memory(input, lambda shape: empty(shape, **options)).normal_(
@@ -328,6 +340,8 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, de
             raise RuntimeError("normal expects all elements of std >= 0.0")
         g = generator_of(devices.CPU, generator)
         t = from_host(np.asarray(g.stream.normal_arrays(a, b, first.dtype.numpy)), devices.CPU)
+        if modes.grad and any(x.requires_grad for x in tensors):
+            t = apply(TABLE["drawn_normal"], (t, *tensors, None)[:3])
         return _finish(out, t, requires_grad)
     shape = (mean * std if len(tensors) == 2 else first).shape
     d = first.dtype
@@ -349,6 +363,8 @@ def bernoulli(input, p=None, *, generator=None, out=None):
             f"\"bernoulli_tensor_cpu_p_\" not implemented for '{dt.SCALAR_NAMES[input.dtype]}'"
         )
     result = _bernoulli(input, p, generator, input.dtype)
+    if modes.grad and input.requires_grad:
+        result = apply(TABLE["drawn_bernoulli"], (result, input))
     return _finish(out, result, False)
 
 
@@ -402,6 +418,9 @@ def multinomial(input, num_samples: int, replacement: bool = False, *, generator
         )
     if a.device is devices.CPU:
         g = generator_of(a.device, generator)
+        if out is not None and out.dtype is not dt.int64:
+            kind = dt.SCALAR_NAMES[out.dtype]
+            raise RuntimeError(f"multinomial expects Long tensor out, got: {kind}")
         drawn = g.stream.multinomial(np.asarray(input._host()), num_samples, replacement)
         return _finish(out, from_host(np.asarray(drawn), devices.CPU), False)
     weights = input.detach().float()
@@ -452,6 +471,9 @@ def _refill(t, host, op_name, generator, after=None, numbers=()):
 def uniform_(self, from_: float = 0, to: float = 1, *, generator=None, **named):
     """Overwrite with uniform numbers in [from, to)."""
     low, a = float(named.get("from", from_)), self._value.aval
+    if a.dtype.is_complex:
+        FUNCTIONS["view_as_real"](self).uniform_(low, to, generator=generator)
+        return self
     if a.dtype.category < dt.FLOATING:
         raise NotImplementedError(
             f"\"check_uniform_bounds\" not implemented for '{dt.SCALAR_NAMES[a.dtype]}'"
@@ -471,6 +493,10 @@ def normal_(self, mean: float = 0, std: float = 1, *, generator=None):
     """Overwrite with normal numbers."""
     _check_std(std)
     a = self._value.aval
+    if a.dtype.is_complex:
+        parts = FUNCTIONS["view_as_real"](self)
+        parts.normal_(mean, std / math.sqrt(2), generator=generator)
+        return self
     if a.dtype.category < dt.FLOATING:
         raise NotImplementedError(
             f"\"normal_kernel_cpu\" not implemented for '{dt.SCALAR_NAMES[a.dtype]}'"

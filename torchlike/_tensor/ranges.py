@@ -6,7 +6,8 @@ import math
 
 from torchlike._core import dtypes as dt
 from torchlike._tensor import dispatch
-from torchlike._tensor.creation import dtype_for, into, make, python_number, refuse_unknown
+from torchlike._tensor.creation import dtype_for, make, python_number, refuse_unknown
+from torchlike._tensor.dispatch import into
 from torchlike._tensor.forms import function
 from torchlike._tensor.host_data import as_dtype
 
@@ -32,6 +33,8 @@ def arange(*args, out=None, dtype=None, device=None, requires_grad=False, **extr
     )
     if step == 0:
         raise RuntimeError("step must be nonzero")
+    if out is not None and out.dtype.category == dt.INTEGRAL and not int(step):
+        raise ValueError("step must be nonzero")  # as a number of the dtype of ``out``
     if not all(math.isfinite(x) for x in (start, end)):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (step > 0 and start > end) or (step < 0 and start < end):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
-from torchlike._tensor.dispatch import apply, apply_inplace, copy_out
+from torchlike._tensor.dispatch import apply, apply_inplace, into
 from torchlike._tensor.forms import FUNCTIONS, function, method, structseq
-from torchlike._tensor.matrix_norms import matrix_norm
+from torchlike._tensor.matrix_norms import matrix_norm, vector_norm
 from torchlike._tensor.products import need_tensor
 
 _GIVEN_NOT = object()  # the default of an argument whose None means something
-
-
-def into(out, result):
-    """The result, written into ``out`` if one is given."""
-    return result if out is None else copy_out(out, result)
 
 
 def _renamed(dim, keepdim, names, name):
@@ -58,7 +54,7 @@ def _choice(name, pairwise=None):
             if other is not None:
                 return FUNCTIONS[pairwise](input, other, out=out)
         result = apply(along, (input,), (_int_dim(name, dim), bool(keepdim)))
-        return pair(*(result if out is None else copy_out(out, result)))
+        return pair(*into(out, result, True, (input,)))
 
     choose.__name__ = choose.__qualname__ = name
     choose.__doc__ = f"https://pytorch.org/docs/stable/generated/torch.{name}.html"
@@ -109,9 +105,23 @@ for _name in ("var_mean", "std_mean"):
     function(_name)(_spread(_name))
 
 
-# ---- norms -------------------------------------------------------------------------------------
+def _at_hand(x) -> bool:
+    """Whether the numbers of an argument can be read here: a tensor of the CPU, not traced."""
+    return isinstance(x, dispatch._Tensor) and x.device.type == "cpu" and not x._value.is_traced()
 
-_NORM = TABLE["norm"]
+
+@function(method=True)
+def cov(input, *, correction=1, fweights=None, aweights=None):
+    """The covariance matrix of variables in rows, observations in columns
+    (https://pytorch.org/docs/stable/generated/torch.cov.html)."""
+    need_tensor("cov", "input", 1, input)
+    for name, w in (("fweights", fweights), ("aweights", aweights)):
+        if _at_hand(w) and w.dtype.category <= dt.FLOATING and (w._host() < 0).any():
+            raise RuntimeError(f"cov(): {name} cannot be negative")
+    return apply(TABLE["cov"], (input, fweights, aweights), (correction,))
+
+
+# ---- norms -------------------------------------------------------------------------------------
 
 
 @function(method=True)
@@ -125,14 +135,14 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
         p = 2.0
     if isinstance(p, str):
         raise RuntimeError(f"linalg.matrix_norm: Order {p} not supported.")
-    return into(out, apply(_NORM, (input,), (float(p), dim, bool(keepdim), dtype)))
+    return vector_norm(input, p, dim, keepdim, dtype=dtype, out=out)
 
 
 @function(method=True)
 def dist(input, other, p=2):
     """The norm of the difference of two tensors."""
     need_tensor("dist", "other", 2, other)
-    return apply(_NORM, (FUNCTIONS["sub"](input, other),), (float(p), None, False, None))
+    return vector_norm(FUNCTIONS["sub"](input, other), p)
 
 
 @method("sum_to_size")
@@ -146,6 +156,8 @@ def sum_to_size(self, *size):
         raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(shape)}}}.")
     dims = [*range(lead)]
     dims += [lead + i for i, m in enumerate(size) if m == 1 and shape[lead + i] != 1]
+    if not shape:
+        return self.sum()  # with PyTorch's dtype of sums
     out = self.sum(tuple(dims), keepdim=True) if dims else self
     return out.reshape(size) if lead else out
 
@@ -162,6 +174,7 @@ def _quantile(name, skip_nan):
         need_tensor(name, "input", 1, input)
         if isinstance(q, dispatch._Tensor):
             _check_probabilities(name, q)
+            q = q if interpolation == "linear" else q.detach()  # the others only pick elements
         else:
             if not isinstance(q, (int, float)) or isinstance(q, bool):
                 raise TypeError(f"{name}(): argument 'q' must be Tensor or float")

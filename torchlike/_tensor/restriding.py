@@ -133,35 +133,39 @@ def _replaced(input, src, name, part):
     return out
 
 
-@function(method=True)
+@function(method=True, out=True)
 def select_scatter(input, src, dim, index):
     """A copy with ``src`` in the place of one slice along ``dim``."""
     return _replaced(input, src, "select_scatter", lambda x: select(x, dim, index))
 
 
-@function(method=True)
+@function(method=True, out=True)
 def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
     """A copy with ``src`` in the place of ``input[start:end:step]`` along ``dim``."""
     at = (slice(None),) * wrap_dim(dim, input._value.aval.ndim)
     return _replaced(input, src, "slice_scatter", lambda x: x[(*at, slice(start, end, step))])
 
 
-@function(method=True)
+@function(method=True, out=True)
 def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
     """A copy with ``src`` on a diagonal."""
     return _replaced(input, src, "diagonal_scatter", lambda x: diagonal(x, offset, dim1, dim2))
 
 
-@function(method=True)
+@function(method=True, out=True)
 def as_strided_scatter(input, src, size, stride, storage_offset=None):
     """A copy with ``src`` in the place of a strided reading."""
     part = lambda x: as_strided(x, size, stride, storage_offset)  # noqa: E731
     return _replaced(input, src, "as_strided_scatter", part)
 
 
-@function(method=True)
+@function(method=True, out=True)
 def narrow_copy(input, dim, start, length):
     """A copy of ``length`` slices from ``start`` along ``dim``."""
+    if dim >= input._value.aval.ndim:
+        raise RuntimeError(
+            f"narrow_copy(): dim {dim} is out of range for {input._value.aval.ndim} dimensions"
+        )
     return narrow(input, dim, start, length).clone()
 
 

@@ -3,16 +3,17 @@ the host."""
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host, tensor
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import function, structseq
 from torchlike._tensor.products import need_tensor
-from torchlike._tensor.reductions import into
 from torchlike._tensor.shapes import wrap_dim
 
 
@@ -117,7 +118,7 @@ def _rows(host, dim):
         raise RuntimeError(
             "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
         )
-    return moved, _comparable(moved).reshape(len(moved), -1)
+    return moved, _comparable(moved).reshape(len(moved), prod(moved.shape[1:]))
 
 
 def _answers(input, values, inverse, counts, return_inverse, return_counts):

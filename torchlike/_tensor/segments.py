@@ -8,8 +8,8 @@ from torchlike._core import devices
 from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
-from torchlike._tensor.creation import from_host, into
-from torchlike._tensor.dispatch import apply, value_of
+from torchlike._tensor.creation import from_host
+from torchlike._tensor.dispatch import apply, into, value_of
 from torchlike._tensor.forms import function
 from torchlike._tensor.random import generator_of
 from torchlike._tensor.shapes import shape_of, wrap_dim

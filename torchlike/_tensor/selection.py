@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torchlike._core import dtypes as dt
 from torchlike._core.sizes import Size
+from torchlike._ops.indexing import check_gather, check_scatter
 from torchlike._ops.table import TABLE, check_broadcast
 from torchlike._tensor import dispatch, indexing
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, function, method
-from torchlike._tensor.products import into, need_tensor
+from torchlike._tensor.products import need_tensor
 from torchlike._tensor.shapes import broadcast_shapes, broadcast_tensors, shape_of, wrap_dim
 
 _UNSET = object()
@@ -45,12 +46,13 @@ def masked_fill(input, mask, value):
 def masked_select(input, mask, *, out=None):
     """The elements where ``mask`` is True, in one dimension; needs the mask's values."""
     _need_mask("masked_select", mask, "masked_select: expected BoolTensor for mask")
+    apart = input, mask
     if shape_of(input) != shape_of(mask):
         check_broadcast((input._value.aval, mask._value.aval))
         input, mask = broadcast_tensors(input, mask)
     if not shape_of(mask):
         input, mask = input.reshape(1), mask.reshape(1)
-    return into(out, indexing.getitem(input, mask))
+    return into(out, indexing.getitem(input, mask), True, apart)
 
 
 @function(method=True, inplace=True)
@@ -102,10 +104,21 @@ def _need_index(op: str, index, text: str | None = None, dtypes=_LONG):
         raise RuntimeError(text or f"{op}(): Expected dtype int32/int64 for index")
 
 
-def _checked(index, input, dim) -> bool:
+def _checked(index, input, dim, check_shapes=None) -> bool:
     """Whether an index without negative numbers is known to be in range."""
     shape = shape_of(input) or (1,)
-    return indexing.check_index(index, shape[dim], dim, negative=False)
+    try:
+        return indexing.check_index(index, shape[dim], dim, negative=False)
+    except IndexError as error:
+        if check_shapes is None:
+            raise
+        check_shapes(shape_of(index) or (1,), shape)  # PyTorch complains of them first
+        raise RuntimeError(str(error)) from None
+
+
+def _scatter_shapes(src, dim):
+    src = shape_of(src) or None if isinstance(src, dispatch._Tensor) else None
+    return lambda index, shape: check_scatter(index, shape, src, dim)
 
 
 @function(method=True)
@@ -114,11 +127,19 @@ def gather(input, dim, index, *, sparse_grad=False, out=None):
     (https://pytorch.org/docs/stable/generated/torch.gather.html)."""
     _need_index("gather", index)
     dim = wrap_dim(dim, input._value.aval.ndim)
-    checked = _checked(index, input, dim)
-    return into(out, apply(TABLE["gather_dim"], (input, index), (dim, checked)))
+    checked = _checked(index, input, dim, lambda index, shape: check_gather(index, shape, dim))
+    call = _sparse_gather if sparse_grad and input.requires_grad else _gather
+    return into(out, call(input, index, dim, checked), True, (input, index))
 
 
-@function(method=True, inplace=True)
+_sparse_gather = None  # set by sparse/embedding.py: with a sparse gradient
+
+
+def _gather(input, index, dim, checked):
+    return apply(TABLE["gather_dim"], (input, index), (dim, checked))
+
+
+@function(method=True, inplace=True, out=True)
 def scatter(input, dim, index, src=_UNSET, *, value=_UNSET, reduce=None):
     """The input with ``src`` put where the index points along ``dim``
     (https://pytorch.org/docs/stable/generated/torch.Tensor.scatter_.html)."""
@@ -131,27 +152,27 @@ def scatter(input, dim, index, src=_UNSET, *, value=_UNSET, reduce=None):
     dim = wrap_dim(dim, input._value.aval.ndim)
     if reduce not in (None, "add", "multiply"):
         raise RuntimeError("reduce argument must be either add or multiply.")
-    checked = _checked(index, input, dim)
+    checked = _checked(index, input, dim, _scatter_shapes(src, dim))
     if reduce == "multiply":
         return apply(TABLE["scatter_multiply"], (input, index, src), (dim, checked))
     how = "add" if reduce else "put"
     return apply(TABLE["scatter_put"], (input, index, src), (dim, checked, how))
 
 
-@function(method=True, inplace=True)
+@function(method=True, inplace=True, out=True)
 def scatter_add(input, dim, index, src):
     """The input with ``src`` added where the index points along ``dim``."""
     _need_index("scatter_add", index, "scatter(): Expected dtype int32/int64 for index")
     need_tensor("scatter_add", "src", 4, src)
     dim = wrap_dim(dim, input._value.aval.ndim)
-    checked = _checked(index, input, dim)
+    checked = _checked(index, input, dim, _scatter_shapes(src, dim))
     out = apply(TABLE["scatter_put"], (input, index, src), (dim, checked, "add"))
     if out._node is not None:
-        out._node.metadata = "ScatterAddBackward0"
+        out._node.label = "ScatterAddBackward0"
     return out
 
 
-@function(method=True, inplace=True)
+@function(method=True, inplace=True, out=True)
 def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
     """``src`` reduced into the places that the index names along ``dim``."""
     _need_index("scatter_reduce", index, "scatter(): Expected dtype int32/int64 for index")
@@ -161,7 +182,7 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
         raise RuntimeError(
             f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
         )
-    checked = _checked(index, input, dim)
+    checked = _checked(index, input, dim, _scatter_shapes(src, dim))
     statics = (dim, checked, reduce, bool(include_self))
     return apply(TABLE["scatter_reduced"], (input, index, src), statics)
 
@@ -204,7 +225,7 @@ def index_select(input, dim, index, *, out=None):
     return into(out, apply(TABLE["index_select_dim"], (input, index), (dim, checked)))
 
 
-@function(method=True, inplace=True)
+@function(method=True, inplace=True, out=True)
 def index_add(input, dim, index, source, *, alpha=None):
     """The input with ``alpha * source`` added to the slices that the index names."""
     _need_index("index_add", index, "index_add_(): Expected dtype int32/int64 for index")
@@ -214,7 +235,7 @@ def index_add(input, dim, index, source, *, alpha=None):
     return apply(TABLE["index_add_dim"], (input, index, source, alpha), (dim, checked))
 
 
-@function(method=True, inplace=True)
+@function(method=True, inplace=True, out=True)
 def index_copy(input, dim, index, source):
     """The input with ``source`` in place of the slices that the index names."""
     _need_index("index_copy", index, "index_copy_(): Expected a long tensor for index", (dt.int64,))
@@ -242,7 +263,7 @@ def index_fill(input, dim, index, value):
 _REDUCES = {"prod": "prod", "mean": "mean", "amax": "amax", "amin": "amin"}
 
 
-@function(method=True, inplace=True)
+@function(method=True, inplace=True, out=True)
 def index_reduce(input, dim, index, source, reduce, *, include_self=True):
     """``source`` reduced into the slices that the index names."""
     _need_index("index_reduce", index, "index_reduce(): Expected dtype int32/int64 for index")
@@ -251,9 +272,11 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True):
             "index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got "
             f"{reduce}."
         )
+    need_tensor("index_reduce", "source", 4, source)
     dim = wrap_dim(dim, input._value.aval.ndim)
     ones = [1] * max(input._value.aval.ndim, 1)
     ones[dim] = index.numel()
+    source = source if source._value.aval.ndim else source.reshape(1)
     if source.numel() and source.shape[dim] != index.numel():
         raise IndexError(
             f"index_reduce_(): Number of indices ({index.numel()}) should be equal to "
@@ -313,7 +336,8 @@ def take(input, index, *, out=None):
             f"take(): Expected a long tensor for index, but got {dt.SCALAR_NAMES[index.dtype]}"
         )
     checked = _check_flat(input, index)
-    return into(out, apply(TABLE["take_flat"], (input, index), (checked,)))
+    result = apply(TABLE["take_flat"], (input, index), (checked,))
+    return into(out, result, True, (input, index))
 
 
 def _check_flat(input, index) -> bool:

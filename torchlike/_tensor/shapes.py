@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from math import prod
 
+from torchlike._core import dtypes as dt
 from torchlike._core.sizes import Size
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
@@ -22,7 +23,7 @@ _UNBIND, _DIAGONAL, _UNFOLD = TABLE["unbind"], TABLE["diagonal"], TABLE["unfold"
 def named(out, label: str):
     """Give the node of a composed view the name that PyTorch's own op has."""
     if out._node is not None:
-        out._node.metadata = label
+        out._node.label = label
     return out
 
 
@@ -396,8 +397,10 @@ def narrow(input, dim: int, start, length: int):
     shape = shape_of(input)
     if not shape:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-    dim, start = wrap_dim(dim, len(shape)), int(start)
-    n = shape[dim]
+    dim = wrap_dim(dim, len(shape))
+    if isinstance(start, dispatch._Tensor) and (start.ndim or start.dtype.category != dt.INTEGRAL):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
+    start, n = int(start), shape[dim]
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -n <= start <= n:
@@ -430,9 +433,9 @@ def select(input, dim: int, index: int):
 
 
 @function(method=True)
-def split(tensor, split_size_or_sections=None, dim: int = 0, *, split_size=None):
+def split(tensor, split_size_or_sections, dim: int = 0):
     """Pieces of a given size, or of given sizes, along ``dim``; views."""
-    sections = split_size if split_size_or_sections is None else split_size_or_sections
+    sections = split_size_or_sections
     shape = shape_of(tensor)
     dim = wrap_dim(dim, len(shape))
     if not shape:

@@ -9,6 +9,7 @@ from torchlike._core.errors import NotSupported
 from torchlike._engine.flush import host_array
 from torchlike._tensor import views
 from torchlike._tensor.forms import METHODS, method
+from torchlike._tensor.tensor import Tensor
 
 
 class _Reading:
@@ -97,7 +98,12 @@ class UntypedStorage(_Reading):
 class TypedStorage(_Reading):
     """The elements behind a tensor (https://pytorch.org/docs/stable/storage.html)."""
 
-    def __init__(self, tensor):
+    def __init__(self, *args, wrap_storage=None, dtype=None, device=None, _internal=False):
+        (tensor,) = args or (None,)
+        if not isinstance(tensor, Tensor):
+            raise NotSupported(
+                "a TypedStorage of its own", "make a tensor, which has one: tensor.storage()"
+            )
         super().__init__(tensor)
         self.dtype: dt.dtype = tensor.dtype
         self._tensor = tensor

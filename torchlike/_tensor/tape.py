@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from operator import attrgetter
 
 from torchlike._core.dtypes import FLOATING
+from torchlike._core.errors import SparseOperand
 from torchlike._engine.prefix import Stretch, local, record, record_again, record_stretch
 from torchlike._engine.values import Value, overwritten_at
 from torchlike._ops.derivatives import Spec, derivative
@@ -69,7 +70,7 @@ class Node:
     the call was recorded, as long as no hook and no backward has made the node special.
     """
 
-    hooks = pre_hooks = retained = metadata = own = results = None
+    hooks = pre_hooks = retained = label = own = results = None
     used = False
 
     def __init__(self, op, call, need, targets, values, results):
@@ -101,10 +102,23 @@ class Node:
 
     def name(self) -> str:
         """PyTorch's name of this node, e.g. ``AddBackward0``."""
-        return self.metadata or self.op.grad_name
+        return self.label or self.op.grad_name
 
     def __repr__(self):
         return f"<{self.name()} object at {id(self):#x}>"
+
+    @property
+    def metadata(self) -> dict:
+        """A dict for notes about this node, the user's own."""
+        return self.__dict__.setdefault("notes", {})
+
+    @property
+    def requires_grad(self) -> bool:
+        """True: what needs no gradient has no node."""
+        return True
+
+    def _sequence_nr(self) -> int:
+        return self.number
 
     @property
     def edges(self) -> list:
@@ -180,6 +194,21 @@ class Node:
         return out if isinstance(out, tuple) else (out,)
 
 
+class Barrier(Node):
+    """A call through which no gradient passes: its operands get None, not zeros."""
+
+    def derive(self, grads, graph=None):
+        """None for every target."""
+        return [None] * len(self.targets)
+
+
+def barred(result):
+    """The result of a call; where PyTorch defines no gradient, none reaches the operands."""
+    if result._node is not None:
+        result._node.__class__ = Barrier
+    return result
+
+
 BACKWARD_TWICE = (
     "Trying to backward through the graph a second time (or directly access saved tensors after "
     "they have already been freed). Saved intermediate values of the graph are freed when you call "
@@ -191,7 +220,7 @@ BACKWARD_TWICE = (
 def check_versions(node: Node) -> None:
     """Raise if what PyTorch would have saved has been overwritten by an in-place op since."""
     saves = node.op.saves
-    if saves == "nothing":
+    if saves == "nothing" or modes.mutation:
         return
     held = () if saves == "result" or node.saved is None else node.saved
     if saves != "inputs" and node.results is not None:
@@ -211,6 +240,15 @@ def check_versions(node: Node) -> None:
                 )
 
 
+_show_saved = None  # set by saving.py: what ``grad_fn._saved_self`` shows
+
+
+def _attribute(node, name):
+    if name.startswith(("_saved_", "_raw_saved_")):
+        return _show_saved(node, name)
+    raise AttributeError(f"{node.name()!r} object has no attribute {name!r}")
+
+
 _named: dict[tuple, type] = {}
 
 
@@ -220,7 +258,8 @@ def named(node: Node) -> Node:
     if kind.__name__ != name:
         key = kind, name
         if key not in _named:
-            _named[key] = type(name, (kind,), {})
+            # Here and not in Node: with a __getattr__ every attribute would be slower to read.
+            _named[key] = type(name, (kind,), {"__getattr__": _attribute})
         node.__class__ = _named[key]
     return node
 
@@ -228,16 +267,30 @@ def named(node: Node) -> Node:
 class AccumulateGrad:
     """The end of the tape at a leaf, as ``next_functions`` shows it."""
 
-    __slots__ = ("variable",)
+    __slots__ = ("__dict__", "variable")
 
     def __init__(self, variable):
         self.variable = variable
 
     next_functions = ()
+    requires_grad = True
 
     def name(self) -> str:
         """PyTorch's name of this node."""
-        return "AccumulateGrad"
+        return "torch::autograd::AccumulateGrad"
+
+    @property
+    def metadata(self) -> dict:
+        """A dict for notes about this node, the user's own."""
+        return self.__dict__.setdefault("notes", {})
+
+    def register_prehook(self, hook):
+        """Call ``hook(grads)`` before the gradient is added to the leaf's."""
+        return self.variable.register_hook(lambda grad: _first(hook((grad,))))
+
+    def register_hook(self, hook):
+        """Call ``hook((), grads)`` after the gradient has been added to the leaf's."""
+        return self.variable.register_post_accumulate_grad_hook(lambda t: hook((), (t.grad,)))
 
     def __repr__(self):
         return f"<AccumulateGrad object at {id(self):#x}>"
@@ -247,6 +300,10 @@ class AccumulateGrad:
 
     def __hash__(self):
         return id(self.variable)
+
+
+def _first(out):
+    return out[0] if isinstance(out, tuple) else out
 
 
 class Handle:
@@ -280,9 +337,16 @@ class _WeakDict(dict):
 # ---- the walk ----------------------------------------------------------------------------------
 
 
+# Set by sparse/arithmetic.py: how gradients that may be sparse are added, and made dense.
+_sparse = None
+
+
 def add_values(a, b):
-    """a + b as recorded values."""
-    return record(TABLE["add"], (), (a, b, None))[0][0]
+    """a + b as recorded values; a sparse gradient is a tensor."""
+    try:
+        return record(TABLE["add"], (), (a, b, None))[0][0]
+    except SparseOperand:
+        return _sparse.add(a, b)
 
 
 def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None):
@@ -339,7 +403,10 @@ def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None):
                     interior[edge] = grads[edge[1]]
         if reach is not None and node not in reach:
             continue
-        out = node.derive(grads, graph)
+        try:
+            out = node.derive(grads, graph)
+        except SparseOperand:  # an op of dense tensors: the same gradient, made dense
+            out = node.derive(_sparse.dense(grads, graph), graph)
         if node.hooks:
             out = _run_hooks(node, out, grads, to_tensor, to_value, create_graph)
         if anomaly:
@@ -364,7 +431,8 @@ def signature(root):
     then the walk must be walked.
     """
     segment = local.segment
-    nodes, place, leaves, key = [root[0]], {root[0]: 0}, {}, [_WALK, root[1]]
+    nodes, place, key = [root[0]], {root[0]: 0}, [_WALK, root[1]]
+    leaves, leaf_at = [], {}  # by id: to hash a tensor is a call
     put = key.append
     for node in nodes:  # grows
         if node.__class__ is not Node or node.segment is not segment:
@@ -380,7 +448,11 @@ def signature(root):
                 put(at)
                 put(index)
             else:
-                put(~leaves.setdefault(target, len(leaves)))
+                at = leaf_at.get(id(target))
+                if at is None:
+                    at = leaf_at[id(target)] = len(leaves)
+                    leaves.append(target)
+                put(~at)
         for value in node.saved:
             if value.__class__ is Value and value.epoch is not None:
                 check_versions(node)
@@ -388,7 +460,7 @@ def signature(root):
         else:
             if node.results is not None and any(v.epoch is not None for v in node.results):
                 check_versions(node)
-    return nodes, list(leaves), tuple(key)
+    return nodes, leaves, tuple(key)
 
 
 _number_of = attrgetter("number")
@@ -470,7 +542,10 @@ def _run_pre_hooks(node, grads, to_tensor, to_value, create_graph):
 def _check_nan(node, out, to_tensor):
     """What anomaly detection asks for: raise where a derivative is nan."""
     for i, g in enumerate(out):
-        if g is not None and bool((to_tensor(g) != to_tensor(g)).any()):
+        g = None if g is None else to_tensor(g)
+        if g is not None and g._sparse:
+            g = g._value.segment.values
+        if g is not None and bool((g != g).any()):
             line = getattr(node.call, "line", None)
             where = f" (the forward call was at {line})" if line else ""
             raise RuntimeError(

@@ -44,8 +44,10 @@ class Tensor:
     _after_hooks = None
     _retains = False
     _is_parameter = False
+    _sparse = False  # the subclass for sparse layouts says True
     __array_priority__ = 1000
-    __hash__ = object.__hash__
+
+    __hash__ = object.__hash__  # in C: tensors are keys in every step
 
     def __new__(cls, *args, **kwargs):
         if cls is Tensor or not args:
@@ -56,6 +58,8 @@ class Tensor:
         super().__init_subclass__(**kwargs)
         TENSORS.add(cls)
         register_pytree(cls)
+        if dispatch._subclassed is not None:
+            dispatch._subclassed(cls)
 
     # ---- what it is ----------------------------------------------------------------------------
 
@@ -81,7 +85,7 @@ class Tensor:
 
     @property
     def layout(self):
-        """Always ``torch.strided``."""
+        """``torch.strided``; sparse tensors have their own."""
         from torchlike._tensor.layouts import strided
 
         return strided
@@ -187,12 +191,16 @@ class Tensor:
                 self._grad = new = object.__new__(Tensor)
                 new._value = grad
             else:
-                self._grad = grad if create_graph else views.detach(grad)
+                self._grad = grad if create_graph else grad.detach()
         elif create_graph:
             self._grad = before + grad
         else:
             before._refresh()
-            dispatch.rebind(before, dispatch.wrap(tape.add_values(before._value, to_value(grad))))
+            total = tape.add_values(to_value(before), to_value(grad))
+            if before._sparse or total.__class__ is not Value:
+                self._grad = dispatch.to_tensor(total)
+            else:
+                dispatch.rebind(before, dispatch.wrap(total))
 
     # ---- autograd ------------------------------------------------------------------------------
 
@@ -214,7 +222,7 @@ class Tensor:
 
     def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
         """Accumulate gradients of the leaves (https://pytorch.org/docs/stable/generated/torch.Tensor.backward.html)."""
-        _backward(self, gradient, retain_graph, create_graph, inputs)
+        _backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     def detach(self):
         """The same storage, off the tape."""
@@ -374,7 +382,7 @@ class Tensor:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
-    def __contains__(self, element) -> bool:
+    def __contains__(self, element, /) -> bool:
         if isinstance(element, (Tensor, int, float, bool, complex)):
             return bool((element == self).any().item())
         raise RuntimeError(
@@ -382,10 +390,10 @@ class Tensor:
             f"{type(element)}."
         )
 
-    def __format__(self, spec: str) -> str:
+    def __format__(self, format_spec: str) -> str:
         if not self._value.aval.shape and type(self) is Tensor and self.device.type != "meta":
-            return format(self.item(), spec)
-        return object.__format__(self, spec) if spec else repr(self)
+            return format(self.item(), format_spec)
+        return object.__format__(self, format_spec) if format_spec else repr(self)
 
     def __reversed__(self):
         return self.flip(0) if self.ndim else self
@@ -413,13 +421,18 @@ class Tensor:
                 out.__dict__[name] = copy.deepcopy(value, memo)
         return out
 
-    def __reduce_ex__(self, protocol):
+    def __reduce_ex__(self, proto):
         state = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
         array = np.array(self._host())
         return _rebuild, (type(self), array, self.requires_grad, state)
 
-    def __dlpack__(self, **kwargs):
-        return self.jax().__dlpack__(**kwargs)
+    def __dlpack__(self, *, stream=-1, max_version=None, dl_device=None, copy=None):
+        if self.requires_grad:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        stream = None if stream == -1 else stream
+        return self.jax().__dlpack__(
+            stream=stream, max_version=max_version, dl_device=dl_device, copy=copy
+        )
 
     def __dlpack_device__(self):
         return self.jax().__dlpack_device__()

@@ -6,6 +6,8 @@ from math import prod
 
 import numpy as np
 
+from torchlike._core.errors import SparseView
+from torchlike._engine.bodies import is_inside, outside
 from torchlike._engine.values import epoch_of
 from torchlike._ops.table import TABLE, Op
 from torchlike._tensor import dispatch
@@ -50,7 +52,10 @@ def apply_view(op: Op, tensor, numbers=(), statics=()):
     """Call a view op: the result shares the tensor's storage, read through the op."""
     if tensor._storage is not None and tensor._seen != tensor._storage.version:
         tensor._sync()
-    out = apply(op, (tensor, *numbers), statics)
+    try:
+        out = apply(op, (tensor, *numbers), statics)
+    except SparseView as found:
+        return found.result
     if out.__class__ is not tuple:
         return attach(out, tensor, (op, numbers, statics, 0))
     return tuple([attach(part, tensor, (op, numbers, statics, i)) for i, part in enumerate(out)])
@@ -109,6 +114,13 @@ def data_of(tensor):
 def sync(tensor) -> None:
     """Bring a handle up to date with its storage by replaying its reads."""
     storage, base = tensor._storage, tensor._base
+    if modes.bodies and not is_inside(storage.value):
+        modes.bodies -= 1
+        try:
+            with outside():
+                return sync(tensor)
+        finally:
+            modes.bodies += 1
     if base is not None:
         if base._seen != storage.version:
             sync(base)
