@@ -700,3 +700,128 @@ def test_host_reads_end_with_the_fetch():
     with pytest.raises(KeyError):
         list(our_data.DataLoader(Fails()))
     assert not modes.host
+
+
+# ---- distributed -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [1, 5, 12])
+@pytest.mark.parametrize("replicas", [1, 3, 8])
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_distributed_sampler(length, replicas, drop_last, shuffle):
+    def shares(m, d):
+        out = []
+        for rank in range(replicas):
+            sampler = d.distributed.DistributedSampler(
+                range(length), replicas, rank, shuffle, seed=3, drop_last=drop_last
+            )
+            sampler.set_epoch(2)
+            out.append((len(sampler), list(sampler)))
+        return out
+
+    same(shares)
+
+
+def test_distributed_sampler_refuses():
+    same(lambda m, d: d.DistributedSampler(range(3), 2, 2))
+    with pytest.raises(RuntimeError):  # which one, depends on whether there is a process group
+        our_data.DistributedSampler(range(3)).rank / 0
+
+
+# ---- data pipes --------------------------------------------------------------------------------
+
+
+def wrapped(d, source=range(10)):
+    return d.datapipes.iter.IterableWrapper(source)
+
+
+PIPES = {
+    "map": lambda d: wrapped(d).map(lambda x: x * 2),
+    "map a column": lambda d: wrapped(d, [(1, 2), (3, 4)]).map(lambda x: -x, input_col=1),
+    "map two columns": lambda d: wrapped(d, [[1, 2]]).map(max, input_col=[0, 1], output_col=-1),
+    "filter": lambda d: wrapped(d).filter(lambda x: x % 3 == 0),
+    "batch": lambda d: wrapped(d).batch(4),
+    "batch, drop": lambda d: wrapped(d).batch(4, drop_last=True),
+    "unbatch": lambda d: wrapped(d, [[1, [2]], [[3]]]).unbatch(),
+    "unbatch all": lambda d: wrapped(d, [[1, [2]], [[3]]]).unbatch(-1),
+    "shuffle": lambda d: wrapped(d).shuffle(),
+    "shuffle, buffer": lambda d: wrapped(d).shuffle(buffer_size=3).batch(2),
+    "sharding": lambda d: wrapped(d).sharding_filter(),
+    "collate": lambda d: wrapped(d).batch(5).collate(),
+    "concat": lambda d: wrapped(d).concat(wrapped(d, "ab")),
+    "zip": lambda d: wrapped(d).zip(wrapped(d, "ab")),
+    "mux": lambda d: wrapped(d).mux(wrapped(d, "ab")),
+    "group": lambda d: wrapped(d).groupby(lambda x: x % 3, group_size=2),
+    "group, key": lambda d: wrapped(d).groupby(lambda x: x % 3, keep_key=True),
+    "fork": lambda d: d.datapipes.iter.Zipper(*wrapped(d).fork(2)),
+    "demux": lambda d: d.datapipes.iter.Concater(*wrapped(d).demux(2, lambda x: x % 2)),
+    "by key": lambda d: d.datapipes.map.SequenceWrapper(range(6)).map(lambda x: x + 1).batch(4),
+    "by key, shuffle": lambda d: d.datapipes.map.SequenceWrapper(range(6)).shuffle(),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PIPES)
+def test_data_pipes(name):
+    """Alone and in a loader, which seeds them and gives each worker its share."""
+
+    def passes(m, d):
+        m.manual_seed(5)
+        pipe = PIPES[name](d)
+        out = [list(pipe), list(pipe)]
+        if not name.startswith("by key"):
+            out.append(list(d.DataLoader(pipe, batch_size=None)))
+        return [[list(x) if isinstance(x, d.DataChunk) else x for x in part] for part in out]
+
+    # PyTorch warns that it cannot pickle lambdas; here they are sent by value.
+    theirs, ours = (outcome(lambda m=m, d=d: passes(m, d))[0] for m, d in BOTH)
+    assert ours == theirs and ours[0] == "list"
+
+
+def test_data_pipes_of_ones_own():
+    @our_data.functional_datapipe("thrice_in_a_test")
+    class Thrice(our_data.IterDataPipe[int]):
+        def __init__(self, source):
+            self.source = source
+
+        @our_data.runtime_validation
+        def __iter__(self):
+            for x in self.source:
+                yield x * 3
+
+    pipe = wrapped(our_data, [1, 2]).thrice_in_a_test()
+    assert isinstance(pipe, Thrice) and list(pipe) == [3, 6]
+    with pytest.raises(RuntimeError, match="Expected an instance as subtype of <class 'int'>"):
+        list(wrapped(our_data, ["a"]).thrice_in_a_test())
+    with our_data.runtime_validation_disabled():
+        assert list(wrapped(our_data, ["a"]).thrice_in_a_test()) == ["aaa"]
+    with pytest.raises(AttributeError, match="no attribute 'fourfold'"):
+        pipe.fourfold()
+    with pytest.raises(Exception, match="already taken"):
+        our_data.functional_datapipe("map")(Thrice)
+
+    @our_data.non_deterministic
+    class Random(our_data.IterDataPipe):
+        pass
+
+    with (
+        our_data.guaranteed_datapipes_determinism(),
+        pytest.raises(TypeError, match="Random is non-deterministic"),
+    ):
+        Random()
+    assert isinstance(Random(), our_data.IterDataPipe)
+    assert our_data.DataChunk([1, 2]).as_str(">") == ">[1, 2]"
+
+
+# ---- on a device -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_on_a_device(workers):
+    dataset = [({"x": torchlike.ones(2)}, i, "text") for i in range(6)]
+    loader = our_data.DataLoader(dataset, 2, num_workers=workers).to("meta")
+    for batch, numbers, texts in loader:
+        assert batch["x"].device.type == numbers.device.type == "meta"
+        assert batch["x"].shape == (2, 2) and list(texts) == ["text"] * 2
+    assert next(iter(loader.to("cpu")))[1].tolist() == [0, 1]

@@ -16,12 +16,12 @@ LAYERS = [
     "_ops",
     "_engine",
     "_tensor",
-    "amp autograd backends compiler cuda fft func linalg overrides random "
-    "signal special testing types "
+    "_higher_order_ops accelerator amp autograd backends compiler cpu cuda fft func linalg "
+    "overrides random nested signal sparse special testing types mps xpu "
     "return_types storage version",
-    "_functional nn",
-    "distributed distributions export hub jit library onnx optim profiler quantization "
-    "_serialization serialization utils",
+    "_custom_ops _device_modules _functional functional futures multiprocessing nn",
+    "ao distributed distributions export hub jit library ops masked onnx optim profiler "
+    "quantization _serialization serialization utils",
     "torchlike _runner",  # the top-level package only re-exports what stands above
     "audio text vision",
     "__main__",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib as _importlib
+
+from torchlike._core import absent_dtypes as _absent_dtypes
 from torchlike._core import dtypes as _dtypes
+from torchlike._core.absent_dtypes import qscheme as qscheme
 from torchlike._core.devices import device as device
 from torchlike._core.devices import get_default_device as get_default_device
 from torchlike._core.devices import set_default_device as set_default_device
@@ -11,6 +15,9 @@ from torchlike._core.dtypes import get_default_dtype as get_default_dtype
 from torchlike._core.dtypes import promote_types as promote_types
 from torchlike._core.errors import NotSupported as NotSupported
 from torchlike._core.sizes import Size as Size
+from torchlike._core.symbolic import SymBool as SymBool
+from torchlike._core.symbolic import SymFloat as SymFloat
+from torchlike._core.symbolic import SymInt as SymInt
 from torchlike._tensor import install as _install
 from torchlike._tensor import layouts as _layouts
 from torchlike._tensor.forms import FUNCTIONS as _FUNCTIONS
@@ -34,6 +41,10 @@ from torchlike._tensor.queries import result_type as result_type
 from torchlike._tensor.queries import set_default_dtype as set_default_dtype
 from torchlike._tensor.queries import set_num_threads as set_num_threads
 from torchlike._tensor.queries import typename as typename
+from torchlike._tensor.queues import AcceleratorError as AcceleratorError
+from torchlike._tensor.queues import Event as Event
+from torchlike._tensor.queues import OutOfMemoryError as OutOfMemoryError
+from torchlike._tensor.queues import Stream as Stream
 from torchlike._tensor.random import Generator as Generator
 from torchlike._tensor.random import default_generator as default_generator
 from torchlike._tensor.random import get_rng_state as get_rng_state
@@ -41,6 +52,7 @@ from torchlike._tensor.random import initial_seed as initial_seed
 from torchlike._tensor.random import manual_seed as manual_seed
 from torchlike._tensor.random import seed as seed
 from torchlike._tensor.random import set_rng_state as set_rng_state
+from torchlike._tensor.random import thread_safe_generator as thread_safe_generator
 from torchlike._tensor.tensor import Tensor as Tensor
 
 __version__ = "0.1.0"
@@ -48,9 +60,10 @@ __version__ = "0.1.0"
 _install.publish(globals(), _FUNCTIONS)
 for _name, _dtype in {**_dtypes.BY_NAME, **_dtypes.ALIASES}.items():
     globals()[_name] = _dtype
+globals().update(_absent_dtypes.BY_NAME | _absent_dtypes.ALIASES | _absent_dtypes.SCHEMES)
 for _name in (
-    "strided", "sparse_coo", "sparse_csr", "contiguous_format", "preserve_format",
-    "channels_last", "channels_last_3d",
+    "strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc", "jagged",
+    "contiguous_format", "preserve_format", "channels_last", "channels_last_3d",
 ):  # fmt: skip
     globals()[_name] = getattr(_layouts, _name)
 for _value in list(globals().values()):
@@ -64,31 +77,54 @@ from math import pi as pi  # noqa: E402
 
 newaxis = None
 
+from torchlike import amp as amp  # noqa: E402
 from torchlike import autograd as autograd  # noqa: E402
 from torchlike import backends as backends  # noqa: E402
 from torchlike import compiler as compiler  # noqa: E402
+from torchlike import cpu as cpu  # noqa: E402
 from torchlike import cuda as cuda  # noqa: E402
 from torchlike import fft as fft  # noqa: E402
 from torchlike import func as func  # noqa: E402
 from torchlike import linalg as linalg  # noqa: E402
+from torchlike import nested as nested  # noqa: E402
 from torchlike import nn as nn  # noqa: E402
 from torchlike import optim as optim  # noqa: E402
 from torchlike import random as random  # noqa: E402
 from torchlike import return_types as return_types  # noqa: E402
 from torchlike import serialization as serialization  # noqa: E402
 from torchlike import signal as signal  # noqa: E402
+from torchlike import sparse as sparse  # noqa: E402
 from torchlike import special as special  # noqa: E402
 from torchlike import storage as storage  # noqa: E402
 from torchlike import utils as utils  # noqa: E402
 from torchlike import version as version  # noqa: E402
+from torchlike._device_modules import get_device_module as get_device_module  # noqa: E402
 from torchlike._functional import FUNCTIONS as _TWINS  # noqa: E402
+from torchlike._higher_order_ops import cond as cond  # noqa: E402
+from torchlike._higher_order_ops import while_loop as while_loop  # noqa: E402
+from torchlike.amp import autocast as autocast  # noqa: E402
 from torchlike.func import vmap as vmap  # noqa: E402
+from torchlike.futures import Future as Future  # noqa: E402
 from torchlike.serialization import load as load  # noqa: E402
 from torchlike.serialization import save as save  # noqa: E402
 from torchlike.storage import TypedStorage as TypedStorage  # noqa: E402
 from torchlike.storage import UntypedStorage as UntypedStorage  # noqa: E402
 
 _install.publish(globals(), _TWINS)
+
+
+_LATER = frozenset((
+    "accelerator", "ao", "distributions", "functional", "futures", "hub", "jit", "library",
+    "masked", "mps", "multiprocessing", "ops", "overrides", "profiler", "quantization", "testing",
+    "types", "xpu",
+))  # fmt: skip
+
+
+def __getattr__(name: str):
+    """Import what few programs use when it is first named (``distributions`` takes 50 ms)."""
+    if name not in _LATER:
+        raise AttributeError(f"module 'torchlike' has no attribute {name!r}")
+    return _importlib.import_module(f"torchlike.{name}")
 
 
 def install() -> None:

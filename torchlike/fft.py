@@ -1,6 +1,7 @@
 """torch.fft: discrete Fourier transforms."""
 
 from torchlike._tensor.fourier import TRANSFORMS as _TRANSFORMS
+from torchlike._tensor.tensor import Tensor as Tensor
 
 fft = _TRANSFORMS["fft"]
 fft2 = _TRANSFORMS["fft2"]

@@ -7,8 +7,9 @@ from torchlike._tensor.random import initial_seed as initial_seed
 from torchlike._tensor.random import manual_seed as manual_seed
 from torchlike._tensor.random import seed as seed
 from torchlike._tensor.random import set_rng_state as set_rng_state
+from torchlike._tensor.random import thread_safe_generator as thread_safe_generator
 
 __all__ = [
     "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed",
-    "set_rng_state",
+    "set_rng_state", "thread_safe_generator",
 ]  # fmt: skip

@@ -81,6 +81,7 @@ class device:
         _local.device = self._entered.pop()
 
 
+_device = device  # where a parameter has its name
 _local = threading.local()
 _global_default: device | None = None
 CPU = device("cpu")
@@ -99,17 +100,25 @@ def get_default_device() -> device:
     return getattr(_local, "device", None) or _global_default or CPU
 
 
-def set_default_device(d) -> None:
+def set_default_device(device) -> None:
     """Set the device of new tensors; ``None`` resets it to the CPU."""
     global _global_default
-    _global_default = None if d is None else device(d)
+    _global_default = None if device is None else _device(device)
+
+
+_current: dict[str, int] = {}  # which index a kind of device without one means; 0 if not set
+
+
+def set_current(d: device) -> None:
+    """Let the kind of a device, without an index, mean this one."""
+    _current[d.type] = d.index
 
 
 def canonical(d) -> device:
     """A device as tensors carry it: accelerators always with an index."""
     d = device(d)
     if d.index is None and d.type in _HAS_INDEX:
-        return device(d.type, 0)
+        return device(d.type, _current.get(d.type, 0))
     if d.type == "cpu" and d.index is not None:
         return CPU
     return d
@@ -147,11 +156,13 @@ def jax_device(d: device):
                 "or use device='cpu')"
             ) from None
         raise RuntimeError(f"device '{d}': JAX finds no {d.type} on this machine") from None
-    index = d.index or 0
+    index = _current.get(d.type, 0) if d.index is None else d.index
     if index >= len(devices):
         raise RuntimeError(
             f"CUDA error: invalid device ordinal: '{d}' asked for, {len(devices)} present"
         )
+    if d.index is None:  # which one it means may change
+        return devices[index]
     return _JAX_DEVICES.setdefault(d, devices[index])
 
 

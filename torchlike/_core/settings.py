@@ -13,6 +13,7 @@ class Settings:
     always_compile: compile every new segment at once, even where keys keep changing, and let its
         failure be raised rather than run op by op (the programs under test).
     host: let NumPy run what is too small, or not yet seen often enough, to pay a compile.
+    small_on_host: never compile what is small enough for NumPy (data workers, which live briefly).
     max_ops: ops after which a segment is flushed.
     max_bytes: bytes of results after which a segment is flushed.
     max_prefixes: nodes of the prefix tree kept before the least recently used are dropped.
@@ -27,6 +28,7 @@ class Settings:
         "max_ops",
         "max_prefixes",
         "max_programs",
+        "small_on_host",
     )
 
     def __init__(self):
@@ -34,6 +36,7 @@ class Settings:
         self.immediate = read("TORCHLIKE_IMMEDIATE", "0") not in ("", "0", "false")
         self.always_compile = False
         self.host = read("TORCHLIKE_HOST", "1") not in ("", "0", "false")
+        self.small_on_host = False
         self.max_ops = int(read("TORCHLIKE_MAX_OPS", "1000"))
         self.max_bytes = int(read("TORCHLIKE_MAX_BYTES", str(1 << 31)))
         self.max_prefixes = int(read("TORCHLIKE_MAX_PREFIXES", "200000"))

@@ -314,7 +314,12 @@ _copysign = conventions.with_slopes(
 )
 
 
-@op(promotes="result", numbers=(), forms=FORMS, vjp=lambda c, g: (jnp.where(c.operands[0] == c.operands[1], 0, g), jnp.zeros_like(g)))  # fmt: skip
+def _next_gradient(c, g):
+    """PyTorch's: that of the input, none where nothing moved."""
+    return jnp.where(c.operands[0] == c.operands[1], 0, g), jnp.zeros_like(g)
+
+
+@op(promotes="result", numbers=(), forms=FORMS, vjp=_next_gradient)
 def nextafter(input, other):
     """The next floating number after the input, toward the other."""
     refuse("nextafter_cpu", input, dt.BOOL, dt.INTEGRAL, dt.COMPLEX)

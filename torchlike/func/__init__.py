@@ -1,5 +1,6 @@
 """torch.func: transforms of functions, and modules as functions."""
 
+from torchlike.func.einops import rearrange as rearrange
 from torchlike.func.modules import functional_call as functional_call
 from torchlike.func.modules import (
     replace_all_batch_norm_modules_ as replace_all_batch_norm_modules_,
@@ -19,6 +20,7 @@ from torchlike.func.vmap import vmap as vmap
 
 __all__ = [
     "debug_unwrap", "functional_call", "functionalize", "grad", "grad_and_value", "hessian",
-    "jacfwd", "jacrev", "jvp", "linearize", "replace_all_batch_norm_modules_",
+    "jacfwd", "jacrev", "jvp", "linearize", "rearrange",
+    "replace_all_batch_norm_modules_",
     "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip

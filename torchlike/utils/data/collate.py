@@ -12,6 +12,7 @@ from torchlike._tensor.creation import as_tensor, tensor
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.host_reads import host_data, wrap_host
 from torchlike._tensor.tensor import Tensor
+from torchlike.utils.data.channel import BIG
 
 _BAD_TYPE = (
     "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
@@ -33,12 +34,12 @@ def default_convert(data):
             return data
         return as_tensor(data)
     if isinstance(data, Mapping):
-        return _like_mapping(data, {key: default_convert(data[key]) for key in data})
+        return like_mapping(data, {key: default_convert(data[key]) for key in data})
     if isinstance(data, tuple):
         items = [default_convert(item) for item in data]
         return kind(*items) if hasattr(data, "_fields") else items
     if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
-        return _like_sequence(data, [default_convert(item) for item in data])
+        return like_sequence(data, [default_convert(item) for item in data])
     return data
 
 
@@ -57,7 +58,7 @@ def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | 
             key: collate([sample[key] for sample in batch], collate_fn_map=collate_fn_map)
             for key in first
         }
-        return _like_mapping(first, columns)
+        return like_mapping(first, columns)
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         columns = zip(*batch, strict=False)
         return kind(*[collate(column, collate_fn_map=collate_fn_map) for column in columns])
@@ -67,7 +68,7 @@ def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | 
         columns = [
             collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch, strict=True)
         ]
-        return columns if isinstance(first, tuple) else _like_sequence(first, columns)
+        return columns if isinstance(first, tuple) else like_sequence(first, columns)
     raise TypeError(_BAD_TYPE.format(kind))
 
 
@@ -75,7 +76,8 @@ def collate(batch, *, collate_fn_map: dict[type | tuple[type, ...], Callable] | 
 # type; one that can do neither (range) becomes a plain one.
 
 
-def _like_mapping(original: Mapping, items: dict):
+def like_mapping(original: Mapping, items: dict):
+    """A mapping like another, with these items."""
     try:
         if not isinstance(original, MutableMapping):
             return type(original)(items)
@@ -86,7 +88,8 @@ def _like_mapping(original: Mapping, items: dict):
         return items
 
 
-def _like_sequence(original: Sequence, items: list):
+def like_sequence(original: Sequence, items: list):
+    """A sequence like another, with these items."""
     try:
         if not isinstance(original, MutableSequence):
             return type(original)(items)
@@ -102,6 +105,15 @@ def _holds_no_numbers(dtype: np.dtype) -> bool:
     return dtype.kind in "SaUO"
 
 
+_allocate: Callable[[int], np.ndarray] | None = None
+
+
+def allocate_by(function: Callable[[int], np.ndarray]) -> None:
+    """In a worker: big batches are stacked where they can be sent from without another copy."""
+    global _allocate
+    _allocate = function
+
+
 # ---- leaves ------------------------------------------------------------------------------------
 
 
@@ -114,6 +126,10 @@ def collate_tensor_fn(batch, *, collate_fn_map=None):
         if array is None or t._value.aval is not aval:
             return FUNCTIONS["stack"](list(batch), 0)
         arrays.append(array)
+    size = arrays[0].nbytes * len(arrays)
+    if _allocate is not None and size >= BIG:
+        stacked = _allocate(size).view(arrays[0].dtype).reshape(len(arrays), *arrays[0].shape)
+        return wrap_host(np.stack(arrays, out=stacked), aval.dtype)
     return wrap_host(np.array(arrays, array.dtype), aval.dtype)  # for small ones faster than stack
 
 

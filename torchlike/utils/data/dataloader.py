@@ -5,24 +5,31 @@ from __future__ import annotations
 import itertools
 import math
 import multiprocessing
+import sys
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from torchlike._core import devices
 from torchlike._tensor.random import Generator
+from torchlike.utils.data import by_value, channel
 from torchlike.utils.data.collate import default_collate, default_convert
 from torchlike.utils.data.dataset import Dataset, IterableDataset
-from torchlike.utils.data.fetch import IterableFetcher, MapFetcher
+from torchlike.utils.data.iterators import (
+    LocalIterator,
+    ProcessIterator,
+    TurnsIterator,
+    parts_of,
+)
+from torchlike.utils.data.nursery import nursery
+from torchlike.utils.data.position import Position, Resume, set_random_states, state_dict
 from torchlike.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
     Sampler,
     SequentialSampler,
-    draw_seed,
 )
-from torchlike.utils.data.workers import Worker
+from torchlike.utils.data.workers import get_worker_info
 
 Sample = TypeVar("Sample", covariant=True)
 
@@ -37,11 +44,26 @@ class _Endless(Sampler):
 class DataLoader(Generic[Sample]):
     """Iterates over a dataset in batches (https://pytorch.org/docs/stable/data.html#torch.utils.data.DataLoader).
 
-    Loading happens in this process. ``num_workers`` workers take turns in it: each has PyTorch's
-    random numbers for a worker of its number and its own copy of the dataset object, so the batches
-    are PyTorch's, but they are not loaded ahead or in parallel. So ``timeout`` and
-    ``multiprocessing_context`` have nothing to act on, and an error in a worker is raised as it is.
-    ``pin_memory`` needs no action: JAX pins what it transfers.
+    With ``num_workers`` the batches are loaded by processes, ahead of time, in PyTorch's order and
+    with PyTorch's random numbers; numpy's and ``random``'s seeds differ per worker and per epoch.
+
+    Workers are forked from a clean process (see ``nursery``), not from this one: a fork would
+    inherit JAX's locks without its threads, and hang as soon as it computes. So the dataset is
+    pickled, with tensors as the memory behind them (each worker has its own copy, made where it
+    writes). The main program is not run again: functions, lambdas and classes that it defines are
+    sent as code with the globals they name (see ``by_value``), so it needs no
+    ``if __name__ == "__main__"``. What cannot be sent (generators, tensors on an accelerator,
+    database connections, ``multiprocessing``'s locks) makes the workers take turns in this process
+    instead, with a warning. In a worker, ops on tensors are NumPy's where they are small; a large
+    one starts XLA for the CPU, never for an accelerator. Batches come back through shared memory.
+
+    ``multiprocessing_context``: "forkserver" is the default; "spawn" starts a fresh Python for each
+    worker, with the same pickles; "fork" forks this process, for what cannot be sent: ops that are
+    too large for NumPy then raise, and JAX must not be called directly.
+    ``timeout``, ``worker_init_fn``, ``prefetch_factor``, ``persistent_workers``, ``in_order`` and
+    ``generator`` act as in PyTorch. ``pin_memory`` needs no action: JAX stages what it transfers.
+    ``to(device)`` has batches arrive on an accelerator. ``state_dict`` and ``load_state_dict`` go
+    on in the middle of an epoch.
 
     Raises ``ValueError`` for options that exclude each other.
     """
@@ -127,6 +149,13 @@ class DataLoader(Generic[Sample]):
         self.persistent_workers = persistent_workers
         self._promised_length = None  # of an iterable dataset, once somebody has asked
         self._iterator = None
+        self._position: Position | None = None
+        self._resume: Resume | None = None
+        self._device = None
+        self._warned_of_turns = False
+        apart = num_workers > 0 and self._start_method == "forkserver" and _has_processes()
+        if apart and get_worker_info() is None:
+            nursery.start()  # it gets ready while the program makes its model
         self._initialized = True
 
     def __setattr__(self, name, value):
@@ -138,7 +167,7 @@ class DataLoader(Generic[Sample]):
 
     @property
     def multiprocessing_context(self):
-        """The context that PyTorch would start workers in."""
+        """How workers are started: a context of ``multiprocessing``, or None for the default."""
         return self._multiprocessing_context
 
     @multiprocessing_context.setter
@@ -155,21 +184,99 @@ class DataLoader(Generic[Sample]):
     def _index_sampler(self):
         return self.batch_sampler if self._auto_collation else self.sampler
 
-    def _fetcher(self, dataset):
-        if self._iterable:
-            return IterableFetcher(dataset, self._auto_collation, self.collate_fn, self.drop_last)
-        return MapFetcher(dataset, self._auto_collation, self.collate_fn)
+    def to(self, device) -> DataLoader:
+        """Let batches come on a device: the next one goes there while this one is in use.
+
+        Beyond PyTorch, and returns the loader itself. Tensors in containers and objects with a
+        method ``to`` are moved; a ``batch.to(device)`` in the loop then has nothing left to do.
+        With workers the transfer of a batch that they have ready starts when the one before it is
+        handed out, so that it runs while the device computes, even if the loop waits for each loss.
+        """
+        device = devices.canonical(device)
+        self._device = None if device is devices.CPU else device
+        return self
+
+    @property
+    def _kind(self) -> tuple[bool, bool, bool]:
+        return self._iterable, self._auto_collation, self.drop_last
+
+    @property
+    def _start_method(self) -> str:
+        context = self._multiprocessing_context
+        return "forkserver" if context is None else context.get_start_method()
 
     def __iter__(self) -> Iterator:
+        resume, self._resume = self._resume, None
         if not self.num_workers:
-            return _Iterator(self)
-        if not self.persistent_workers:
-            return _WorkerIterator(self)
-        if self._iterator is None:
-            self._iterator = _WorkerIterator(self)
-        else:
+            return LocalIterator(self, resume)
+        if self._iterator is not None and self.persistent_workers and resume is None:
             self._iterator.restart()
-        return self._iterator
+            return self._iterator
+        iterator = self._with_workers(resume)
+        if self.persistent_workers:
+            self._iterator = iterator
+        return iterator
+
+    def _with_workers(self, resume: Resume | None):
+        if get_worker_info() is not None:
+            raise AssertionError("daemonic processes are not allowed to have children")
+        if not _has_processes():
+            return TurnsIterator(self, resume)
+        if self._start_method == "fork":
+            return ProcessIterator(self, None, resume)
+        try:
+            payload = by_value.dumps(parts_of(self))
+        except Exception as error:
+            if not self._warned_of_turns:
+                self._warned_of_turns = True
+                warnings.warn(
+                    "DataLoader: the dataset, or a function that goes with it, cannot be sent to "
+                    f"worker processes ({type(error).__name__}: {error}). Its workers take turns "
+                    "in this process: the batches are the same, but not loaded in parallel. "
+                    "Make what cannot be sent inside the worker (in worker_init_fn, or when it is "
+                    "first used), or pass multiprocessing_context='fork'.",
+                    stacklevel=3,
+                )
+            return TurnsIterator(self, resume)
+        return ProcessIterator(self, payload, resume)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this loader is, for a checkpoint: a dict of tensors, numbers, text and lists.
+
+        Beyond PyTorch (torchdata's ``StatefulDataLoader`` has the same two methods). It holds the
+        position within the epoch, as far as the program has got it: batches that workers have
+        loaded ahead are loaded again. It also holds the states of all random generators that decide
+        the order or that workers draw from: torch's, numpy's and ``random``'s global ones, the
+        loader's and the samplers' ``generator``. A sampler or an iterable dataset that has
+        ``state_dict`` and ``load_state_dict`` keeps its place by them; other iterable datasets are
+        read again up to the place.
+        """
+        position = self._position
+        saved = state_dict(self, position)
+        stateful = self._iterable and hasattr(self.dataset, "load_state_dict")
+        if stateful and not self.num_workers and saved["pass"] is not None:
+            saved["pass"]["workers"] = [
+                {"active": True, "yielded": 0, "place": self.dataset.state_dict(), "random": {}}
+            ]
+        return saved
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what ``state_dict`` gave: the next ``iter`` continues the interrupted epoch.
+
+        Sets torch's, numpy's and ``random``'s global generators (of the CPU) to where they were, so
+        that the order of later epochs is that of the run that was not interrupted. Raises
+        ``ValueError`` for a state that is not of such a loader, and, when iterating,
+        ``RuntimeError`` if the sampler does not repeat its order.
+        """
+        resume = Resume(self, state_dict)
+        if self._iterator is not None:
+            self._iterator.close()
+            self._iterator = None
+        set_random_states(self, resume.current)
+        if resume.epoch is not None and hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(resume.epoch)
+        self._position = resume.position
+        self._resume = resume
 
     def __len__(self) -> int:
         if not self._iterable:
@@ -180,6 +287,10 @@ class DataLoader(Generic[Sample]):
         if self.drop_last:
             return length // self.batch_size
         return math.ceil(length / self.batch_size)
+
+
+def _has_processes() -> bool:
+    return channel.supported() and bool(sys.executable)
 
 
 def _check_workers(num_workers, timeout, prefetch_factor, persistent_workers) -> None:
@@ -232,120 +343,3 @@ def _checked_context(context, num_workers: int):
             f"specifying the start method, but got multiprocessing_context={context}"
         )
     return context
-
-
-# ---- iterators ---------------------------------------------------------------------------------
-
-
-class _Iterator:
-    """One pass over a loader without workers."""
-
-    def __init__(self, loader: DataLoader):
-        self._loader = loader
-        if loader.pin_memory:
-            _warn_of_pinning(loader.pin_memory_device)
-        self._indices = iter(loader._index_sampler)
-        self._yielded = 0
-        # PyTorch draws this number even where no worker will use it.
-        self._base_seed = draw_seed(loader.generator)
-        self._start()
-
-    def _start(self) -> None:
-        self._fetcher = self._loader._fetcher(self._loader.dataset)
-
-    def _next_batch(self):
-        return self._fetcher.fetch(next(self._indices))
-
-    def __iter__(self) -> _Iterator:
-        return self
-
-    def __len__(self) -> int:
-        return len(self._loader._index_sampler)
-
-    def __next__(self):
-        batch = self._next_batch()
-        self._yielded += 1
-        promised = self._loader._promised_length
-        if promised is not None and self._yielded > promised:
-            warnings.warn(
-                f"Length of IterableDataset {self._loader.dataset} was reported to be {promised}"
-                f"(when accessing len(dataloader)), but {self._yielded} samples have been "
-                "fetched. ",
-                stacklevel=2,
-            )
-        return batch
-
-
-class _WorkerIterator(_Iterator):
-    """One pass over a loader whose workers take turns; batches come in the samplers' order."""
-
-    def _start(self) -> None:
-        loader, count = self._loader, self._loader.num_workers
-        self._workers = [
-            Worker(
-                number, count, self._base_seed, loader.dataset, loader._fetcher,
-                loader.worker_init_fn,
-            )
-            for number in range(count)
-        ]  # fmt: skip
-        self._prefetch()
-
-    def restart(self) -> None:
-        """Begin another pass with the same workers."""
-        self._indices = iter(self._loader._index_sampler)
-        self._yielded = 0
-        for worker in self._workers:
-            worker.restart()
-        self._prefetch()
-
-    def _prefetch(self) -> None:
-        """Draw indices as far ahead as PyTorch does: it decides what the next draws are."""
-        self._tasks: deque = deque()
-        self._turns = itertools.cycle(self._workers)
-        for _ in range(self._loader.prefetch_factor * len(self._workers)):
-            self._assign()
-
-    def _assign(self) -> None:
-        index = next(self._indices, self)
-        if index is self:
-            return
-        for _ in self._workers:
-            worker = next(self._turns)
-            if worker.active:
-                self._tasks.append((worker, index))
-                return
-
-    def _next_batch(self):
-        while self._tasks:
-            worker, index = self._tasks.popleft()
-            if not worker.active:
-                continue
-            try:
-                batch = worker.fetch(index)
-            except StopIteration:
-                if not self._loader._iterable:
-                    raise
-                worker.active = False
-                self._assign()
-                continue
-            except BaseException:
-                self._assign()
-                raise
-            self._assign()
-            return batch
-        raise StopIteration
-
-
-def _warn_of_pinning(device: str) -> None:
-    if device:
-        warnings.warn(
-            "pin_memory_device is deprecated, the current accelerator will be used as the device,"
-            f"ignore pin_memory_device='{device}'.",
-            stacklevel=4,
-        )
-    if not any(devices.device_count(kind) for kind in ("cuda", "tpu")):
-        warnings.warn(
-            "'pin_memory' argument is set as true but no accelerator is found, then device pinned "
-            "memory won't be used.",
-            stacklevel=4,
-        )

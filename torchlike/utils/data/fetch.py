@@ -10,6 +10,14 @@ from torchlike.utils.data.collate import default_collate
 from torchlike.utils.data.dataset import Subset, TensorDataset
 
 
+def make_fetcher(kind: tuple[bool, bool, bool], dataset, collate_fn):
+    """The fetcher of a loader; kind is whether the dataset is iterable, batched, drop_last."""
+    iterable, batched, drop_last = kind
+    if iterable:
+        return IterableFetcher(dataset, batched, collate_fn, drop_last)
+    return MapFetcher(dataset, batched, collate_fn)
+
+
 class MapFetcher:
     """Samples by index; those of a ``TensorDataset`` with the default collating, by one gather."""
 
