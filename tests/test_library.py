@@ -1,0 +1,182 @@
+"""torch.library: operators of one's own, their derivatives and their other registrations."""
+
+import numpy as np
+import pytest
+import torch
+
+import torchlike
+
+
+def both(program):
+    """The program's results with torchlike and with PyTorch; each gets a namespace of its own."""
+    found = []
+    for lib in (torchlike, torch):
+        try:
+            found.append(program(lib, f"tests_{program.__name__}"))
+        except Exception as error:
+            found.append((type(error).__mro__[-4:], "raised"))
+    return found
+
+
+def scaled(lib, ns):
+    def foo(x, k=2.0):
+        return x * k
+
+    foo.__annotations__ = {"x": lib.Tensor, "k": float, "return": lib.Tensor}
+    return lib.library.custom_op(f"{ns}::foo", foo, mutates_args=())
+
+
+def a_derivative(lib, ns):
+    op = scaled(lib, ns)
+
+    def setup(ctx, inputs, output):
+        ctx.k = inputs[1]
+        ctx.save_for_backward(inputs[0])
+
+    op.register_autograd(lambda ctx, g: (g * ctx.k * 10, None), setup_context=setup)
+    x = lib.ones(2, requires_grad=True)
+    (op(x, 5.0) + getattr(lib.ops, ns).foo(x, k=3.0)).sum().backward()
+    return x.grad.tolist()
+
+
+def no_derivative(lib, ns):
+    op = scaled(lib, ns)
+    op(lib.ones(2, requires_grad=True)).sum().backward()
+
+
+def several(lib, ns):
+    def two(xs, n, s="a", o=None):
+        return xs[0] * n, xs[1] + n
+
+    T = lib.Tensor
+    two.__annotations__ = {
+        "xs": list[T], "n": int, "s": str, "o": T | None, "return": tuple[T, T],
+    }  # fmt: skip
+    op = lib.library.custom_op(f"{ns}::two", two, mutates_args=())
+    a, b = op([lib.ones(2), lib.ones(2)], 3)
+    return a.tolist(), b.tolist(), lib.library.infer_schema(two, mutates_args=())
+
+
+def in_place(lib, ns):
+    def inpl(x):
+        x.add_(1)
+
+    inpl.__annotations__ = {"x": lib.Tensor, "return": None}
+    op = lib.library.custom_op(f"{ns}::inpl", inpl, mutates_args={"x"})
+    y = lib.zeros(2)
+    op(y)
+    return y.tolist(), lib.library.infer_schema(inpl, mutates_args={"x"})
+
+
+def by_schema(lib, ns):
+    lib.library.define(f"{ns}::baz", "(Tensor x, int n=2) -> Tensor")
+    lib.library.impl(f"{ns}::baz", "cpu")(lambda x, n=2: x + n)
+    lib.library.register_autograd(f"{ns}::baz", lambda ctx, g: (g * 7, None))
+    x = lib.ones(2, requires_grad=True)
+    op = getattr(lib.ops, ns).baz
+    op(x, 4).sum().backward()
+    return op(x).tolist(), x.grad.tolist()
+
+
+def by_a_library(lib, ns):
+    part = lib.library.Library(ns, "DEF")
+    part.define("bar(Tensor x, *, bool up=True) -> Tensor")
+    part.impl("bar", lambda x, *, up=True: x + 1 if up else x - 1, "CPU")
+    op = getattr(lib.ops, ns).bar
+    return op(lib.ones(2)).tolist(), op.default(lib.ones(2), up=False).tolist()
+
+
+def over_a_batch(lib, ns):
+    op = scaled(lib, ns)
+    op.register_vmap(lambda info, in_dims, x, k=2.0: (x * k + info.batch_size, in_dims[0]))
+    return lib.func.vmap(op)(lib.ones(3, 2)).tolist()
+
+
+def for_meta(lib, ns):
+    op = scaled(lib, ns)
+    op.register_fake(lambda x, k=2.0: lib.empty_like(x))
+    return tuple(op(lib.ones(2, 3, device="meta")).shape)
+
+
+def an_alias(lib, ns):
+    def same(x):
+        return x
+
+    same.__annotations__ = {"x": lib.Tensor, "return": lib.Tensor}
+    lib.library.custom_op(f"{ns}::same", same, mutates_args=())(lib.ones(2))
+
+
+def no_annotation(lib, ns):
+    lib.library.custom_op(f"{ns}::bad", lambda x: x, mutates_args=())
+
+
+def no_namespace(lib, ns):
+    scaled(lib, "a::b")
+
+
+def a_missing_argument(lib, ns):
+    scaled(lib, ns)()
+
+
+def a_wrong_argument(lib, ns):
+    scaled(lib, ns)(3)
+
+
+def a_missing_op(lib, ns):
+    return getattr(lib.ops, ns).nothing
+
+
+@pytest.mark.parametrize(
+    "program",
+    [a_derivative, no_derivative, several, in_place, by_schema, by_a_library, over_a_batch,
+     for_meta, an_alias, no_annotation, no_namespace, a_missing_argument, a_wrong_argument,
+     a_missing_op],
+)  # fmt: skip
+def test_as_pytorch(program):
+    ours, theirs = both(program)
+    assert ours == theirs
+
+
+def test_the_derivative_of_a_list():
+    """PyTorch 2.13 refuses what its own documentation says to return for one."""
+
+    @torchlike.library.custom_op("tests::weighted", mutates_args=())
+    def weighted(xs: list[torchlike.Tensor], n: int) -> torchlike.Tensor:
+        return xs[0] * n + xs[1]
+
+    weighted.register_autograd(
+        lambda ctx, g: ([g * ctx.n, g], None),
+        setup_context=lambda ctx, inputs, output: setattr(ctx, "n", inputs[1]),
+    )
+    xs = [torchlike.ones(2, requires_grad=True) for _ in range(2)]
+    weighted(xs, 3).sum().backward()
+    assert [x.grad.tolist() for x in xs] == [[3.0, 3.0], [1.0, 1.0]]
+
+
+def test_a_kernel_in_numpy():
+    """What needs the numbers is called with tensors, never with tracers."""
+
+    @torchlike.library.custom_op("tests::sort_rows", mutates_args=())
+    def sort_rows(x: torchlike.Tensor) -> torchlike.Tensor:
+        return torchlike.from_numpy(np.sort(x.numpy(), -1))
+
+    @sort_rows.register_vmap
+    def _(info, in_dims, x):
+        return sort_rows(x), in_dims[0]
+
+    x = torchlike.tensor([[3.0, 1.0], [2.0, 5.0]])
+    assert sort_rows(x).tolist() == [[1.0, 3.0], [2.0, 5.0]]
+    assert torchlike.func.vmap(sort_rows)(x[:, None]).tolist() == [[[1.0, 3.0]], [[2.0, 5.0]]]
+    assert repr(sort_rows) == "<CustomOpDef(tests::sort_rows)>"
+    assert torchlike.library.opcheck(sort_rows, (x,))["test_schema"] == "SUCCESS"
+
+
+def test_what_is_not_supported_says_so():
+    for call in (
+        lambda: torchlike.library.triton_op("a::b", mutates_args=()),
+        lambda: torchlike.library.Library("aten", "IMPL"),
+        lambda: torchlike.library.get_ctx(),
+        lambda: torchlike.library.register_torch_dispatch("a::b", object),
+    ):
+        with pytest.raises(torchlike.NotSupported, match=r"library|own"):
+            call()

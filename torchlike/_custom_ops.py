@@ -1,0 +1,391 @@
+"""Operators of the user's own: kernels, a schema, derivatives and a rule for vmap under a name."""
+
+from __future__ import annotations
+
+import ast
+import collections.abc
+import inspect
+import types
+import typing
+
+from torchlike._core import devices
+from torchlike._core import dtypes as dt
+from torchlike._engine.batched import levels_of
+from torchlike._tensor import levels
+from torchlike._tensor.dispatch import value_of
+from torchlike._tensor.function import Function
+from torchlike._tensor.modes import modes, no_grad
+from torchlike._tensor.tensor import Tensor
+from torchlike.func import trees
+
+_registry: dict[str, CustomOpDef] = {}  # by "namespace::name"
+
+
+class Namespace:
+    """The operators of one namespace, as attributes."""
+
+    def __init__(self, name: str):
+        self.__dict__["_name"] = name
+
+    def __getattr__(self, name: str):
+        found = _registry.get(f"{self._name}::{name}")
+        if found is None:
+            raise AttributeError(f"'_OpNamespace' '{self._name}' object has no attribute '{name}'")
+        return found._opoverload._packet
+
+    def __repr__(self):
+        return f"<module 'torch.ops.{self._name}'>"
+
+
+def namespace(name: str) -> Namespace:
+    """The operators of one namespace."""
+    return Namespace(name)
+
+
+class OpOverload:
+    """An operator as ``torch.ops.ns.name.default``, or as ``torch.ops.ns.name`` (the packet)."""
+
+    def __init__(self, definition, shown: str):
+        self._definition, self._shown = definition, shown
+        self._packet = self.default = self
+
+    def __call__(self, *args, **kwargs):
+        return self._definition(*args, **kwargs)
+
+    @property
+    def _schema(self) -> str:
+        d = self._definition
+        return f"{d._qualname}{d._schema}"
+
+    def __repr__(self):
+        return self._shown
+
+
+class CustomOpDef:
+    """An operator that ``torch.library.custom_op`` made; calling it runs the kernel of the
+    tensors' device (https://pytorch.org/docs/stable/library.html)."""
+
+    def __init__(self, qualname: str, signature: inspect.Signature, schema: str, mutates=()):
+        self._qualname, self._signature, self._schema = qualname, signature, schema
+        self._name = qualname.split("::")[1]
+        self._mutates = mutates
+        self._kernels: dict = {}  # by the kind of device; None is every other
+        self._fake = self._backward = self._setup = self._vmap = None
+        self._disabled: set = set()
+        self._opoverload = OpOverload(self, f"{qualname.replace('::', '.')}.default")
+        packet = OpOverload(self, qualname.replace("::", "."))
+        packet.default, self._opoverload._packet = self._opoverload, packet
+        _registry[qualname] = self
+
+    def __repr__(self):
+        return f"<CustomOpDef({self._qualname})>"
+
+    # ---- what is registered --------------------------------------------------------------------
+
+    def register_kernel(self, device_types, fn=None, /):
+        """Register what runs for tensors of these kinds of devices; a decorator without ``fn``."""
+
+        def register(fn):
+            kinds = [device_types] if isinstance(device_types, str) else device_types
+            for kind in kinds or [None]:
+                self._kernels[None if kind in (None, "default") else kind.lower()] = fn
+            return fn
+
+        return register if fn is None else register(fn)
+
+    def register_fake(self, fn=None, /):
+        """Register what gives results of the right shape for tensors without data."""
+
+        def register(fn):
+            self._fake = fn
+            return fn
+
+        return register if fn is None else register(fn)
+
+    def register_autograd(self, backward, /, *, setup_context=None) -> None:
+        """Register ``backward(ctx, *grads)``, and what fills ``ctx`` after a call."""
+        self._backward, self._setup = backward, setup_context
+
+    def register_vmap(self, func=None, /):
+        """Register ``func(info, in_dims, *args) -> (results, out_dims)``, called under vmap."""
+
+        def register(func):
+            self._vmap = func
+            return func
+
+        return register if func is None else register(func)
+
+    # ---- calls ---------------------------------------------------------------------------------
+
+    def _bind(self, args, kwargs):
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            text = str(error).replace(
+                "missing a required argument:", "is missing value for argument"
+            )
+            raise RuntimeError(
+                f"{self._qualname}() {text}. Declaration: {self._qualname}{self._schema}"
+            ) from None
+        bound.apply_defaults()
+        for p in self._signature.parameters.values():
+            x = bound.arguments[p.name]
+            if p.annotation in (Tensor, "Tensor") and not isinstance(x, Tensor):
+                raise RuntimeError(
+                    f"{self._qualname}() Expected a value of type 'Tensor' for argument '{p.name}' "
+                    f"but instead found type '{type(x).__name__}'.\n"
+                    f"Declaration: {self._qualname}{self._schema}"
+                )
+        return bound.args, bound.kwargs
+
+    def __call__(self, *args, **kwargs):
+        args, kwargs = self._bind(args, kwargs)
+        leaves = [x for x in trees.flatten((args, kwargs))[0] if isinstance(x, Tensor)]
+        if self._vmap is not None and modes.levels:
+            level = modes.levels[-1]
+            if any(level in levels_of(value_of(x)) for x in leaves):
+                return self._over_batch(level, args, kwargs)
+        if self._backward is not None and modes.grad and any(x.requires_grad for x in leaves):
+            return self._on_tape(args, kwargs)
+        if not self._mutates and modes.grad and any(x.requires_grad for x in leaves):
+            return self._without_backward(args, kwargs)
+        return self._run(args, kwargs, leaves)
+
+    def _run(self, args, kwargs, leaves):
+        kind = next((x.device.type for x in leaves), devices.get_default_device().type)
+        if kind == "meta":
+            if self._fake is None:
+                raise NotImplementedError(
+                    f"{self._qualname}: attempted to run this operator with Meta tensors, but "
+                    "there was no fake impl registered for it: use register_fake"
+                )
+            return self._fake(*args, **kwargs)
+        kernel = self._kernels.get(kind, self._kernels.get(None))
+        if kernel is None:
+            raise NotImplementedError(
+                f"Could not run '{self._qualname}' with arguments from the '{kind.upper()}' "
+                "backend: no kernel is registered for it"
+            )
+        out = kernel(*args, **kwargs)
+        given = {id(x) for x in leaves}
+        if any(id(x) in given for x in trees.flatten(out)[0]):
+            raise RuntimeError(
+                f"{self._qualname}: The output of this custom operator (1) must not also be an "
+                "input to this custom operator and (2) may not alias any inputs to this custom "
+                "operator or other returns. Please clone() it."
+            )
+        return out
+
+    def _on_tape(self, args, kwargs):
+        return self._through_function(args, kwargs, self._backward)
+
+    def _without_backward(self, args, kwargs):
+        def backward(ctx, *grads):
+            raise RuntimeError(
+                f"Trying to backward through {self._opoverload} but no autograd formula was "
+                "registered. Please use register_autograd to add one."
+            )
+
+        return self._through_function(args, kwargs, backward)
+
+    def _through_function(self, args, kwargs, user_backward):
+        """Run as an autograd.Function of the leaves of the arguments."""
+        flat, spec = trees.flatten(args)
+        named = {}
+        setup = self._setup if user_backward is self._backward else None
+        op = self
+
+        def run(*given):
+            with no_grad():
+                structured = trees.unflatten(given, spec)
+                leaves = [x for x in given if isinstance(x, Tensor)]
+                out = op._run(structured, kwargs, leaves)
+            result, named["spec"] = trees.flatten(out)
+            return tuple(result)
+
+        class Call(Function):
+            @staticmethod
+            def forward(*given):
+                return run(*given)
+
+            @staticmethod
+            def setup_context(ctx, inputs, output):
+                if setup is None:
+                    return
+                structured = trees.unflatten(inputs, spec)
+                result = trees.unflatten(output, named["spec"])
+                if kwargs:
+                    setup(ctx, structured, kwargs, result)
+                else:
+                    setup(ctx, structured, result)
+
+            @staticmethod
+            def backward(ctx, *grads):
+                grads = trees.unflatten(grads, named["spec"])
+                grads = grads if isinstance(grads, tuple) else (grads,)
+                found = user_backward(ctx, *grads)
+                found = found if isinstance(found, tuple) else (found,)
+                out: list = []
+                for g, part in zip(found, spec.parts, strict=False):
+                    some = g is not None and part.kind is not None
+                    out += trees.flatten(g)[0] if some else [g] * part.num_leaves
+                return tuple(out) + (None,) * (len(flat) - len(out))
+
+        Call.__name__ = f"{self._name}_op"
+        out = Call.apply(*flat)
+        return trees.unflatten(out, named["spec"])
+
+    def _over_batch(self, level, args, kwargs):
+        def whole(x):
+            if isinstance(x, Tensor) and level in levels_of(value_of(x)):
+                return levels.leave(x, level)
+            return x
+
+        def dim(x):
+            return 0 if isinstance(x, Tensor) and level in levels_of(value_of(x)) else None
+
+        in_dims = trees.map_tree(dim, args)
+        info = types.SimpleNamespace(batch_size=level.size, randomness=level.randomness)
+        full, before = trees.map_tree(whole, args), modes.levels
+        modes.levels = before[:-1]
+        try:
+            out, out_dims = self._vmap(info, in_dims, *full, **kwargs)
+            flat, spec = trees.flatten(out)
+            dims = trees.broadcast(out_dims, spec)
+            flat = [
+                x.movedim(d, 0) if isinstance(x, Tensor) and d not in (None, 0) else x
+                for x, d in zip(flat, dims, strict=True)
+            ]
+        finally:
+            modes.levels = before
+        entered = [
+            levels.enter(x, level, d is not None) if isinstance(x, Tensor) else x
+            for x, d in zip(flat, dims, strict=True)
+        ]
+        return trees.unflatten(entered, spec)
+
+
+def find(op) -> CustomOpDef:
+    """The definition of an operator given as itself, its overload or its name."""
+    if isinstance(op, CustomOpDef):
+        return op
+    if isinstance(op, OpOverload):
+        return op._definition
+    if not isinstance(op, str):
+        raise ValueError(f"expected an operator or its name, but got {type(op)}")
+    found = _registry.get(op.removesuffix(".default"))
+    if found is None:
+        raise RuntimeError(f"operator {op} does not exist")
+    return found
+
+
+# ---- schemas -----------------------------------------------------------------------------------
+
+_SIMPLE = {
+    Tensor: "Tensor", int: "SymInt", float: "float", bool: "bool", str: "str",
+    dt.dtype: "ScalarType", devices.device: "Device",
+}  # fmt: skip
+_NUMBER = (int | float | bool, typing.Union[int, float, bool])  # noqa: UP007
+_SEQUENCES = (list, collections.abc.Sequence)
+
+
+def type_name(annotation) -> str | None:
+    """What a schema calls a type; None for one that it has not."""
+    if annotation in _SIMPLE:
+        return _SIMPLE[annotation]
+    if annotation in _NUMBER:
+        return "Scalar"
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType) and type(None) in inner and len(inner) == 2:
+        name = type_name(next(t for t in inner if t is not type(None)))
+        return name and f"{name}?"
+    if origin in _SEQUENCES and len(inner) == 1:
+        name = type_name(inner[0])
+        return name and f"{name}[]"
+    return None
+
+
+def infer(function, mutates_args=()) -> tuple[inspect.Signature, str]:
+    """(signature, schema) of a function with annotations; raises ``ValueError`` without."""
+    signature = inspect.signature(function, eval_str=True)
+    parts, starred = [], False
+    for p in signature.parameters.values():
+        if p.annotation is p.empty:
+            raise ValueError(
+                f"infer_schema(func): Parameter {p.name} must have a type annotation. Got func "
+                f"with signature {inspect.signature(function)})"
+            )
+        name = type_name(p.annotation)
+        if name is None:
+            raise ValueError(
+                f"infer_schema(func): Parameter {p.name} has unsupported type {p.annotation}. Got "
+                f"func with signature {inspect.signature(function)})"
+            )
+        if p.kind is p.KEYWORD_ONLY and not starred:
+            parts.append("*")
+            starred = True
+        if mutates_args == "unknown" or p.name in mutates_args:
+            if not name.startswith("Tensor"):
+                raise ValueError(
+                    f"infer_schema(func): Parameter {p.name} is in mutable_args but only Tensors "
+                    "or collections of Tensors can be mutated"
+                )
+            name = f"Tensor(a{len(parts)}!){name[6:]}"
+        if p.default is p.empty:
+            parts.append(f"{name} {p.name}")
+        else:
+            shown = f'"{p.default}"' if isinstance(p.default, str) else repr(p.default)
+            parts.append(f"{name} {p.name}={shown}")
+    return signature, f"({', '.join(parts)}) -> {_results(signature)}"
+
+
+def _results(signature) -> str:
+    found = signature.return_annotation
+    if found is signature.empty:
+        raise ValueError(
+            f"infer_schema(func): No return type annotation was provided in signature {signature}"
+        )
+    if found is None or found is type(None):
+        return "()"
+    if typing.get_origin(found) is tuple:
+        return "(" + ", ".join(str(type_name(t)) for t in typing.get_args(found)) + ")"
+    name = type_name(found)
+    if name is None:
+        raise ValueError(f"infer_schema(func): Return has unsupported type {found}")
+    return name.replace("SymInt", "int") if name != "Tensor" else name
+
+
+def parse(schema: str) -> inspect.Signature:
+    """The signature that a schema like ``(Tensor x, int n=2) -> Tensor`` describes."""
+    left, arrow, _ = schema.partition("->")
+    left = left.strip()
+    if not arrow or not (left.startswith("(") and left.endswith(")")):
+        raise RuntimeError(f"cannot read the schema {schema!r}")
+    kind, params = inspect.Parameter.POSITIONAL_OR_KEYWORD, []
+    for part in _split(left[1:-1]):
+        if part == "*":
+            kind = inspect.Parameter.KEYWORD_ONLY
+            continue
+        head, equals, default = part.partition("=")
+        type_text, _, name = head.strip().rpartition(" ")
+        annotation = Tensor if type_text.split("(")[0].strip() == "Tensor" else object
+        if type_text.endswith(("?", "]")):
+            annotation = object
+        value = inspect.Parameter.empty
+        if equals:
+            value = ast.literal_eval({"true": "True", "false": "False"}.get(default, default))
+        params.append(inspect.Parameter(name, kind, default=value, annotation=annotation))
+    return inspect.Signature(params)
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas outside of brackets."""
+    parts, depth, start = [], 0, 0
+    for i, c in enumerate(text):
+        depth += c in "([{"
+        depth -= c in ")]}"
+        if c == "," and not depth:
+            parts.append(text[start:i].strip())
+            start = i + 1
+    parts.append(text[start:].strip())
+    return [p for p in parts if p]
