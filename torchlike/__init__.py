@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib as _importlib
-
 from torchlike._core import absent_dtypes as _absent_dtypes
 from torchlike._core import dtypes as _dtypes
 from torchlike._core.absent_dtypes import qscheme as qscheme
@@ -14,6 +12,7 @@ from torchlike._core.dtypes import dtype as dtype
 from torchlike._core.dtypes import get_default_dtype as get_default_dtype
 from torchlike._core.dtypes import promote_types as promote_types
 from torchlike._core.errors import NotSupported as NotSupported
+from torchlike._core.later import later as _later
 from torchlike._core.sizes import Size as Size
 from torchlike._core.symbolic import SymBool as SymBool
 from torchlike._core.symbolic import SymFloat as SymFloat
@@ -77,54 +76,38 @@ from math import pi as pi  # noqa: E402
 
 newaxis = None
 
-from torchlike import amp as amp  # noqa: E402
 from torchlike import autograd as autograd  # noqa: E402
-from torchlike import backends as backends  # noqa: E402
 from torchlike import compiler as compiler  # noqa: E402
-from torchlike import cpu as cpu  # noqa: E402
 from torchlike import cuda as cuda  # noqa: E402
-from torchlike import fft as fft  # noqa: E402
-from torchlike import func as func  # noqa: E402
 from torchlike import linalg as linalg  # noqa: E402
-from torchlike import nested as nested  # noqa: E402
 from torchlike import nn as nn  # noqa: E402
-from torchlike import optim as optim  # noqa: E402
 from torchlike import random as random  # noqa: E402
 from torchlike import return_types as return_types  # noqa: E402
-from torchlike import serialization as serialization  # noqa: E402
-from torchlike import signal as signal  # noqa: E402
-from torchlike import sparse as sparse  # noqa: E402
 from torchlike import special as special  # noqa: E402
 from torchlike import storage as storage  # noqa: E402
-from torchlike import utils as utils  # noqa: E402
 from torchlike import version as version  # noqa: E402
 from torchlike._device_modules import get_device_module as get_device_module  # noqa: E402
 from torchlike._functional import FUNCTIONS as _TWINS  # noqa: E402
-from torchlike._higher_order_ops import cond as cond  # noqa: E402
-from torchlike._higher_order_ops import while_loop as while_loop  # noqa: E402
-from torchlike.amp import autocast as autocast  # noqa: E402
-from torchlike.func import vmap as vmap  # noqa: E402
-from torchlike.futures import Future as Future  # noqa: E402
-from torchlike.serialization import load as load  # noqa: E402
-from torchlike.serialization import save as save  # noqa: E402
 from torchlike.storage import TypedStorage as TypedStorage  # noqa: E402
 from torchlike.storage import UntypedStorage as UntypedStorage  # noqa: E402
 
 _install.publish(globals(), _TWINS)
 
 
-_LATER = frozenset((
-    "accelerator", "ao", "distributions", "functional", "futures", "hub", "jit", "library",
-    "masked", "mps", "multiprocessing", "ops", "overrides", "profiler", "quantization", "testing",
-    "types", "xpu",
-))  # fmt: skip
-
-
-def __getattr__(name: str):
-    """Import what few programs use when it is first named (``distributions`` takes 50 ms)."""
-    if name not in _LATER:
-        raise AttributeError(f"module 'torchlike' has no attribute {name!r}")
-    return _importlib.import_module(f"torchlike.{name}")
+_LATER = {
+    "autocast": "amp", "cond": "_higher_order_ops", "while_loop": "_higher_order_ops",
+    "vmap": "func", "Future": "futures", "load": "serialization", "save": "serialization",
+}  # fmt: skip
+__getattr__, __dir__ = _later(
+    "torchlike",
+    (
+        "accelerator", "amp", "ao", "backends", "cpu", "distributions", "fft", "func",
+        "functional", "futures", "hub", "jit", "library", "masked", "mps", "multiprocessing",
+        "nested", "ops", "optim", "overrides", "profiler", "quantization", "serialization",
+        "signal", "sparse", "testing", "types", "utils", "xpu",
+    ),
+    _LATER,
+)  # fmt: skip
 
 
 def install() -> None:
@@ -136,7 +119,7 @@ def install() -> None:
 
 __all__ = sorted(
     name
-    for name, value in globals().items()
+    for name, value in {**globals(), **_LATER}.items()
     if not name.startswith("_") and not hasattr(value, "__spec__")
     and name not in ("annotations", "random", "return_types", "serialization", "storage", "version")
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """torch.autograd: backward, grad, Function and the grad modes."""
 
+from torchlike._core.later import later as _later
 from torchlike._tensor.backward import backward as backward
 from torchlike._tensor.backward import grad as grad
 from torchlike._tensor.function import Function as Function
@@ -7,13 +8,9 @@ from torchlike._tensor.modes import enable_grad as enable_grad
 from torchlike._tensor.modes import inference_mode as inference_mode
 from torchlike._tensor.modes import no_grad as no_grad
 from torchlike._tensor.modes import set_grad_enabled as set_grad_enabled
-from torchlike.autograd import forward_ad as forward_ad
 from torchlike.autograd import function as function
-from torchlike.autograd import functional as functional
 from torchlike.autograd import grad_mode as grad_mode
 from torchlike.autograd import graph as graph
-from torchlike.autograd import profiler as profiler
-from torchlike.autograd import profiler_util as profiler_util
 from torchlike.autograd.anomaly_mode import detect_anomaly as detect_anomaly
 from torchlike.autograd.anomaly_mode import set_detect_anomaly as set_detect_anomaly
 from torchlike.autograd.function import NestedIOFunction as NestedIOFunction
@@ -29,6 +26,11 @@ __all__ = [
     "gradcheck", "gradgradcheck", "graph", "inference_mode", "no_grad", "profiler",
     "set_detect_anomaly", "set_grad_enabled", "set_multithreading_enabled", "variable",
 ]  # fmt: skip
+
+
+__getattr__, __dir__ = _later(
+    "torchlike.autograd", ("forward_ad", "functional", "profiler", "profiler_util")
+)
 
 
 def variable(*args, **kwargs):

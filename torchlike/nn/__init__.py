@@ -1,6 +1,7 @@
 """torch.nn: modules, parameters, functions and initial values."""
 
-from torchlike.nn import attention, functional, init, modules, parallel, parameter, utils
+from torchlike._core.later import later as _later
+from torchlike.nn import functional, init, modules, parameter, utils
 from torchlike.nn.modules import (
     CELU,
     ELU,
@@ -166,7 +167,6 @@ from torchlike.nn.modules import (
     ZeroPad2d,
     ZeroPad3d,
 )
-from torchlike.nn.parallel import DataParallel
 from torchlike.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 __all__ = [
@@ -346,3 +346,7 @@ __all__ = [
     "parameter",
     "utils",
 ]  # fmt: skip
+
+__getattr__, __dir__ = _later(
+    "torchlike.nn", ("attention", "parallel"), {"DataParallel": "parallel"}
+)

@@ -1,7 +1,7 @@
-"""torch.utils: what stands around tensors and modules; so far data loading."""
+"""torch.utils: what stands around tensors and modules."""
 
-from torchlike.utils import checkpoint as checkpoint
-from torchlike.utils import data as data
-from torchlike.utils import dlpack as dlpack
+from torchlike._core.later import later as _later
+
+__getattr__, __dir__ = _later("torchlike.utils", ("checkpoint", "data", "dlpack"))
 
 __all__ = ["data"]

@@ -1,10 +1,7 @@
 """torch.nn.utils: parametrizations, pruning, clipping, fusion, and parameters as vectors."""
 
-from torchlike.nn.utils import parametrizations as parametrizations
-from torchlike.nn.utils import parametrize as parametrize
-from torchlike.nn.utils import prune as prune
+from torchlike._core.later import later as _later
 from torchlike.nn.utils import rnn as rnn
-from torchlike.nn.utils import stateless as stateless
 from torchlike.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -13,17 +10,6 @@ from torchlike.nn.utils.clip_grad import (
     get_total_norm,
 )
 from torchlike.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
-from torchlike.nn.utils.fusion import (
-    fuse_conv_bn_eval,
-    fuse_conv_bn_weights,
-    fuse_linear_bn_eval,
-    fuse_linear_bn_weights,
-)
-from torchlike.nn.utils.init import skip_init
-from torchlike.nn.utils.memory_format import (
-    convert_conv2d_weight_memory_format,
-    convert_conv3d_weight_memory_format,
-)
 from torchlike.nn.utils.spectral_norm import remove_spectral_norm, spectral_norm
 from torchlike.nn.utils.weight_norm import remove_weight_norm, weight_norm
 
@@ -47,3 +33,15 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+__getattr__, __dir__ = _later(
+    "torchlike.nn.utils",
+    ("parametrizations", "parametrize", "prune", "stateless"),
+    {
+        "convert_conv2d_weight_memory_format": "memory_format",
+        "convert_conv3d_weight_memory_format": "memory_format",
+        "fuse_conv_bn_eval": "fusion", "fuse_conv_bn_weights": "fusion",
+        "fuse_linear_bn_eval": "fusion", "fuse_linear_bn_weights": "fusion",
+        "skip_init": "init",
+    },
+)  # fmt: skip
