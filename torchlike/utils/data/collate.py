@@ -126,11 +126,16 @@ def collate_tensor_fn(batch, *, collate_fn_map=None):
         if array is None or t._value.aval is not aval:
             return FUNCTIONS["stack"](list(batch), 0)
         arrays.append(array)
+    return _stacked(arrays, aval.dtype)
+
+
+def _stacked(arrays, dtype):
+    """Arrays of one shape and dtype as a tensor with one more dimension."""
     size = arrays[0].nbytes * len(arrays)
     if _allocate is not None and size >= BIG:
         stacked = _allocate(size).view(arrays[0].dtype).reshape(len(arrays), *arrays[0].shape)
-        return wrap_host(np.stack(arrays, out=stacked), aval.dtype)
-    return wrap_host(np.array(arrays, array.dtype), aval.dtype)  # for small ones faster than stack
+        return wrap_host(np.stack(arrays, out=stacked), dtype)
+    return wrap_host(np.array(arrays, dtype.numpy), dtype)  # for small ones faster than stack
 
 
 def collate_numpy_array_fn(batch, *, collate_fn_map=None):
@@ -138,7 +143,11 @@ def collate_numpy_array_fn(batch, *, collate_fn_map=None):
     dtype = batch[0].dtype
     if _holds_no_numbers(dtype):
         raise TypeError(_BAD_TYPE.format(dtype))
-    return collate([as_tensor(array) for array in batch], collate_fn_map=collate_fn_map)
+    known, shape = dt.BY_NUMPY.get(dtype), batch[0].shape
+    own = collate_fn_map is None or collate_fn_map.get(Tensor) is not collate_tensor_fn
+    if known is None or own or any(a.dtype != dtype or a.shape != shape for a in batch):
+        return collate([as_tensor(array) for array in batch], collate_fn_map=collate_fn_map)
+    return _stacked(batch, known)
 
 
 def collate_numpy_scalar_fn(batch, *, collate_fn_map=None):
