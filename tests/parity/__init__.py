@@ -1,0 +1,1 @@
+"""The parity suite: PyTorch's own databases of ops and names, asked of this library."""
