@@ -69,8 +69,8 @@ def on_host(monkeypatch):
         yield left
 
 
-# Two samples of each row: the op tables' own tests run all of them in the other modes.
-@pytest.mark.parametrize(("row", "sample"), table.cases(all_rows(), limit=2))
+# One sample of each row: the op tables' own tests run all of them in the other modes.
+@pytest.mark.parametrize(("row", "sample"), table.cases(all_rows(), limit=1))
 def test_numpy_and_xla_agree(row, sample, on_host):
     ours = numbers(row, sample)
     left = set(on_host)

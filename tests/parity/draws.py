@@ -147,8 +147,9 @@ def check_random(op, sample, run_o, run_t, first_o, flags):
     res = C.compare(first_o, t, values=False)
     if not res.ok:
         raise Fail(f"{res.mismatch.cls}: {res.mismatch}")
-    # Two programs for one call may round differently; another draw is far off.
-    if not C.compare(t, run_t(0)).ok:
+    # NumPy runs the first call and a program the later ones; their roundings differ, and attention
+    # with large scores makes much of it. Another draw is far off.
+    if not C.compare(t, run_t(0), scale=1000).ok:
         raise Fail("random result not reproduced under the same manual_seed")
     o_draws = [run_o(s) for s in range(DRAWS)]
     t_draws = [t] + [run_t(s) for s in range(1, DRAWS)]

@@ -29,11 +29,9 @@ KNOWN: dict[str, dict[str, str]] = {
     },
     "complex": {"errors": "an `out=` of another complex dtype is cast to, not refused"},
     "index_reduce.prod": {"second": PRODUCT},
-    "lgamma": {"second": "below -4 the second derivative loses digits"},
     "linalg.norm.subgradients_at_zero": {
         "second": "PyTorch's second derivative of a norm at zero is NaN, here it is zero",
     },
-    "masked_fill": {"errors": "a complex value for a tensor of integers is cast, not refused"},
     "nn.functional.embedding_bag": {
         "forward float32": "`scale_grad_by_freq` is not supported",
     },
@@ -54,9 +52,6 @@ SELDOM: dict[str, dict[str, str]] = {
     },
     "nn.functional.ctc_loss": {
         "vmap": "lengths in a tensor are read on the host, which a batch does not allow",
-    },
-    "nn.functional.interpolate.bicubic": {
-        "second": "places on the input are computed in float32 for float64 too",
     },
     "ormqr": {
         "grad float32, grad complex64": "PyTorch's gives no gradient to an empty matrix, here it is"

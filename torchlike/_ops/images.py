@@ -216,19 +216,17 @@ def channel_shuffle(input, groups: int):
 _MAX_MATRIX = 1 << 16
 
 
-def _source(n, out, scale, align_corners, cubic=False):
-    """Where each output element lies on the input, in float32 as PyTorch computes it."""
-    i = np.arange(out, dtype=np.float32)
+def _source(n, out, scale, align_corners, kind, cubic=False):
+    """Where each output element lies on the input; ``kind`` is the type PyTorch computes it in."""
+    i = np.arange(out, dtype=kind)
     if align_corners:
-        step = np.float32((n - 1) / (out - 1)) if out > 1 else np.float32(0)
-        return i * step
-    step = np.float32(1 / scale if scale else n / out)
-    at = step * (i + np.float32(0.5)) - np.float32(0.5)
+        return i * kind((n - 1) / (out - 1) if out > 1 else 0)
+    at = kind(1 / scale if scale else n / out) * (i + kind(0.5)) - kind(0.5)
     return at if cubic else np.maximum(at, 0)
 
 
-def _linear_taps(n, out, scale, align_corners):
-    at = _source(n, out, scale, align_corners)
+def _linear_taps(n, out, scale, align_corners, kind):
+    at = _source(n, out, scale, align_corners, kind)
     first = np.minimum(at.astype(np.int64), n - 1)
     part = np.clip(at - first, 0, 1)
     return [(first, 1 - part), (np.minimum(first + 1, n - 1), part)]
@@ -242,8 +240,8 @@ def _cubic(t, a, xp=np):
     return xp.where(t <= 1, near, xp.where(t < 2, far, 0))
 
 
-def _cubic_taps(n, out, scale, align_corners):
-    at = _source(n, out, scale, align_corners, True)
+def _cubic_taps(n, out, scale, align_corners, kind):
+    at = _source(n, out, scale, align_corners, kind, True)
     first = np.floor(at)
     part = at - first
     return [
@@ -330,7 +328,8 @@ def upsample(input, size: Shape, scales: Shape, mode: str, align_corners: bool, 
             x = _apply_matrix(x, axis, matrix)
         else:
             taps = _cubic_taps if mode == "bicubic" else _linear_taps
-            x = _resize(x, axis, taps(n, out, scale, align_corners), out)
+            kind = np.float64 if x.dtype == np.float64 else np.float32
+            x = _resize(x, axis, taps(n, out, scale, align_corners, kind), out)
     return x.astype(input.dtype)
 
 

@@ -135,7 +135,6 @@ def _real(name, fn):
 unary("erf", _real("erf_vml_cpu", lax.erf))
 unary("erfc", _real("erfc_vml_cpu", lax.erfc))
 unary("erfinv", _real("erfinv_vml_cpu", lax.erf_inv))
-unary("lgamma", _real("lgamma_vml_cpu", lax.lgamma))
 
 
 def hurwitz(s, q):
@@ -177,6 +176,8 @@ def polygamma_of(n):
     )
 
 
+_lgamma = conventions.with_slopes(lax.lgamma, lambda r, x: polygamma_of(0)(x))
+unary("lgamma", _real("lgamma_vml_cpu", _lgamma))
 unary("digamma", _real("digamma", lambda x: polygamma_of(0)(x)))
 
 
