@@ -22,7 +22,10 @@ def op_db() -> list:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torch.testing._internal.common_methods_invocations import op_db
+        from torch.testing._internal.opinfo import core
 
+    # It looks through the stack for PyTorch's own test, at every sample: two thirds of the time.
+    core.extract_test_fn = lambda: None
     return list(op_db)
 
 
