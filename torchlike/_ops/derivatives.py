@@ -12,6 +12,7 @@ from torchlike._ops.table import Arrays, Op, Scalar, evaluate, ignoring_bad_indi
 
 # The ``vjp`` of an op whose derivative PyTorch lacks: its result requires grad, backward raises.
 # A rule that lacks it for some operands has an attribute ``undefined``: {operand: PyTorch's name}.
+# A rule's attribute ``vjp`` is the rule of the derivative itself.
 NO_DERIVATIVE = "none"
 
 
@@ -88,7 +89,10 @@ def derivative(op: Op) -> Op:
         shapes = refused if op.vjp is NO_DERIVATIVE else _shapes
         if hasattr(op.vjp, "undefined"):
             shapes = partly_refused
-        found = Op(f"{op.name}_backward", backward, promotes="raw", shapes=shapes, forward=op)
+        found = Op(
+            f"{op.name}_backward", backward, promotes="raw", shapes=shapes, forward=op,
+            vjp=getattr(op.vjp, "vjp", None),
+        )  # fmt: skip
         op.vjp_ops["vjp"] = found
     return found
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import digamma
 
-from torchlike._ops.derivatives import NO_DERIVATIVE, derivative
+from torchlike._ops.derivatives import NO_DERIVATIVE
 from torchlike._ops.sample import _compute, _key
-from torchlike._ops.table import TABLE, Dtype, Shape, op
+from torchlike._ops.table import Dtype, Shape, op
 
 # ---- gradients of samples ----------------------------------------------------------------------
 
@@ -77,8 +77,14 @@ def _dirichlet_slope(sample, alpha, total):
     return result.astype(sample.dtype)
 
 
-@op("standard_gamma", vjp=lambda c, g: (g * _gamma_slope(*c.operands), None),
-    grad_name="StandardGammaBackward0")  # fmt: skip
+def _gamma_rule(c, g):
+    return g * _gamma_slope(*c.operands), None
+
+
+_gamma_rule.vjp = NO_DERIVATIVE  # nor has PyTorch; JAX would fail on the loop inside
+
+
+@op("standard_gamma", vjp=_gamma_rule, grad_name="StandardGammaBackward0")
 def standard_gamma(alpha, sample):
     """A gamma sample on the tape, as a function of its concentration."""
     return sample
@@ -96,6 +102,9 @@ def _dirichlet_rule(c, g):
     return slope * (g - (x * g).sum(-1, keepdims=True)), None
 
 
+_dirichlet_rule.vjp = NO_DERIVATIVE
+
+
 @op("dirichlet_sample", vjp=_dirichlet_rule, grad_name="_DirichletBackward")
 def dirichlet_sample(alpha, sample):
     """A Dirichlet sample on the tape, as a function of its concentrations."""
@@ -106,11 +115,6 @@ def dirichlet_sample(alpha, sample):
 def dirichlet_grad(x, alpha, total):
     """The derivative of Dirichlet samples by their concentrations, divided by 1 - x."""
     return _dirichlet_slope(x, alpha, total)
-
-
-# PyTorch has no second derivatives of samples either; JAX would fail on the loops inside.
-for _name in ("standard_gamma", "dirichlet_sample"):
-    derivative(TABLE[_name]).vjp = NO_DERIVATIVE
 
 
 # ---- draws on accelerators ---------------------------------------------------------------------
