@@ -1,9 +1,10 @@
 """Thirty single ops at three sizes, PyTorch and torchlike in turn; the worst ratio first.
 
-    python benchmarks/ops.py [--only REGEX] [--forward]
+    python benchmarks/ops.py [--only REGEX] [--forward] [--eager]
 
-An op is called eagerly again and again with the same shapes, so that torchlike runs one compiled
-program a call; forward and backward, with a given gradient, where the op has one.
+The same code on both sides, forward and backward with a given gradient where the op has one. On
+torchlike's side it is compiled by ``jax.jit``, so that the op itself is measured; with ``--eager``
+every call is recorded, run and waited for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import re
 from functools import partial
 
+import jax
 import numpy as np
 import torch
 from measure import busy, calls_for, in_turn, table, wait
@@ -43,9 +45,8 @@ def with_weights(name, shapes, weights, **named):
 
     def make(lib, shape):
         rest = [constant(lib, s, i + 1) for i, s in enumerate(weights(shape))]
-        rest = [r.requires_grad_() for r in rest]
         options = {k: v(shape) if callable(v) else v for k, v in named.items()}
-        return lambda x: getattr(lib.nn.functional, name)(x, *rest, **options)
+        return partial(getattr(lib.nn.functional, name), **options), rest
 
     return shapes, make
 
@@ -77,9 +78,8 @@ def indexed(name):
 
 def attention(lib, shape):
     """Scaled dot-product attention of a tensor with two others of its shape."""
-    key, value = (constant(lib, shape, i).requires_grad_() for i in (1, 2))
     attend = lib.nn.functional.scaled_dot_product_attention
-    return lambda x: attend(x, key, value, is_causal=True)
+    return partial(attend, is_causal=True), [constant(lib, shape, i) for i in (1, 2)]
 
 
 def depthwise(n):
@@ -130,26 +130,41 @@ def constant(lib, shape, seed: int = 0):
     return lib.tensor(numbers)
 
 
-def calls(lib, make, shape, forward: bool):
-    """A function that calls the op once, with its derivative if it has one."""
-    op, x = make(lib, shape), constant(lib, shape)
-    if forward:
-        return partial(op, x)
-    x.requires_grad_()
-    out = op(x)
-    if not out.requires_grad:
-        return partial(op, x.detach())
-    gradient = lib.ones_like(out)
-    return lambda: lib.autograd.grad(op(x), x, gradient)[0]
+def body(lib, make, shape, forward: bool):
+    """A function of the op's operands, and those: its result, and its gradients if it has any.
+
+    Everything that is computed is an argument or a result, so that no compiler may leave it out.
+    """
+    made = make(lib, shape)
+    op, rest = made if isinstance(made, tuple) else (made, [])
+    operands = [constant(lib, shape), *rest]
+    if not forward:
+        out = op(*[x.detach().requires_grad_() for x in operands])
+        if out.requires_grad:
+            operands.append(constant(lib, tuple(out.shape), 9))
+            return partial(derived, lib, op), operands
+    return lambda *xs: [op(*xs)], operands
+
+
+def derived(lib, op, *operands):
+    """The result of an op and its gradients, the last operand being the gradient that arrives."""
+    leaves = [x.detach().requires_grad_() for x in operands[:-1]]
+    out = op(*leaves)
+    return [out.detach(), *lib.autograd.grad(out, leaves, operands[-1])]
+
+
+def compiled(run):
+    """torchlike's code as one program that jax.jit makes of it."""
+    program = jax.jit(lambda *xs: [y.jax() for y in run(*map(torchlike.from_jax, xs))])
+    return lambda *xs: program(*[x.jax() for x in xs])
 
 
 def synchronously(call):
     """PyTorch computes when called; torchlike when asked for the result."""
 
     def run():
-        result = call()
-        wait(result)
-        return result
+        for y in call():
+            wait(y)
 
     return run
 
@@ -158,16 +173,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="regular expression on the op's name")
     parser.add_argument("--forward", action="store_true", help="without backward")
+    parser.add_argument("--eager", action="store_true", help="torchlike as it is, not compiled")
     options = parser.parse_args()
     lines = []
     for name, (shapes, make) in OPS.items():
         if not re.search(options.only, name):
             continue
         for shape in shapes:
-            sides = {
-                lib.__name__: synchronously(calls(lib, make, shape, options.forward))
-                for lib in (torch, torchlike)
-            }
+            sides = {}
+            for lib in (torch, torchlike):
+                run, operands = body(lib, make, shape, options.forward)
+                if lib is torchlike and not options.eager:
+                    run = compiled(run)
+                sides[lib.__name__] = synchronously(partial(run, *operands))
             us = {k: 1e6 * s for k, s in in_turn(sides, calls_for(sides["torch"], 0.02)).items()}
             ratio = us["torchlike"] / us["torch"]
             size = "x".join(map(str, shape))
