@@ -516,7 +516,7 @@ def _places():
         yield from ((name, stop) for stop in ((3, "end") if few else (0, 1, 3, "end", "next")))
 
 
-@pytest.mark.parametrize(("name", "stop"), _places())
+@pytest.mark.parametrize(("name", "stop"), list(_places()))
 def test_going_on_in_the_middle(name, stop):
     options = RESUMED[name]
     torch.manual_seed(1)
