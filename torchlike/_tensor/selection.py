@@ -37,10 +37,9 @@ def masked_fill(input, mask, value):
             f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
             f"{value._value.aval.ndim} dimension(s)."
         )
-    kind = getattr(value, "dtype", None)
-    if (
-        isinstance(value, complex) or (kind and kind.is_complex)
-    ) and input.dtype.category < dt.COMPLEX:
+    tensor = isinstance(value, dispatch._Tensor)
+    is_complex = value.is_complex() if tensor else isinstance(value, complex)
+    if is_complex and input.dtype.category < dt.COMPLEX:
         raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
     return apply(TABLE["masked_fill_value"], (input, mask, value))
 
