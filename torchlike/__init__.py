@@ -95,8 +95,9 @@ _install.publish(globals(), _TWINS)
 
 
 _LATER = {
-    "autocast": "amp", "cond": "_higher_order_ops", "while_loop": "_higher_order_ops",
-    "vmap": "func", "Future": "futures", "load": "serialization", "save": "serialization",
+    "GradScaler": "amp", "autocast": "amp", "vmap": "func", "Future": "futures",
+    "cond": "_higher_order_ops", "while_loop": "_higher_order_ops",
+    "load": "serialization", "save": "serialization",
 }  # fmt: skip
 __getattr__, __dir__ = _later(
     "torchlike",

@@ -130,7 +130,6 @@ NOT_ASKED = {
 MISSING = {
     "torch": {
         "not built": "compile distributed export fx onnx",
-        "gradients of float16 are not scaled yet": "GradScaler",
     },
     "torch.Tensor operators": {"tensors hash by identity, as objects do": "__hash__"},
     "torch.onnx": {"export is not built": "*"},
