@@ -9,17 +9,15 @@ import torchlike
 from tests.test_optim import (
     BOTH,
     SHAPES,
-    array,
     assert_close,
     backward,
     bad,
-    crossed,
+    check_continuation,
     flat,
     leaf,
     make,
     said,
     start,
-    torch,
     train,
 )
 
@@ -132,19 +130,7 @@ def test_half_precision(name):
 @pytest.mark.parametrize("target", BOTH, ids=["ours to torch", "torch to ours"])
 @EACH
 def test_a_state_dict_of_the_other_library_continues(name, chosen, target):
-    source = torch if target is torchlike else torchlike
-    params, optimizer = make(source, name, chosen)
-    train(source, params, optimizer, 4)
-    state = crossed(target, optimizer.state_dict())
-    now = [array(p).copy() for p in params]
-    train(source, params, optimizer, 6, first=4)
-
-    others = [target.tensor(x, requires_grad=True) for x in now]
-    other = getattr(target.optim, name)(others, lr=1.0)
-    other.load_state_dict(state)
-    train(target, others, other, 6, first=4)
-    assert_close(others, params, 4e-6)
-    assert flat(other.state_dict())[0] == flat(optimizer.state_dict())[0]
+    check_continuation(name, chosen, target, 4e-6)
 
 
 @EACH

@@ -10,13 +10,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import jax
-import numpy as np
 
 from torchlike._core import devices, errors
-from torchlike._core import dtypes as dt
 from torchlike._engine import prefix
 from torchlike._engine.prefix import Prefix, Segment, local
-from torchlike._engine.programs import needed_calls
+from torchlike._engine.programs import needed_calls, operands_of
 from torchlike._engine.values import Batched, Hole, Parts, Value
 from torchlike._ops.table import Scalar, collecting_bad_indices, evaluate
 
@@ -157,7 +155,7 @@ class Body:
         values: dict = {}
         flags: list = []
         for place, call in enumerate(self.calls):
-            arrays = self._operands(call, externals, values, floats, ints)
+            arrays = operands_of(call, externals, values, floats, ints)
             for i, stop in enumerate(stops.get(place, ())):
                 if stop and arrays[i] is not None:
                     arrays[i] = jax.lax.stop_gradient(arrays[i])
@@ -171,25 +169,6 @@ class Body:
         stop = jax.lax.stop_gradient
         outs = [stop(x) if f else x for x, f in zip(outs, self.fixed, strict=True)]
         return outs, flags
-
-    @staticmethod
-    def _operands(call: Prefix, externals, values, floats, ints) -> list:
-        float_at, int_at = call.parent.floats, call.parent.ints
-        arrays = []
-        for ref in call.refs:
-            if ref.__class__ is int:
-                arrays.append(externals[~ref] if ref < 0 else values[ref])
-            elif ref is float:
-                arrays.append(floats[float_at])
-                float_at += 1
-            elif ref is int:
-                arrays.append(ints[int_at])
-                int_at += 1
-            elif ref is None:
-                arrays.append(None)
-            else:
-                arrays.append(np.asarray(ref[1], dt.scalar_dtype(ref[0]).numpy))
-        return arrays
 
 
 def place_of(segment: Segment, value: Value) -> int:

@@ -101,6 +101,26 @@ class Program:
             self.owner.programs.pop(self.live, None)
 
 
+def operands_of(call: Prefix, externals, values, floats, ints) -> list:
+    """A call's operands while it is traced, from what its references stand for."""
+    float_at, int_at = call.parent.floats, call.parent.ints
+    arrays: list = []
+    for ref in call.refs:
+        if ref.__class__ is int:
+            arrays.append(externals[~ref] if ref < 0 else values[ref])
+        elif ref is float:
+            arrays.append(floats[float_at])
+            float_at += 1
+        elif ref is int:
+            arrays.append(ints[int_at])
+            int_at += 1
+        elif ref is None:
+            arrays.append(None)
+        else:
+            arrays.append(jax.numpy.asarray(ref[1], dt.scalar_dtype(ref[0]).numpy))
+    return arrays
+
+
 def needed_calls(node: Prefix, live) -> list[Prefix]:
     """The calls that live slots depend on, and those that report bad indices."""
     path = node.path()
@@ -127,21 +147,7 @@ def _body(program: Program, path: list[Prefix]):
         del program.checks[:], program.forwarded[:]
         flags = []
         for call in path:
-            float_at, int_at = call.parent.floats, call.parent.ints
-            arrays = []
-            for ref in call.refs:
-                if ref.__class__ is int:
-                    arrays.append(externals[~ref] if ref < 0 else values[ref])
-                elif ref is float:
-                    arrays.append(floats[float_at])
-                    float_at += 1
-                elif ref is int:
-                    arrays.append(ints[int_at])
-                    int_at += 1
-                elif ref is None:
-                    arrays.append(None)
-                else:
-                    arrays.append(jax.numpy.asarray(ref[1], dt.scalar_dtype(ref[0]).numpy))
+            arrays = operands_of(call, externals, values, floats, ints)
             with collecting_bad_indices() as reports:
                 results = evaluate(call.op, wrap(call.op, arrays, call.in_avals), call.statics)
             for flag, size, ndim in reports:
