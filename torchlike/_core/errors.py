@@ -41,6 +41,17 @@ class NotTraceable(NotSupported):
         )
 
 
+class Unsupported(RuntimeError):
+    """What stops a function compiled with ``fullgraph=True`` from being one program."""
+
+    def __init__(self, why: str, line: str):
+        super().__init__(
+            f"fullgraph=True, but {why} at {line}: the call cannot be one program. Keep it out of "
+            "the compiled function, or compile without fullgraph."
+        )
+        self.why, self.line = why, line
+
+
 class BadIndex(IndexError, RuntimeError):
     """An index out of range: PyTorch raises the one type for some ops and the other for others."""
 

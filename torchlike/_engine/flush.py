@@ -24,11 +24,11 @@ from torchlike._engine.values import Batched, Hole, Packed, Parts, Value, expose
 class Place:
     """A line of the user's code that forces flushes: does compiling pay there?"""
 
-    __slots__ = ("flushes", "fresh", "line", "reused", "why")
+    __slots__ = ("always", "flushes", "fresh", "line", "reused", "why")
 
-    def __init__(self, why: str, frame):
-        self.why = why
-        self.line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    def __init__(self, why: str, line: str, always: bool = False):
+        self.why, self.line = why, line
+        self.always = always  # whether to compile at once: the user has asked for it
         self.flushes = 0  # counted into the statistics when they are asked for
         self.reused = True  # whether an earlier program has paid
         self.fresh = 0  # small new keys since a program was last used again
@@ -46,7 +46,16 @@ def place_of(why: str) -> Place:
     if place is None:
         if len(_places) > _MAX_PLACES:
             _places.clear()
-        place = _places[key] = Place(why, frame)
+        line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        place = _places[key] = Place(why, line)
+    return place
+
+
+def place_of_function(function, why: str) -> Place:
+    """The record of a compiled function, whose segments are always programs."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    line = repr(function) if code is None else f"{code.co_filename}:{code.co_firstlineno}"
+    place = _places[code or id(function), why] = Place(why, line, True)
     return place
 
 
@@ -70,6 +79,9 @@ def flush(
         segment = local.segment
     if segment.frame is not None:
         segment.frame.refuse(why)
+        return
+    capture = local.capture
+    if capture is not None and capture.segment is segment and capture.keeps(why):
         return
     if segment.node.depth == 0:
         if segment.arrays or segment.device is not devices.CPU:
@@ -143,7 +155,7 @@ def worth_compiling(node: Prefix, live: tuple, place: Place, why: str, small: bo
     that rounds nothing first runs in NumPy anywhere; one that does round might differ from its
     later program in the last bit, and a model must give the same output for the same input twice.
     """
-    if settings.always_compile:
+    if settings.always_compile or place.always:
         return True
     if small and settings.small_on_host:
         return False
@@ -413,6 +425,8 @@ def array_of(value: Value):
 
 def jax_array(value: Value) -> jax.Array:
     """The value's jax.Array, put on its device if only the host has it."""
+    if local.capture is not None:
+        local.capture.reads(value)
     array = array_of(value)
     if array.__class__ is np.ndarray:
         device = devices.jax_device(value.aval.device)
@@ -424,6 +438,8 @@ def jax_array(value: Value) -> jax.Array:
 
 def host_array(value: Value) -> np.ndarray:
     """The value as a numpy array, waiting for it; range checks that failed raise here."""
+    if local.capture is not None:
+        local.capture.reads(value)
     array = array_of(value)
     stats.syncs += 1
     if array.__class__ is not np.ndarray:

@@ -188,6 +188,7 @@ class _Local(threading.local):
     def __init__(self):
         self.segment = Segment(tree)
         self.after_backward = None  # the segment in which the last backward ended
+        self.capture = None  # the call of a compiled function that is being recorded
 
 
 local = _Local()

@@ -25,6 +25,8 @@ class Stats:
         self.host_ops = 0
         self.syncs = 0
         self.misses = 0
+        self.replays = 0
+        self.recompiles = 0
         self.flush_lines(clear=True)
 
     def as_dict(self) -> dict:
@@ -40,6 +42,8 @@ class Stats:
             "host_ops": self.host_ops,
             "syncs": self.syncs,
             "misses": self.misses,
+            "replays": self.replays,
+            "recompiles": self.recompiles,
             "flushes": self.flush_lines(),
         }
 

@@ -15,6 +15,7 @@ import numpy as np
 from torchlike._core import devices
 from torchlike._core.errors import NotSupported
 from torchlike._engine.flush import host_array
+from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, epoch_of
 from torchlike._tensor import views
 from torchlike._tensor.views import Storage
@@ -152,6 +153,8 @@ def can_share(aval) -> bool:
 
 def array_of(tensor) -> np.ndarray:
     """The tensor as a writable array that shares its memory from now on."""
+    if local.capture is not None:
+        local.capture.refuse("a NumPy array shares a tensor's memory")
     storage = views.storage_of(tensor)
     tensor._refresh()
     if not can_share(storage.value.aval):

@@ -69,6 +69,8 @@ def from_host(array: np.ndarray, device: devices.device, requires_grad=False):
             "uint32, uint16, uint8, and bool."
         )
     out = wrap(Value(aval(array.shape, d, device), None if device is devices.META else array))
+    if local.capture is not None:
+        local.capture.constant(out._value)
     if device is not devices.CPU and device is not devices.META:
         jax_array(out._value)
     return as_leaf(out, requires_grad)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from torchlike._core import devices
+from torchlike._engine.captures import at_hand
 from torchlike._engine.values import Value, aval, expose
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -28,15 +29,10 @@ def host_data(x) -> np.ndarray | None:
         x._sync()
     if (x._node is not None or x._requires_grad) and modes.grad:
         return None
-    value = x._value
-    array = value.array
-    if value.aval.device is not devices.CPU:
-        return None
-    if array.__class__ is np.ndarray:
+    array = at_hand(x._value)
+    if array is None or array.__class__ is np.ndarray:
         return array
-    if array is None or value.is_traced():
-        return None
-    expose(value.array)  # what is read here is a window on the array: nobody may overwrite it
+    expose(array)  # what is read here is a window on the array: nobody may overwrite it
     return np.asarray(array)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import BadIndex
+from torchlike._engine.captures import at_hand
 from torchlike._engine.values import from_array
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -203,7 +204,7 @@ def _convert(item):
     if isinstance(item, dispatch._Tensor):
         d, value = item.dtype, dispatch.value_of(item)
         if not value.aval.shape and d.category <= dt.INTEGRAL and d not in _MASKS:
-            known = value.array is not None and not value.is_traced()
+            known = at_hand(value) is not None
             return int(item) if known else item  # a 0-d index selects, as an int does
         if d not in _INDICES:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
@@ -278,10 +279,10 @@ def expand_masks(advanced):
 def host_bounds(index) -> tuple | None:
     """(min, max) of an index tensor whose numbers the host has at hand, else None."""
     value = dispatch.value_of(index)
+    array = at_hand(value)
+    if array is None:
+        return None
     if value.bounds is None:
-        array = value.array
-        if array is None or value.is_traced() or value.aval.device.type != "cpu":
-            return None
         host = np.asarray(array)
         value.bounds = (int(host.min()), int(host.max())) if host.size else (0, -1)
     return value.bounds

@@ -16,6 +16,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported, NotTraceable
 from torchlike._core.streams import HostStream
+from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, levels, views
@@ -46,6 +47,8 @@ class Generator:
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of this seed."""
         seed = int(seed)
+        if local.capture is not None:
+            local.capture.refuse("a generator is seeded")
         if self.stream is not None:
             self.stream.manual_seed(seed)
         self._seed, self._offset = seed & (2**64 - 1), 0
@@ -63,6 +66,8 @@ class Generator:
 
     def get_state(self):
         """The state as a uint8 tensor, on the CPU in PyTorch's own layout."""
+        if local.capture is not None:
+            local.capture.refuse("a generator's state is read")
         if self.stream is not None:
             return from_host(np.array(self.stream.get_state()), devices.CPU)
         return from_host(
@@ -76,6 +81,8 @@ class Generator:
         if new_state.dtype is not dt.uint8:
             raise TypeError("RNG state must be a torch.ByteTensor")
         host = np.array(new_state._host())
+        if local.capture is not None:
+            local.capture.refuse("a generator's state is set")
         if self.stream is not None:
             self.stream.set_state(host)
         else:
@@ -108,10 +115,17 @@ default_generator = Generator()
 _generators = {devices.CPU: default_generator}
 
 
-def generator_of(device: devices.device, generator: Generator | None) -> Generator:
-    """The generator of a draw: the given one, or the device's own."""
+def generator_of(
+    device: devices.device, generator: Generator | None, noted: bool = False
+) -> Generator:
+    """The generator of a draw: the given one, or the device's own.
+
+    ``noted``: a compiled function that is being recorded is told how to draw again.
+    """
     if modes.bodies:
         raise NotTraceable("drawing random numbers")
+    if local.capture is not None and not noted:
+        local.capture.refuse("random numbers are drawn that depend on values")
     if generator is None:
         found = _generators.get(device)
         if found is None:
@@ -191,10 +205,20 @@ def draw(size, dtype, device, generator, host, op_name, numbers=()):
         return levels.drawn(draw, size, dtype, device, generator, host, op_name, numbers)
     if device is devices.META:
         return dispatch.wrap(Value(aval(tuple(size), dtype, device)))
-    generator = generator_of(device, generator)
+    generator = generator_of(device, generator, noted=True)
     if generator.stream is not None:
-        return from_host(np.asarray(host(generator.stream)), devices.CPU)
+        return _from_stream(generator, host)
+    if local.capture is not None:
+        local.capture.numbers(generator.next_numbers, (int, int))
     return make(op_name, (*generator.next_numbers(), *numbers), (tuple(size), dtype), device)
+
+
+def _from_stream(generator, host):
+    """A tensor of what ``host`` draws from a generator of the CPU."""
+    out = from_host(np.asarray(host(generator.stream)), devices.CPU)
+    if local.capture is not None:
+        local.capture.draw(out._value, lambda: np.asarray(host(generator.stream)))
+    return out
 
 
 def along_memory(tensor, make):
@@ -394,8 +418,8 @@ def bernoulli_mask(shape, p: float, dtype, device, generator=None):
         return draw(shape, dtype, device, generator,
                     lambda s: s.bernoulli_p(shape, p, dtype.numpy), None)  # fmt: skip
     if device is devices.CPU:
-        g = generator_of(device, generator)
-        return from_host(np.asarray(g.stream.bernoulli_p(shape, p, dtype.numpy)), devices.CPU)
+        g = generator_of(device, generator, noted=True)
+        return _from_stream(g, lambda s: s.bernoulli_p(shape, p, dtype.numpy))
     u = draw(shape, dt.float32, device, generator, None, "draw_uniform")
     return u if device is devices.META else (u < p).to(dtype)
 

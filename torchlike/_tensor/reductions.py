@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torchlike._core import dtypes as dt
+from torchlike._engine.captures import at_hand
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply, apply_inplace, into
@@ -190,8 +191,7 @@ def _quantile(name, skip_nan):
 
 def _check_probabilities(name, q):
     """Refuse what PyTorch refuses on the CPU, where the numbers are at hand."""
-    value = dispatch.value_of(q)
-    if value.array is None or value.is_traced() or value.aval.device.type != "cpu":
+    if at_hand(dispatch.value_of(q)) is None:
         return
     host = q._host()
     if not ((host >= 0) & (host <= 1)).all():

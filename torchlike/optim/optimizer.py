@@ -7,9 +7,9 @@ from collections import OrderedDict, defaultdict
 from copy import deepcopy
 from typing import Any, ClassVar
 
-from torchlike._core.errors import SparseOperand
+from torchlike._core.errors import DeviceMismatch, SparseOperand
 from torchlike._engine.flush import flush, place_of
-from torchlike._engine.prefix import cut_from, record
+from torchlike._engine.prefix import cut_from, local, record
 from torchlike._engine.values import Epoch, Packed
 from torchlike._ops.optimizers import Plan
 from torchlike._ops.table import TABLE
@@ -253,11 +253,29 @@ class Optimizer:
             if storage is not None and t._seen != storage.version:
                 t._sync()
             operands.append(t._value)
+        if local.capture is not None:
+            self._note(group, flags)
         values, _ = record(_STEP_PACKED, (pack.plan,), operands)
         packed = Packed(values.pop(len(pack.step)))
         rebind_all(changed, values, line)
         for p, start in zip(pack.params, pack.starts, strict=True):
-            cut_from(packed, p._grad._value, start)
+            if local.capture is None:
+                cut_from(packed, p._grad._value, start)
+            else:  # the call goes on, and may use the gradient
+                local.capture.cuts.append((packed, p._grad._value, start))
+
+    def _note(self, group, flags) -> None:
+        """Tell the recording of a compiled function where the step that follows finds its numbers.
+
+        A replay reads them again, so that another learning rate records nothing again.
+        """
+        scalars = self.scalars(group)
+        if any(isinstance(x, Tensor) for x in scalars):
+            return
+        local.capture.actions.append(("group", self, group, flags))
+        local.capture.numbers(
+            lambda: [float(x) for x in self.scalars(group)], (float,) * len(scalars)
+        )
 
     def _prepare(self, group, params, names, may_pack: bool = True, stepping: bool = False):
         """Make the states of parameters that have none yet; returns these parameters."""
@@ -281,7 +299,7 @@ class Optimizer:
             for name, start in zip(names, starts, strict=True):
                 slot[name] = dispatch.wrap(full(self.state_aval(p, name), start))
         if loose and rule.counts:
-            share_steps([state[p] for p in loose])
+            share_steps(state, loose)
         return fresh
 
     def _run(self, group, params, names, flags, line) -> None:
@@ -304,7 +322,19 @@ class Optimizer:
             if storage is not None and t._seen != storage.version:
                 t._sync()
             operands.append(t._value)
-        values, _ = record(_STEP, (plan,), operands)
+        if local.capture is not None:
+            self._note(group, flags)
+        try:
+            values, _ = record(_STEP, (plan,), operands)
+        except DeviceMismatch:
+            places: dict = {}
+            for p in params:
+                places.setdefault(p._value.aval.device, []).append(p)
+            if len(places) == 1:
+                raise
+            for members in places.values():
+                self._run(group, members, names, flags, line)
+            return
         rebind_all([*counters, *params, *states], values, line)
 
     def _run_taped(self, group, params, names, flags) -> None:
@@ -414,7 +444,12 @@ class Optimizer:
                 if name in self.defaults:
                     group.setdefault(name, default)
         if self.rule and RULES[self.rule].counts:
-            share_steps([s for s in self.state.values() if s.get("step") is not None])
+            counted = [
+                p
+                for p, slot in self.state.items()
+                if isinstance(p, Tensor) and slot.get("step") is not None
+            ]
+            share_steps(self.state, counted)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from torchlike._engine.captures import at_hand
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
@@ -114,10 +115,10 @@ def gaussian_nll_loss(
 
 def host_bounds_float(t):
     """(min, max) of a tensor whose numbers the host has at hand, else None."""
-    value = dispatch.value_of(t)
-    if value.array is None or value.is_traced() or value.aval.device.type != "cpu":
+    array = at_hand(dispatch.value_of(t))
+    if array is None:
         return None
-    host = np.asarray(value.array)
+    host = np.asarray(array)
     return (float(host.min()), float(host.max())) if host.size else None
 
 

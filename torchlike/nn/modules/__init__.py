@@ -1,5 +1,6 @@
 """torch.nn.modules: the layers, one file a family."""
 
+from torchlike.nn.modules._compiled import OptimizedModule as _OptimizedModule  # noqa: F401
 from torchlike.nn.modules.activation import (
     CELU,
     ELU,

@@ -8,12 +8,14 @@ import warnings
 import weakref
 from collections import OrderedDict
 
+from torchlike._engine.captures import surroundings
 from torchlike._engine.flush import flush
 from torchlike._engine.prefix import local
 from torchlike._tensor.creation import zeros
 from torchlike._tensor.function import Function
 from torchlike._tensor.modes import modes
 from torchlike._tensor.tensor import Tensor
+from torchlike.compiler._compile import compile as compile_function
 
 # Hooks of every module; registering one sets ANY_GLOBAL for good, so that a call asks once.
 GLOBAL_BACKWARD: OrderedDict = OrderedDict()
@@ -27,6 +29,17 @@ GLOBAL_MODULE: OrderedDict = OrderedDict()
 GLOBAL_PARAMETER: OrderedDict = OrderedDict()
 ANY_GLOBAL = False
 _global_is_full = None
+
+
+def _registered() -> tuple:
+    """The hooks of every module, for those who must know when another one comes."""
+    if not ANY_GLOBAL:
+        return ()
+    tables = (GLOBAL_BACKWARD, GLOBAL_BACKWARD_PRE, GLOBAL_FORWARD, GLOBAL_FORWARD_PRE)
+    return tuple([hook for table in tables for hook in table.values()])
+
+
+surroundings.append(_registered)
 
 
 class RemovableHandle:
@@ -62,6 +75,9 @@ class RemovableHandle:
 
     def __exit__(self, *exc):
         self.remove()
+
+
+RemovableHandle.__module__ = "torchlike.utils.hooks"  # its public place, which stands above
 
 
 def add_hook(hooks, hook, prepend=False, **marks) -> RemovableHandle:
@@ -217,7 +233,13 @@ class Called:
         return result
 
     def _call_impl(self, *args, **kwargs):
-        return call_with_hooks(self, args, kwargs)
+        return call_between_hooks(self, args, kwargs)
+
+    def compile(self, *args, **kwargs) -> None:
+        """Compile the calls of this module, in place; the arguments are those of torch.compile
+        (https://pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.compile)."""
+        self.__dict__["_compiled_call_impl"] = compile_function(self._call_impl, *args, **kwargs)
+        self.__dict__["_hooked"] = True
 
     def register_forward_pre_hook(
         self, hook, *, prepend: bool = False, with_kwargs: bool = False
@@ -266,6 +288,14 @@ class Called:
 
 
 def call_with_hooks(module, args, kwargs):
+    """A call of a module that has hooks, or that is compiled by its own ``compile``."""
+    compiled = module._compiled_call_impl
+    if compiled is not None and local.capture is None:
+        return compiled(*args, **kwargs)
+    return call_between_hooks(module, args, kwargs)
+
+
+def call_between_hooks(module, args, kwargs):
     """Forward between its hooks, in PyTorch's order: global ones first."""
     if not (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
+from torchlike._engine.captures import replayable
 from torchlike.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from torchlike.optim.lr_scheduler.scheduler import LRScheduler, group_values, set_group_value
 from torchlike.optim.optimizer import Optimizer
@@ -61,6 +62,7 @@ class ChainedScheduler(_Composed):
         self.optimizer = optimizer
         self._last_lr = group_values(optimizer, "lr")
 
+    @replayable
     def step(self) -> None:
         """Step each of them, in order."""
         for scheduler in self._schedulers:
@@ -110,6 +112,7 @@ class SequentialLR(_Composed):
         elif hasattr(sched, "last_epoch"):
             sched.last_epoch -= 1
 
+    @replayable
     def step(self) -> None:
         """Step the one whose turn it is; at a milestone it starts from its epoch 0."""
         self.last_epoch += 1

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from torchlike._engine.captures import replayable
 from torchlike.optim.lr_scheduler.scheduler import (
     LRScheduler,
     check_optimizer,
@@ -277,6 +278,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         height = 1 + math.cos(math.pi * self.T_cur / self.T_i)
         return [self.eta_min + (base - self.eta_min) * height / 2 for base in self.base_lrs]
 
+    @replayable
     def step(self, epoch: float | None = None) -> None:
         """Set the rates of the next epoch, or of ``epoch``, which may be a fraction."""
         if epoch is None and self.last_epoch < 0:

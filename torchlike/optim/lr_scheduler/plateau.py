@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from torchlike._engine.captures import replayable
 from torchlike.optim.lr_scheduler.scheduler import (
     LRScheduler,
     check_optimizer,
@@ -68,6 +69,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.threshold = threshold
         self.threshold_mode = threshold_mode
 
+    @replayable
     def step(self, metrics, epoch: int | None = None) -> None:
         """Look at the metric of an epoch (a number, or a tensor of one element)."""
         current = float(metrics)

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from torchlike._engine.captures import replayable
 from torchlike._tensor.tensor import Tensor
 from torchlike.optim.optimizer import Optimizer
 
@@ -157,6 +158,7 @@ class LRScheduler:
         """The learning rates of ``last_epoch``, one for each group."""
         raise NotImplementedError
 
+    @replayable
     def step(self, epoch: int | None = None) -> None:
         """Set the learning rates of the next epoch."""
         if self._step_count == 1:

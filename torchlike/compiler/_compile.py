@@ -1,0 +1,273 @@
+"""compile(): a function that is recorded, guarded and replayed as one program."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+import weakref
+
+from torchlike._core import errors
+from torchlike._core.settings import settings
+from torchlike._engine.composites import Composite
+from torchlike._engine.flush import place_of_function
+from torchlike._engine.prefix import local
+from torchlike._engine.stats import stats
+from torchlike.compiler import config
+from torchlike.compiler._arguments import Flat
+from torchlike.compiler._recording import Recording
+from torchlike.compiler._surroundings import elsewhere, surrounding
+from torchlike.compiler._watch import Watch
+
+log = logging.getLogger("torchlike.compiler")
+
+# A call that could not be replayed for the same reason so often runs its Python from then on.
+_TRIES = 2
+
+all_compiled: weakref.WeakSet = weakref.WeakSet()
+
+
+class Stance(threading.local):
+    """What ``torch.compiler.set_stance`` has set on this thread."""
+
+    name = "default"
+
+
+stance = Stance()
+
+
+class Compiled:
+    """A callable that runs ``function`` once or twice, and then replays what it did.
+
+    replays    the recordings that can be replayed, the last used one first
+    breaks     reasons why calls could not be replayed -> how often
+    plain      the reason why the function runs its Python from now on, or None
+    reasons    what had changed each time that a new recording was needed
+    """
+
+    _guarded = ("function",)
+
+    def __init__(self, function, *, fullgraph=False, dynamic=None, name=None):
+        self.function, self.fullgraph, self.dynamic = function, fullgraph, dynamic
+        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.lock = threading.RLock()
+        self.place = place_of_function(function, "compiled call")
+        self.reset()
+        all_compiled.add(self)
+
+    def reset(self) -> None:
+        """Forget everything that was recorded."""
+        self.watch = Watch()
+        self.replays: list = []
+        self.breaks: dict = {}
+        self.reasons: list[str] = []
+        self.plain: tuple | None = None
+        self.recordings = 0
+        self._composites: dict = {}
+
+    def composite(self, segment, outs, noted, donates) -> Composite:
+        """The composite of a segment; the one made before if nothing differs."""
+        key = segment.node, tuple(outs), tuple(noted), donates
+        known = self._composites.setdefault(key, [])
+        for composite in known:
+            if composite.same_numbers(segment):
+                return composite
+        composite = Composite(f"compiled_{self.name}", segment, outs, noted, donates)
+        known.append(composite)
+        return composite
+
+    def __call__(self, *args, **kwargs):
+        if (
+            local.capture is not None
+            or self.plain is not None
+            or stance.name == "force_eager"
+            or settings.immediate
+            or elsewhere()
+        ):
+            return self.function(*args, **kwargs)
+        flat = Flat(args, kwargs)
+        if any([t._value.is_traced() for t in flat.tensors]):
+            return self.function(*args, **kwargs)
+        states, around = flat.states(), surrounding()
+        failed = []
+        for replay in self.replays:
+            if replay.spec == flat.spec and replay.states == states and replay.surround == around:
+                if replay.alias != flat.alias(replay.lasting):
+                    failed.append("which arguments share memory")
+                elif replay.hold():
+                    return self._replay(replay, flat)
+                else:
+                    why = replay.failed()
+                    if why is None:
+                        replay.guards.refresh()
+                        replay.settle()
+                        return self._replay(replay, flat)
+                    failed.append(why)
+        if stance.name == "fail_on_recompile" and self.replays:
+            raise RuntimeError(
+                f"Detected recompile of {self.name} when torch.compile stance is "
+                f"'fail_on_recompile': {failed[0] if failed else 'other arguments'}"
+            )
+        if stance.name == "eager_on_recompile" and self.replays:
+            return self.function(*args, **kwargs)
+        return self._record(flat, args, kwargs, failed, states, around)
+
+    def _replay(self, replay, flat):
+        if self.replays[0] is not replay:
+            self.replays.remove(replay)
+            self.replays.insert(0, replay)
+        return replay.run(flat.tensors)
+
+    def _record(self, flat, args, kwargs, failed, states, around):
+        """Run the Python; keep what a replay needs, or the reason why there can be none."""
+        with self.lock:
+            if len(self.replays) >= config.recompile_limit:
+                self._stop(
+                    (
+                        f"it was recorded {config.recompile_limit} times; the last change: "
+                        f"{failed[0] if failed else self._difference(flat, states)}",
+                        None,
+                    )
+                )
+                return self.function(*args, **kwargs)
+            if self.replays:
+                why = failed[0] if failed else self._difference(flat, states)
+                self.reasons.append(why)
+                stats.recompiles += 1
+                level = logging.WARNING if "recompiles" in _LOGS else logging.DEBUG
+                log.log(level, "recording %s again: %s", self.name, why)
+            self.recordings += 1
+            self.around = around
+            recording = Recording(self, flat, args, kwargs)
+            replay = recording.replay
+            if replay is not None:
+                replay.surround, replay.states = around, states
+                replay.lasting = {id(t): n for n, t in enumerate(replay.guards.tensors)}
+                for n, t in enumerate(replay.guards.tensors):
+                    if t._storage is not None:
+                        replay.lasting[id(t._storage)] = ~n
+                replay.alias = flat.alias(replay.lasting)
+                self.replays.insert(0, replay)
+            else:
+                self._consider(recording)
+            return recording.result
+
+    def _consider(self, recording) -> None:
+        """Give up after the same reason came often enough."""
+        why = recording.why
+        if why is None and self.watch.effects:
+            why = self.watch.effects[0]
+        if why is None:
+            if self.recordings > 3 * config.recompile_limit:
+                self._stop(("other code runs in each call", None))
+            return
+        count = self.breaks[why] = self.breaks.get(why, 0) + 1
+        if count >= _TRIES or len(self.breaks) > config.recompile_limit:
+            self._stop(why)
+
+    def _stop(self, why) -> None:
+        self.plain = why
+        reason, line = why
+        log.warning(
+            "%s is compiled, but runs its Python at every call: %s%s",
+            self.name, reason, f" at {line}" if line else "",
+        )  # fmt: skip
+
+    def _difference(self, flat, states) -> str:
+        """What is different in the arguments from the recording used last."""
+        replay = self.replays[0]
+        if replay.surround != surrounding():
+            return "the grad mode, autocast, default dtype or device, or hooks of all modules"
+        if replay.spec != flat.spec:
+            for i, (a, b) in enumerate(zip(replay.spec, flat.spec, strict=False)):
+                if a != b:
+                    return f"argument {i} is {_shown(b)}, was {_shown(a)}"
+            return f"there are {len(flat.spec)} arguments, were {len(replay.spec)}"
+        per = len(states) // max(1, len(flat.tensors))
+        names = ("shape, dtype or device", "class", "requires_grad", "history", "memory", "hooks",
+                 "hooks", "grad", "layout")  # fmt: skip
+        for n, (a, b) in enumerate(zip(replay.states, states, strict=False)):
+            if a != b:
+                return f"the {names[n % per]} of tensor {n // per} is {b}, was {a}"
+        return "the arguments"
+
+
+_LOGS = os.environ.get("TORCHLIKE_LOGS", "").split(",")
+
+
+def _shown(x) -> str:
+    text = repr(x[1]) if isinstance(x, tuple) and len(x) == 2 else repr(x)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+_MODES = (
+    "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "lite",
+)  # fmt: skip
+BACKENDS = ("inductor", "cudagraphs", "openxla", "tvm", "onnxrt")
+_PLAIN_BACKENDS = ("eager", "aot_eager", "aot_eager_decomp_partition")
+
+
+def compile(
+    model=None, *, fullgraph: bool = False, dynamic: bool | None = None, backend="inductor",
+    mode: str | None = None, options: dict | None = None, disable: bool = False,
+    recompile_limit: int | None = None, isolate_recompiles: bool = False,
+):  # fmt: skip
+    """A callable that runs as one XLA program (https://pytorch.org/docs/stable/generated/torch.compile.html).
+
+    Every mode gives the same program: XLA has no slower one. Raises ``RuntimeError`` for an unknown
+    mode or option, ``NotSupported`` for a backend that takes FX graphs.
+    """
+    if model is None:
+        return functools.partial(
+            compile, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode,
+            options=options, disable=disable,
+        )  # fmt: skip
+    if not callable(model):
+        raise RuntimeError(f"torch.compile() takes a function or a module, not {type(model)}")
+    if mode is not None and options is not None:
+        raise RuntimeError(
+            "Either mode or options can be specified, but both can't be specified at the same time."
+        )
+    if mode is not None and mode not in _MODES:
+        raise RuntimeError(f"Unrecognized mode={mode}, should be one of: {', '.join(_MODES)}")
+    if callable(backend):
+        raise errors.NotSupported(
+            "a backend of your own, which takes FX graphs", "leave backend= out: XLA compiles"
+        )
+    if backend not in BACKENDS and backend not in _PLAIN_BACKENDS:
+        raise InvalidBackend(f"Invalid backend: {backend!r}, see `torch._dynamo.list_backends()`")
+    plain = disable or backend in _PLAIN_BACKENDS
+    for kind, wrap in wrappers:
+        if isinstance(model, kind):
+            return wrap(model, plain, fullgraph, dynamic)
+    return compile_function(model, plain, fullgraph, dynamic)
+
+
+class InvalidBackend(RuntimeError):
+    """No backend of this name."""
+
+
+# (class, function) of objects that nn compiles in its own way: nn fills it in.
+wrappers: list = []
+
+
+def compile_function(function, plain: bool, fullgraph: bool, dynamic):
+    """A function in place of another, with its name, signature and documentation."""
+    inner = getattr(function, "_torchdynamo_orig_callable", None)
+    if inner is not None:
+        function = inner
+    if plain:
+        return function
+    compiled = Compiled(function, fullgraph=fullgraph, dynamic=dynamic)
+
+    def call(*args, **kwargs):
+        return compiled(*args, **kwargs)
+
+    try:
+        functools.update_wrapper(call, function)
+    except (AttributeError, TypeError):  # a callable object
+        call.__wrapped__ = function
+    call._torchdynamo_orig_callable = function
+    call.compiled = compiled
+    return call

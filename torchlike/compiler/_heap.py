@@ -1,0 +1,503 @@
+"""The Python state that a call may read, as it was at one moment: what guards a replay."""
+
+from __future__ import annotations
+
+import collections
+import enum
+import functools
+import types
+from itertools import chain
+from operator import attrgetter, call, is_, itemgetter, methodcaller
+
+import jax
+import numpy as np
+
+from torchlike._core import devices
+from torchlike._core import dtypes as dt
+from torchlike._core.errors import PACKAGE
+from torchlike._tensor.bridge import SharedStorage
+from torchlike._tensor.random import Generator
+from torchlike._tensor.tensor import Tensor
+
+MISSING = type("Missing", (), {"__repr__": lambda self: "nothing"})()
+# Compared by value: a new number that is equal to the old one changes nothing.
+PRIMITIVES = (int, float, complex, bool, str, bytes, type(None))
+_ATOMS = frozenset(PRIMITIVES)
+_LEAVES = (
+    *PRIMITIVES, dt.dtype, devices.device, enum.Enum, type(Ellipsis), type(NotImplemented), slice,
+    range, np.generic, np.dtype, np.ufunc, jax.Array, Generator, types.BuiltinFunctionType,
+    types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType,
+    types.MemberDescriptorType, types.MethodWrapperType, types.CodeType, types.GenericAlias,
+    types.UnionType, BaseException,
+)  # fmt: skip
+_PLAIN_NAMES = frozenset(("Pattern", "TypeVar", "_SpecialForm", "_GenericAlias", "weakref",
+    "ReferenceType", "ContextVar", "date", "datetime", "timedelta", "Decimal", "Fraction",
+    "UUID", "PosixPath", "Namespace_"))  # fmt: skip
+_MAX_OBJECTS = 100_000
+_MAX_CONTENT = 1 << 16  # bytes of a NumPy array that are compared at each call
+
+# What torchlike's own code reads of objects that users derive from, besides what theirs names.
+_MODULE_NAMES = ("training", "_parameters", "_buffers", "_modules", "_hooked")
+_HOOKS = (
+    "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",
+)  # fmt: skip
+_OPTIMIZER_NAMES = ("param_groups", "state", "_packs", "_pre_hooks", "_post_hooks")
+_values = methodcaller("values")
+_TENSOR_STATE = attrgetter(
+    "_value.aval", "_requires_grad", "_node", "_hooks", "_after_hooks", "_storage", "__class__"
+)
+
+
+class TooLarge(Exception):
+    """More objects can be reached than are worth a look at every call."""
+
+
+class Part:
+    """One container: what it held, by key; ``now()`` is what it holds."""
+
+    __slots__ = ("keys", "old", "owner", "path", "whole")
+
+    def __init__(self, owner, path: str, keys: tuple, whole: bool):
+        self.owner, self.path, self.whole = owner, path, whole
+        self.keys = keys
+        self.old = self.now()
+
+    def name(self, key) -> str:
+        """How a user would write the entry."""
+        if key.__class__ not in _ATOMS:  # the state of a parameter, by the parameter
+            return f"{self.path}[...]"
+        if self.path.endswith(("._modules", "._parameters", "._buffers")):
+            return f"{self.path.rpartition('.')[0]}.{key}"
+        return f"{self.path}[{key!r}]"
+
+
+class Entries(Part):
+    """A dict, or some of its keys."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, owner, path, keys=None):
+        self.size = len(owner)
+        super().__init__(owner, path, tuple(owner) if keys is None else keys, keys is None)
+
+    def now(self):
+        owner = self.owner
+        return [owner.get(k, MISSING) for k in self.keys]
+
+    def added(self) -> list:
+        """Keys that were not there."""
+        if len(self.owner) == self.size or not self.whole:
+            return []
+        return [k for k in self.owner if k not in set(self.keys)]
+
+
+class Attributes(Entries):
+    """The attributes of an object, or those that somebody reads."""
+
+    __slots__ = ()
+
+    def name(self, key) -> str:
+        return f"{self.path}.{key}" if self.path else str(key)
+
+
+class Items(Part):
+    """A list or deque."""
+
+    __slots__ = ()
+
+    def __init__(self, owner, path):
+        super().__init__(owner, path, tuple(range(len(owner))), True)
+
+    def now(self):
+        return list(self.owner)
+
+
+class Slots(Part):
+    """Attributes that are in no dict: of functions, cells and classes with slots."""
+
+    __slots__ = ()
+
+    def __init__(self, owner, path, keys):
+        super().__init__(owner, path, keys, False)
+
+    def now(self):
+        return [_attribute(self.owner, k) for k in self.keys]
+
+    def name(self, key) -> str:
+        return self.path if key == "cell_contents" else f"{self.path}.{key}"
+
+
+class Members(Part):
+    """A set."""
+
+    __slots__ = ()
+
+    def __init__(self, owner, path):
+        super().__init__(owner, path, (0,), True)
+
+    def now(self):
+        return [frozenset(self.owner)]
+
+
+class Content(Part):
+    """The numbers of a NumPy array."""
+
+    __slots__ = ()
+
+    def __init__(self, owner, path):
+        super().__init__(owner, path, ("content",), False)
+
+    def now(self):
+        return [(self.owner.shape, self.owner.dtype.str, self.owner.tobytes())]
+
+
+def _attribute(owner, name):
+    try:
+        return getattr(owner, name)
+    except (AttributeError, ValueError):
+        return MISSING
+
+
+class Heap:
+    """A walk over what a function can reach, and what it found.
+
+    names, anything   what the code reads of objects by name (see ``Watch``)
+    tensors           id -> tensor, each once; ``paths`` tells where
+    parts             the containers
+    opaque            (path, what) of objects that nobody can look into
+    """
+
+    def __init__(self, names, anything: bool = False):
+        self.names, self.anything = frozenset(names), anything
+        self.tensors: dict[int, Tensor] = {}
+        self.paths: dict[int, str] = {}
+        self.parts: list[Part] = []
+        self.opaque: list[tuple[str, str]] = []
+        self.modules: list = []  # nn.Modules, for the report
+        self._seen: dict[int, object] = {}  # keeps what it names alive: ids are not used again
+        self._todo: collections.deque = collections.deque()
+
+    def add(self, obj, path: str) -> None:
+        """Walk from one more root."""
+        self._todo.append((obj, path))
+        while self._todo:
+            self._visit(*self._todo.popleft())
+
+    def _later(self, obj, path) -> None:
+        if obj.__class__ not in _ATOMS:
+            self._todo.append((obj, path))
+
+    def _part(self, part: Part) -> None:
+        self.parts.append(part)
+        for key, value in zip(part.keys, part.old, strict=True):
+            if value.__class__ not in _ATOMS:
+                self._todo.append((value, part.name(key)))
+
+    def _visit(self, obj, path: str) -> None:
+        if isinstance(obj, _LEAVES) or id(obj) in self._seen:
+            return
+        self._seen[id(obj)] = obj
+        if len(self._seen) > _MAX_OBJECTS:
+            raise TooLarge(path)
+        kind = type(obj)
+        if isinstance(obj, Tensor):
+            self.tensor(obj, path)
+        elif isinstance(obj, tuple):
+            for i, x in enumerate(obj):
+                self._later(x, f"{path}[{i}]")
+        elif kind in (types.FunctionType,):
+            self._function(obj, path)
+        elif isinstance(obj, types.MethodType):
+            self._later(obj.__self__, "self" if path.isidentifier() else f"{path}.__self__")
+            self._later(obj.__func__, path)
+        elif isinstance(obj, type):
+            self._class(obj, path)
+        elif isinstance(obj, types.ModuleType):
+            self._module(obj, path)
+        elif isinstance(obj, dict | types.MappingProxyType):
+            self._part(Entries(obj, path))
+            for i, key in enumerate(obj):
+                self._later(key, f"{path}.keys()[{i}]")
+            self._object(obj, path)
+        elif isinstance(obj, list | collections.deque):
+            self._part(Items(obj, path))
+            self._object(obj, path)
+        elif isinstance(obj, set | frozenset):
+            self.parts.append(Members(obj, path))
+            for x in obj:
+                self._later(x, f"an element of {path}")
+        elif isinstance(obj, types.CellType):
+            self._part(Slots(obj, path, ("cell_contents",)))
+        elif isinstance(obj, functools.partial):
+            for name in ("func", "args", "keywords"):
+                self._later(getattr(obj, name), f"{path}.{name}")
+        elif isinstance(obj, property):
+            for f in (obj.fget, obj.fset):
+                self._later(f, path)
+        elif isinstance(obj, staticmethod | classmethod):
+            self._later(obj.__func__, path)
+        elif isinstance(obj, np.ndarray):
+            if obj.dtype != object and obj.nbytes <= _MAX_CONTENT:
+                self.parts.append(Content(obj, path))
+            else:
+                self.opaque.append((path, "a large NumPy array"))
+        elif hasattr(obj, "__wrapped__") and hasattr(obj, "cache_info"):  # functools.lru_cache
+            self._later(obj.__wrapped__, path)
+        elif kind.__name__ in _PLAIN_NAMES or kind.__name__ in (
+            "cython_function_or_method", "PjitFunction", "_ArrayFunctionDispatcher",
+        ):  # fmt: skip
+            pass
+        elif not self._object(obj, path):
+            self.opaque.append((path, f"a {kind.__module__}.{kind.__qualname__}"))
+
+    def tensor(self, t: Tensor, path: str) -> None:
+        """Note a tensor and the one whose memory it shares; its gradient changes all the time."""
+        self.tensors[id(t)] = t
+        self._seen[id(t)] = t
+        self.paths[id(t)] = path
+        if t._sparse:
+            self.opaque.append((path, "a sparse tensor"))
+        if t._storage.__class__ is SharedStorage:
+            self.opaque.append((path, "a tensor that shares memory with a NumPy array"))
+        if t._base is not None:
+            self._later(t._base, f"{path}._base")
+        for hooks in (t._hooks, t._after_hooks):
+            if hooks is not None:
+                self._later(hooks, f"the hooks of {path}")
+        own = t.__dict__
+        wanted = tuple([k for k in own if k[0] != "_" and self.reads(k)])
+        if wanted:
+            self._part(Attributes(own, path, wanted))
+
+    def reads(self, name: str) -> bool:
+        """Whether the code names this attribute."""
+        return self.anything or name in self.names
+
+    def _object(self, obj, path: str) -> bool:
+        """Attributes of an instance; False if it has none that can be seen."""
+        kind = type(obj)
+        known = False
+        if hasattr(kind, "_guarded"):  # one of ours that is read through these alone
+            for name in kind._guarded:
+                self._later(getattr(obj, name), f"{path}.{name}")
+            return True
+        for base in kind.__mro__:
+            if base.__module__ == "builtins":
+                continue
+            self._later(base, f"type({path})")
+            slots = vars(base).get("__slots__", ())
+            slots = (slots,) if isinstance(slots, str) else tuple(slots)
+            slots = tuple([s for s in slots if not s.startswith("__")])
+            ours = _is_ours(base)
+            if slots and "__dict__" not in slots:
+                known = True
+                if not ours or base.__name__ == "Pack":
+                    chosen = tuple([s for s in slots if ours or self.reads(s)])
+                    if chosen:
+                        self._part(Slots(obj, path, chosen))
+        own = getattr(obj, "__dict__", None)
+        if not isinstance(own, dict):
+            return known or _is_ours(kind)
+        if "_modules" in own and "_parameters" in own:
+            self.modules.append((obj, path))
+            keys = [k for k in own if self._of_module(kind, k)]
+            self._part(Attributes(own, path, tuple(keys)))
+            for hooks in _HOOKS if "_hooked" in own else ():
+                if own.get(hooks) is not None:
+                    self._part(Entries(own[hooks], f"{path}.{hooks}"))
+        elif "param_groups" in own and "defaults" in own:
+            keys = [k for k in own if k in _OPTIMIZER_NAMES or self.reads(k)]
+            self._part(Attributes(own, path, tuple(keys)))
+        elif _is_ours(kind) and not isinstance(obj, (dict, list)):
+            self._part(Attributes(own, path))
+        else:
+            self._part(Attributes(own, path, tuple([k for k in own if self.reads(k)])))
+        return True
+
+    def _of_module(self, kind: type, name: str) -> bool:
+        if name in _MODULE_NAMES or self.reads(name):
+            return True
+        return name[0] != "_" and _is_ours(kind)
+
+    def _function(self, f, path: str) -> None:
+        if f.__code__.co_filename.startswith(PACKAGE):
+            if "__wrapped__" in f.__dict__:  # of a decorator of ours
+                self._later(f.__wrapped__, path)
+            return
+        self._part(Slots(f, path, ("__code__", "__defaults__", "__kwdefaults__")))
+        for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=False):
+            self._later(cell, name)
+        wrapped = f.__dict__.get("__wrapped__")
+        if wrapped is not None:
+            self._later(wrapped, path)
+        wanted = tuple([k for k in f.__dict__ if self.reads(k)])
+        if wanted:
+            self._part(Attributes(f.__dict__, path, wanted))
+
+    def _class(self, kind: type, path: str) -> None:
+        if kind.__module__ == "builtins" or _is_ours(kind):
+            return
+        own = vars(kind)
+        keys = tuple([k for k in own if k in ("forward", "__call__") or k in self.names])
+        if keys:
+            part = Attributes(own, kind.__qualname__, keys)
+            self._part(part)
+
+    def _module(self, module, path: str) -> None:
+        name = module.__name__
+        if name.split(".")[0] in ("torchlike", "torch", "jax"):
+            return
+        if name == "numpy":
+            if "random" in self.names:
+                self.opaque.append((f"{path}.random", "the state of NumPy's random numbers"))
+            return
+        own = vars(module)
+        keys = tuple([k for k in own if k in self.names])
+        self._part(Attributes(own, path, keys))
+
+    def scope(self, names, scope: dict) -> None:
+        """Walk from the globals that a piece of code names."""
+        keys = tuple([k for k in names if k in scope])
+        if keys:
+            self._part(Attributes(scope, "", keys))
+        while self._todo:
+            self._visit(*self._todo.popleft())
+
+
+def _is_ours(kind: type) -> bool:
+    module = kind.__module__ or ""
+    return module == "torchlike" or module.startswith("torchlike.")
+
+
+def same(a, b) -> bool:
+    """Whether two entries are the same object, or equal numbers, texts or tuples of them."""
+    if a is b:
+        return True
+    if a.__class__ is not b.__class__:
+        return False
+    if a.__class__ in _ATOMS:
+        return a == b and repr(a) == repr(b)
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(
+        a, (dt.dtype, devices.device, frozenset, slice, range, np.generic, types.CodeType)
+    ):
+        return bool(a == b)
+    if isinstance(a, types.MethodType):
+        return a.__func__ is b.__func__ and a.__self__ is b.__self__
+    return False
+
+
+def plain_state(t: Tensor) -> tuple:
+    """What is compared of a tensor that another one takes the place of in each call."""
+    return t._value.aval, t._requires_grad, t._node is None, t._storage is None, t.__class__
+
+
+class Guards:
+    """The parts and tensors of a heap, flattened so that a look at all of them runs in C."""
+
+    def __init__(self, parts: list[Part], tensors: list[Tensor], grads: dict, places: list):
+        self.parts, self.tensors = parts, tensors
+        # grads: tensor -> whether it had none; places: (container, key, state) of those replaced.
+        self.grads, self.no_grad = list(grads), list(grads.values())
+        self.places = places
+        self.wholes = [p.owner for p in parts if p.__class__ in (Entries, Attributes) and p.whole]
+        self.partly = [
+            p for p in parts if isinstance(p, Entries) and not p.whole and len(p.keys) > 1
+        ]
+        self.getters = [itemgetter(*p.keys) for p in self.partly]
+        self.mappings = [p.owner for p in self.partly]
+        self.lists = [p.owner for p in parts if isinstance(p, Items)]
+        taken = {id(p) for p in self.partly}
+        self.others = [
+            p for p in parts
+            if id(p) not in taken and not isinstance(p, Items) and not (
+                p.__class__ in (Entries, Attributes) and p.whole
+            )
+        ]  # fmt: skip
+        self.sized = [p.owner for p in parts if isinstance(p, Entries | Items)]
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Compare with the present state from here on: it is as good as the old one."""
+        self.whole_values = list(chain.from_iterable(map(_values, self.wholes)))
+        self.whole_keys = list(chain.from_iterable(self.wholes))
+        self.picked = list(chain.from_iterable(map(call, self.getters, self.mappings)))
+        self.listed = list(chain.from_iterable(self.lists))
+        self.sizes = list(map(len, self.sized))
+        self.states = list(chain.from_iterable(map(_TENSOR_STATE, self.tensors)))
+
+    @staticmethod
+    def _state_at(owner, key):
+        try:
+            t = owner[key]
+        except (KeyError, IndexError):
+            return None
+        return plain_state(t) if isinstance(t, Tensor) else None
+
+    def hold(self) -> bool:
+        """Whether everything is as it was."""
+        try:
+            if (
+                list(map(len, self.sized)) == self.sizes
+                and all(map(is_, chain.from_iterable(map(_values, self.wholes)), self.whole_values))
+                and all(map(is_, chain.from_iterable(self.wholes), self.whole_keys))
+                and all(
+                    map(
+                        is_,
+                        chain.from_iterable(map(call, self.getters, self.mappings)),
+                        self.picked,
+                    )
+                )
+                and all(map(is_, chain.from_iterable(self.lists), self.listed))
+                and all(
+                    map(is_, chain.from_iterable(map(_TENSOR_STATE, self.tensors)), self.states)
+                )
+                and [t._grad is None for t in self.grads] == self.no_grad
+                and all([self._state_at(*place[:2]) == place[2] for place in self.places])
+                and all([all(map(same, p.old, p.now())) for p in self.others])
+            ):
+                return True
+        except KeyError:
+            pass
+        return False
+
+    def failed(self) -> str | None:
+        """What differs, in words; None if only equal things took each other's place."""
+        for part in self.parts:
+            now = part.now()
+            if isinstance(part, Entries) and (part.whole or part.size != len(part.owner)):
+                if part.whole and not all(map(same, part.owner, part.keys)):
+                    return f"the keys of {part.path} changed"
+                if part.size != len(part.owner):
+                    return f"{part.path} has {len(part.owner)} attributes, not {part.size}"
+            if len(now) != len(part.old):
+                return f"{part.path} has {len(now)} elements, not {len(part.old)}"
+            for key, old, new in zip(part.keys, part.old, now, strict=True):
+                if not same(old, new):
+                    return f"{part.name(key)} is {brief(new)}, was {brief(old)}"
+            part.old = now
+        k = 7
+        for n, t in enumerate(self.tensors):
+            old, new = self.states[n * k : n * k + k], _TENSOR_STATE(t)
+            for name, a, b in zip(_STATE_NAMES, old, new, strict=True):
+                if a is not b and not (name == "storage" and a is None):
+                    return f"a tensor's {name} is {brief(b)}, was {brief(a)}"
+        for owner, key, state in self.places:
+            if self._state_at(owner, key) != state:
+                return f"the tensor at {key!r} has another shape, dtype or history"
+        for t, was in zip(self.grads, self.no_grad, strict=True):
+            if (t._grad is None) is not was:
+                return f"the .grad of a parameter is {'None' if t._grad is None else 'a tensor'}"
+        return None
+
+
+_STATE_NAMES = ("shape or dtype", "requires_grad", "grad_fn", "hooks", "hooks", "storage", "class")
+
+
+def brief(x) -> str:
+    """A value for a message."""
+    if isinstance(x, Tensor):
+        return f"a tensor of shape {list(x.shape)}"
+    text = repr(x) if isinstance(x, (*PRIMITIVES, tuple)) else f"{type(x).__name__} {x!r}"
+    return text if len(text) < 60 else text[:57] + "..."

@@ -1,0 +1,375 @@
+"""Where a replay finds tensors and values, and what it makes new: references and templates."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from torchlike._engine.values import Packed, Value
+from torchlike._tensor import tape
+from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.views import Storage
+
+_new = object.__new__
+
+
+class Unreplayable(Exception):
+    """Why a recorded call cannot be replayed."""
+
+
+class Moment:
+    """One replay: its tensor arguments, the composite's results, its node, what it has made.
+
+    early holds values from before the call that are needed after it has changed things.
+    """
+
+    __slots__ = ("arguments", "early", "made", "node", "packs", "results")
+
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.results = self.node = None
+        self.early: dict = {}
+        self.made: dict = {}
+        self.packs: dict = {}
+
+
+# ---- tensors that were there before ------------------------------------------------------------
+
+
+class Known:
+    """A tensor that lives as long as what the function can reach.
+
+    place is the (container, key) where each call puts a new one, if it does.
+    """
+
+    __slots__ = ("place", "tensor")
+
+    def __init__(self, tensor):
+        self.tensor, self.place = tensor, None
+
+    def find(self, moment):
+        if self.place is None:
+            return self.tensor
+        owner, key = self.place
+        return owner[key]
+
+
+class Argument:
+    """The n-th tensor among the arguments."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place):
+        self.place = place
+
+    def find(self, moment):
+        return moment.arguments[self.place]
+
+
+class Through:
+    """The ``_grad`` or ``_base`` of another tensor."""
+
+    __slots__ = ("name", "owner")
+
+    def __init__(self, owner, name):
+        self.owner, self.name = owner, name
+
+    def find(self, moment):
+        return getattr(self.owner.find(moment), self.name)
+
+
+# ---- values ------------------------------------------------------------------------------------
+
+
+class ValueOf:
+    """The value that a tensor that was there before shows when the call begins."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def get(self, moment):
+        tensor = self.tensor.find(moment)
+        storage = tensor._storage
+        if storage is not None and tensor._seen != storage.version:
+            tensor._sync()
+        return tensor._value
+
+
+class RootOf:
+    """The value of the storage that such a tensor is a view of."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def get(self, moment):
+        return self.tensor.find(moment)._storage.value
+
+
+class Early:
+    """What another reference gave before the call changed anything."""
+
+    __slots__ = ("reference",)
+
+    def __init__(self, reference):
+        self.reference = reference
+
+    def get(self, moment):
+        return moment.early[self]
+
+
+class Constant:
+    """A value that is the same in every call."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value):
+        self.value = value
+
+    def get(self, moment):
+        return self.value
+
+
+class Copy(Constant):
+    """The same numbers in a Value of its own."""
+
+    __slots__ = ()
+
+    def get(self, moment):
+        return Value(self.value.aval, self.value.array)
+
+
+class Result:
+    """A result of the composite."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place):
+        self.place = place
+
+    def get(self, moment):
+        return moment.results[self.place]
+
+
+class Piece:
+    """A part of a flat result, cut out when somebody looks."""
+
+    __slots__ = ("aval", "flat", "slot", "start")
+
+    def __init__(self, flat: Result, slot, start, aval):
+        self.flat, self.slot, self.start, self.aval = flat, slot, start, aval
+
+    def get(self, moment):
+        packed = moment.packs.get(self.flat.place)
+        if packed is None:
+            packed = moment.packs[self.flat.place] = Packed(self.flat.get(moment))
+        packed.starts[self.slot] = self.start
+        return Value(self.aval, None, packed, self.slot)
+
+
+# ---- tensors that a call makes -----------------------------------------------------------------
+
+
+class NewStorage:
+    """A storage that several new tensors share."""
+
+    __slots__ = ("geometry", "silent", "value", "version")
+
+    def find(self, moment):
+        made = moment.made.get(self)
+        if made is None:
+            made = moment.made[self] = _new(Storage)
+            made.value = self.value.get(moment)
+            made.node, made.index = None, 0
+            made.version, made.silent = self.version, self.silent
+            made.geometry, made.identity = self.geometry, None
+        return made
+
+
+class StorageOf:
+    """The storage of a tensor that was there before."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def find(self, moment):
+        return self.tensor.find(moment)._storage
+
+
+class New:
+    """A tensor that the call makes: what its handle holds, found again for each replay."""
+
+    __slots__ = ("base", "fields", "index", "kind", "node", "storage", "value")
+
+    def find(self, moment):
+        made = moment.made.get(self)
+        if made is not None:
+            return made
+        made = moment.made[self] = _new(self.kind)
+        made._value = self.value.get(moment)
+        if self.storage is not None:
+            made._storage = storage = self.storage.find(moment)
+            made._seen = storage.version
+        if self.base is not None:
+            made._base = self.base.find(moment)
+        if self.node is OPEN:
+            made._node, made._index = moment.node, self.index
+        elif self.node is not None:
+            made._node, made._index = self.node, self.index
+        for name, value in self.fields:
+            setattr(made, name, value)
+        return made
+
+
+OPEN = object()  # stands for the tape node of the replay
+_FIELDS = ("_chain", "_detached", "_silent", "_made", "_geometry", "_requires_grad", "_retains")
+
+
+class Namer:
+    """Finds references for the tensors and values that a recorded call has left behind.
+
+    known     id -> (reference, tensor) of those that were there before
+    before    id of a value -> reference to it, as it was when the call began
+    results   id of a value -> its place among the composite's results
+    opened    id of a tensor -> its place among the results of the tape node that replaces its own
+    """
+
+    def __init__(self, known, before, results, opened, constants, lasting):
+        self.known, self.before, self.results = known, before, results
+        self.lasting = lasting  # ids of all other objects that were there before
+        self.opened, self.constants = opened, constants
+        self.early: list[Early] = []
+        self._new: dict[int, New] = {}
+        self._storages: dict[int, object] = {}
+        self._keep: list = []
+
+    def value(self, value: Value):
+        """The reference to a value."""
+        place = self.results.get(id(value))
+        if place is not None:
+            return Result(place)
+        packed = value.segment
+        if packed.__class__ is Packed and id(packed.flat) in self.results:
+            flat = Result(self.results[id(packed.flat)])
+            return Piece(flat, value.slot, packed.starts[value.slot], value.aval)
+        found = self.before.get(id(value))
+        if found is not None:
+            self.early.append(Early(found))
+            return self.early[-1]
+        if self.constants.get(id(value)) is value:
+            return Copy(value)
+        raise Unreplayable("it keeps a value that comes from elsewhere")
+
+    def tensor(self, t: Tensor):
+        """The reference to a tensor that the call returns or keeps."""
+        found = self.known.get(id(t))
+        if found is not None:
+            return found[0]
+        new = self._new.get(id(t))
+        if new is not None:
+            return new
+        if t._sparse:
+            raise Unreplayable("it makes a sparse tensor")
+        if any(name[0] != "_" for name in t.__dict__) or t._grad is not None:
+            raise Unreplayable("it makes a tensor with attributes or a gradient of its own")
+        if t._hooks or t._after_hooks:
+            raise Unreplayable("it makes a tensor with hooks")
+        new = self._new[id(t)] = New()
+        self._keep.append(t)
+        new.kind, new.index, new.node = t.__class__, t._index, None
+        node = t._node
+        if node is not None:
+            if id(t) in self.opened:
+                new.node, new.index = OPEN, self.opened[id(t)]
+            elif node.used and not isinstance(node, tape.Barrier):
+                new.node = node
+            else:
+                raise Unreplayable("it keeps a tensor whose history cannot be replayed")
+        new.value = self.value(t._value)
+        own = t.__dict__
+        new.fields = [(name, own[name]) for name in _FIELDS if name in own]
+        new.base = None if t._base is None else self.tensor(t._base)
+        new.storage = None if t._storage is None else self.storage(t)
+        return new
+
+    def storage(self, t: Tensor):
+        storage = t._storage
+        found = self._storages.get(id(storage))
+        if found is None:
+            for reference, other in self.known.values():
+                if other._storage is storage:
+                    found = StorageOf(reference)
+                    break
+            else:
+                if storage.__class__ is not Storage:
+                    raise Unreplayable("it makes memory that is shared with a NumPy array")
+                found = NewStorage()
+                found.value = self.value(storage.value)
+                found.version, found.silent = storage.version, storage.silent
+                found.geometry = storage.geometry
+            self._storages[id(storage)] = found
+            self._keep.append(storage)
+        return found
+
+    def tree(self, x):
+        """A function of a moment that makes again what the call returned."""
+        if isinstance(x, Tensor):
+            reference = self.tensor(x)
+            return reference.find
+        if x is None or isinstance(x, (int, float, complex, str, bytes, np.generic)):
+            return lambda moment: x
+        kind = x.__class__
+        if kind is tuple or kind is list:
+            parts = [self.tree(y) for y in x]
+            return lambda moment: kind([part(moment) for part in parts])
+        if isinstance(x, tuple):
+            parts = [self.tree(y) for y in x]
+            make = kind._make if hasattr(kind, "_fields") else kind
+            return lambda moment: make([part(moment) for part in parts])
+        if isinstance(x, dict) and not vars_of(x):
+            keys, parts = list(x), [self.tree(y) for y in x.values()]
+            return lambda moment: _mapping(kind, keys, [part(moment) for part in parts])
+        if dataclasses.is_dataclass(x) and not isinstance(x, type) and hasattr(x, "__dict__"):
+            names, parts = list(vars(x)), [self.tree(y) for y in vars(x).values()]
+            return lambda moment: _object(kind, names, [part(moment) for part in parts])
+        if id(x) in self.lasting:
+            return lambda moment: x
+        raise Unreplayable(f"it returns a {kind.__name__}, which may be another one each time")
+
+
+def vars_of(x) -> dict:
+    """The attributes of an object, if it has any."""
+    return getattr(x, "__dict__", None) or {}
+
+
+def _mapping(kind, keys, values):
+    out = kind()
+    out.update(zip(keys, values, strict=True))
+    return out
+
+
+def _object(kind, names, values):
+    out = _new(kind)
+    out.__dict__.update(zip(names, values, strict=True))
+    return out
+
+
+def tensors_in(x, found: list) -> None:
+    """The tensors in nested containers and dataclasses, in order."""
+    if isinstance(x, Tensor):
+        found.append(x)
+    elif isinstance(x, (tuple, list)):
+        for y in x:
+            tensors_in(y, found)
+    elif isinstance(x, dict):
+        for y in x.values():
+            tensors_in(y, found)
+    elif dataclasses.is_dataclass(x) and not isinstance(x, type):
+        for y in vars_of(x).values():
+            tensors_in(y, found)
