@@ -56,6 +56,9 @@ class Value:
 
     __slots__ = ("array", "aval", "bounds", "epoch", "segment", "slot", "__weakref__")
 
+    def __deepcopy__(self, memo):
+        return self  # who copies a tensor's attributes copies no data
+
     def __init__(self, aval: Aval, array=None, segment=None, slot=0):
         self.aval = aval
         self.array = array

@@ -19,6 +19,7 @@ from torchlike._ops.table import TABLE, Dtype
 from torchlike._tensor import dispatch, watching
 from torchlike._tensor.forms import function
 from torchlike._tensor.modes import modes
+from torchlike._tensor.views import version_of
 
 # ---- the lists ---------------------------------------------------------------------------------
 
@@ -270,12 +271,12 @@ def _cast(x, target, lower):
     kept = state.casts.get(id(x))
     if kept is not None:
         source, before, version, result = kept
-        fresh = source() is x and before is target and version == x._version
+        fresh = source() is x and before is target and version == version_of(x)
         if fresh and (result._node is not None or not modes.grad):
             return result
     result = watching.plain(TABLE["to_dtype"], (x,), (target,))
     if state.nesting:
-        state.casts[id(x)] = (weakref.ref(x), target, x._version, result)
+        state.casts[id(x)] = (weakref.ref(x), target, version_of(x), result)
     return result
 
 

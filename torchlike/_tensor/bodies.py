@@ -5,7 +5,7 @@ from __future__ import annotations
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotTraceable
 from torchlike._engine.bodies import Body, place_of, tracing
-from torchlike._tensor import dispatch, tape
+from torchlike._tensor import dispatch, tape, views
 from torchlike._tensor.function import FunctionNode
 from torchlike._tensor.levels import Crossing
 from torchlike._tensor.modes import modes
@@ -38,7 +38,7 @@ def trace(function, avals, wants) -> Traced:
                 t._requires_grad = want and modes.grad and t.dtype.category >= dt.FLOATING
             outs = function(*arguments)
             for t, hole in zip(arguments, holes, strict=True):
-                if t._version or dispatch.value_of(t) is not hole:
+                if views.version_of(t) or dispatch.value_of(t) is not hole:
                     raise RuntimeError(
                         "the function given to a control-flow op may not change its inputs in "
                         "place: write x = x + 1, not x.add_(1)"

@@ -23,6 +23,13 @@ from torchlike._tensor.views import Storage
 _value, _version, _silent = Storage.value, Storage.version, Storage.silent  # the plain slots
 
 
+class _Shared:
+    count = 0  # how often a storage has become one
+
+
+shared = _Shared()
+
+
 class SharedStorage(Storage):
     """A storage whose truth is the memory of a NumPy array."""
 
@@ -165,6 +172,7 @@ def array_of(tensor) -> np.ndarray:
         storage.array = array
         np.copyto(_root(storage), seen)
         storage.__class__ = SharedStorage
+        shared.count += 1
     else:
         array = storage.array
     strides, offset = views.geometry(tensor)
@@ -193,3 +201,4 @@ def share(tensor, array: np.ndarray) -> None:
         storage.geometry = tensor._geometry = strides, 0
     storage.array = array
     storage.__class__ = SharedStorage
+    shared.count += 1

@@ -116,7 +116,7 @@ def resize_(self, *size, memory_format=None):
         )
     flat = self.reshape(-1)
     more = zeros(prod(size) - flat.numel(), dtype=self.dtype, device=self.device)
-    version = self._version
+    version = views.version_of(self)
     self.data = FUNCTIONS["cat"]([flat, more]).reshape(size)
     self._version_count = version + 1
     return self

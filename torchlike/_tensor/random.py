@@ -62,6 +62,8 @@ class Generator:
 
     def initial_seed(self) -> int:
         """The seed the stream was started with."""
+        if local.capture is not None:
+            local.capture.refuse("a generator's seed is read")
         return self._seed if self.stream is None else self.stream.initial_seed()
 
     def get_state(self):

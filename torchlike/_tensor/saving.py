@@ -9,7 +9,7 @@ from torchlike._core.errors import user_line
 from torchlike._engine.prefix import record
 from torchlike._engine.values import Value, overwritten_at
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch, tape, watching
+from torchlike._tensor import dispatch, tape, views, watching
 from torchlike._tensor.modes import modes, no_grad
 
 
@@ -83,10 +83,10 @@ def history(value, edge):
 
 def call_pack(pack, tensor):
     """What a pack hook makes of a tensor; raises if it changes it in place."""
-    before = tensor._version
+    before = views.version_of(tensor)
     with no_grad():
         packed = pack(tensor)
-    if tensor._version != before:
+    if views.version_of(tensor) != before:
         raise RuntimeError(
             "A saved tensor pack hook is modifying its input in place. Tensors provided as input "
             "to pack hook cannot be modified by in-place operations as this can lead to unexpected "

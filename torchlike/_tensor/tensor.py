@@ -11,6 +11,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.sizes import Size
 from torchlike._engine.flush import host_array, jax_array
+from torchlike._engine.prefix import local
 from torchlike._engine.values import Batched, Value, expose
 from torchlike._tensor import bridge, dispatch, tape, views
 from torchlike._tensor.dispatch import TENSORS, apply, to_value, value_of
@@ -20,7 +21,14 @@ _identities = itertools.count(1)
 _backward = None  # set by backward.py, which stands above
 
 
-class Tensor:
+class _Instance:
+    """The base of Tensor: through it ``Tensor.__dict__`` reaches what an instance holds."""
+
+
+_holds = _Instance.__dict__["__dict__"].__get__
+
+
+class Tensor(_Instance):
     """An n-dimensional array with PyTorch's semantics (https://pytorch.org/docs/stable/tensors.html).
 
     It points at an immutable Value; in-place ops rebind it. Class attributes are the defaults of
@@ -48,6 +56,19 @@ class Tensor:
     __array_priority__ = 1000
 
     __hash__ = object.__hash__  # in C: tensors are keys in every step
+
+    @property
+    def __dict__(self) -> dict:
+        """What the instance holds: the engine's fields and what the user has set."""
+        return _holds(self)
+
+    @__dict__.setter
+    def __dict__(self, attributes: dict) -> None:
+        # A subclass takes over another instance's attributes: its data is not among them.
+        own = _holds(self)
+        for name in [name for name in own if name not in FIELDS]:
+            del own[name]
+        own.update({k: v for k, v in attributes.items() if k not in FIELDS})
 
     def __new__(cls, *args, **kwargs):
         if cls is Tensor or not args:
@@ -121,10 +142,9 @@ class Tensor:
 
     @property
     def _version(self) -> int:
-        storage = self._storage
-        if storage is None:
-            return self._version_count
-        return storage.silent if self._silent else storage.version - storage.silent
+        if local.capture is not None:
+            local.capture.refuse("a tensor's version is read")
+        return views.version_of(self)
 
     @property
     def grad(self):
@@ -416,13 +436,14 @@ class Tensor:
         out._requires_grad = self._requires_grad
         if self._grad is not None:
             out._grad = copy.deepcopy(self._grad, memo)
-        for name, value in self.__dict__.items():
-            if not name.startswith("_"):
-                out.__dict__[name] = copy.deepcopy(value, memo)
+        held = _holds(out)
+        for name, value in _holds(self).items():
+            if name not in FIELDS:
+                held[name] = copy.deepcopy(value, memo)
         return out
 
     def __reduce_ex__(self, proto):
-        state = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+        state = {k: v for k, v in _holds(self).items() if k not in FIELDS}
         array = np.array(self._host())
         return _rebuild, (type(self), array, self.requires_grad, state)
 
@@ -440,6 +461,10 @@ class Tensor:
     @property
     def __cuda_array_interface__(self):
         raise AttributeError("use __dlpack__ or tensor.jax(): JAX owns the memory")
+
+
+# The names under which an instance holds what is the engine's.
+FIELDS = frozenset(n for n in vars(Tensor) if n[0] == "_" and n[1] != "_") | {"_value"}
 
 
 def _rebuild(kind, array, requires_grad, state):

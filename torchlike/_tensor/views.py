@@ -26,6 +26,9 @@ class Storage:
 
     __slots__ = ("array", "geometry", "identity", "index", "node", "silent", "value", "version")
 
+    def __deepcopy__(self, memo):
+        return self  # who copies a tensor's attributes copies no data
+
     def __init__(self, tensor):
         self.value = tensor._value
         self.node, self.index = tensor._node, tensor._index
@@ -41,6 +44,14 @@ def storage_of(tensor) -> Storage:
         storage = tensor._storage = Storage(tensor)
         tensor._seen = storage.version
     return storage
+
+
+def version_of(tensor) -> int:
+    """How often a tensor's memory was written, as autograd sees it."""
+    storage = tensor._storage
+    if storage is None:
+        return tensor._version_count
+    return storage.silent if tensor._silent else storage.version - storage.silent
 
 
 # A handle reads the storage's root through ``_chain``. Its history hangs on ``_base``, the tensor

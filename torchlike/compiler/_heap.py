@@ -5,9 +5,11 @@ from __future__ import annotations
 import collections
 import enum
 import functools
+import sys
+import threading
 import types
 from itertools import chain
-from operator import attrgetter, call, is_, itemgetter, methodcaller
+from operator import attrgetter, call, is_, itemgetter
 
 import jax
 import numpy as np
@@ -31,7 +33,7 @@ _LEAVES = (
     types.UnionType, BaseException,
 )  # fmt: skip
 _PLAIN_NAMES = frozenset(("Pattern", "TypeVar", "_SpecialForm", "_GenericAlias", "weakref",
-    "ReferenceType", "ContextVar", "date", "datetime", "timedelta", "Decimal", "Fraction",
+    "ReferenceType", "date", "datetime", "timedelta", "Decimal", "Fraction",
     "UUID", "PosixPath", "Namespace_"))  # fmt: skip
 _MAX_OBJECTS = 100_000
 _MAX_CONTENT = 1 << 16  # bytes of a NumPy array that are compared at each call
@@ -42,9 +44,8 @@ _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",
 )  # fmt: skip
 _OPTIMIZER_NAMES = ("param_groups", "state", "_packs", "_pre_hooks", "_post_hooks")
-_values = methodcaller("values")
 _TENSOR_STATE = attrgetter(
-    "_value.aval", "_requires_grad", "_node", "_hooks", "_after_hooks", "_storage", "__class__"
+    "_value.aval", "_requires_grad", "_node", "_hooks", "_after_hooks", "_storage"
 )
 
 
@@ -72,12 +73,12 @@ class Part:
 
 
 class Entries(Part):
-    """A dict, or some of its keys."""
+    """A dict, or some of its keys: those that ``reads`` says are read."""
 
-    __slots__ = ("size",)
+    __slots__ = ("reads", "size")
 
-    def __init__(self, owner, path, keys=None):
-        self.size = len(owner)
+    def __init__(self, owner, path, keys=None, reads=None):
+        self.size, self.reads = len(owner), reads
         super().__init__(owner, path, tuple(owner) if keys is None else keys, keys is None)
 
     def now(self):
@@ -85,10 +86,11 @@ class Entries(Part):
         return [owner.get(k, MISSING) for k in self.keys]
 
     def added(self) -> list:
-        """Keys that were not there."""
-        if len(self.owner) == self.size or not self.whole:
+        """Keys that were not there and would be read."""
+        if len(self.owner) == self.size or (not self.whole and self.reads is None):
             return []
-        return [k for k in self.owner if k not in set(self.keys)]
+        old = set(self.keys)
+        return [k for k in self.owner if k not in old and (self.whole or self.reads(k))]
 
 
 class Attributes(Entries):
@@ -173,6 +175,7 @@ class Heap:
         self.paths: dict[int, str] = {}
         self.parts: list[Part] = []
         self.opaque: list[tuple[str, str]] = []
+        self.instances: list = []  # objects of classes written in Python
         self.modules: list = []  # nn.Modules, for the report
         self._seen: dict[int, object] = {}  # keeps what it names alive: ids are not used again
         self._todo: collections.deque = collections.deque()
@@ -214,7 +217,11 @@ class Heap:
             self._class(obj, path)
         elif isinstance(obj, types.ModuleType):
             self._module(obj, path)
-        elif isinstance(obj, dict | types.MappingProxyType):
+        elif isinstance(obj, types.MappingProxyType):
+            self._part(Slots(obj, path, ()))
+            for key, x in obj.items():
+                self._later(x, f"{path}[{key!r}]")
+        elif isinstance(obj, dict):
             self._part(Entries(obj, path))
             for i, key in enumerate(obj):
                 self._later(key, f"{path}.keys()[{i}]")
@@ -267,7 +274,13 @@ class Heap:
         own = t.__dict__
         wanted = tuple([k for k in own if k[0] != "_" and self.reads(k)])
         if wanted:
-            self._part(Attributes(own, path, wanted))
+            noted = lambda k: k[0] != "_" and self.reads(k)  # noqa: E731
+            self._part(Attributes(own, path, wanted, noted))
+
+    def is_internal(self, t: Tensor) -> bool:
+        """Whether only an optimizer looks at this tensor."""
+        path = self.paths[id(t)]
+        return (".state[" in path or "._packs[" in path) and not self.reads("state")
 
     def reads(self, name: str) -> bool:
         """Whether the code names this attribute."""
@@ -291,27 +304,30 @@ class Heap:
             ours = _is_ours(base)
             if slots and "__dict__" not in slots:
                 known = True
-                if not ours or base.__name__ == "Pack":
-                    chosen = tuple([s for s in slots if ours or self.reads(s)])
+                if not ours:
+                    chosen = tuple(filter(self.reads, slots))
                     if chosen:
                         self._part(Slots(obj, path, chosen))
+        if isinstance(obj, threading.local):
+            return False
         own = getattr(obj, "__dict__", None)
         if not isinstance(own, dict):
             return known or _is_ours(kind)
+        self.instances.append(obj)
         if "_modules" in own and "_parameters" in own:
             self.modules.append((obj, path))
-            keys = [k for k in own if self._of_module(kind, k)]
-            self._part(Attributes(own, path, tuple(keys)))
+            read = functools.partial(self._of_module, kind)
+            self._part(Attributes(own, path, tuple(filter(read, own)), read))
             for hooks in _HOOKS if "_hooked" in own else ():
                 if own.get(hooks) is not None:
                     self._part(Entries(own[hooks], f"{path}.{hooks}"))
         elif "param_groups" in own and "defaults" in own:
             keys = [k for k in own if k in _OPTIMIZER_NAMES or self.reads(k)]
-            self._part(Attributes(own, path, tuple(keys)))
+            self._part(Attributes(own, path, tuple(keys), self.reads))
         elif _is_ours(kind) and not isinstance(obj, (dict, list)):
             self._part(Attributes(own, path))
         else:
-            self._part(Attributes(own, path, tuple([k for k in own if self.reads(k)])))
+            self._part(Attributes(own, path, tuple(filter(self.reads, own)), self.reads))
         return True
 
     def _of_module(self, kind: type, name: str) -> bool:
@@ -332,16 +348,14 @@ class Heap:
             self._later(wrapped, path)
         wanted = tuple([k for k in f.__dict__ if self.reads(k)])
         if wanted:
-            self._part(Attributes(f.__dict__, path, wanted))
+            self._part(Attributes(f.__dict__, path, wanted, self.reads))
 
     def _class(self, kind: type, path: str) -> None:
         if kind.__module__ == "builtins" or _is_ours(kind):
             return
         own = vars(kind)
         keys = tuple([k for k in own if k in ("forward", "__call__") or k in self.names])
-        if keys:
-            part = Attributes(own, kind.__qualname__, keys)
-            self._part(part)
+        self._part(Attributes(own, kind.__qualname__, keys, self.names.__contains__))
 
     def _module(self, module, path: str) -> None:
         name = module.__name__
@@ -353,13 +367,17 @@ class Heap:
             return
         own = vars(module)
         keys = tuple([k for k in own if k in self.names])
-        self._part(Attributes(own, path, keys))
+        self._part(Attributes(own, path, keys, self.names.__contains__))
 
-    def scope(self, names, scope: dict) -> None:
-        """Walk from the globals that a piece of code names."""
+    def scope(self, names, scope: dict, imported: tuple = ()) -> None:
+        """Walk from the globals that a piece of code names, and the modules that it imports."""
+        if imported:
+            self._part(
+                Entries(sys.modules, "sys.modules", tuple(m for m in imported if m in sys.modules))
+            )
         keys = tuple([k for k in names if k in scope])
         if keys:
-            self._part(Attributes(scope, "", keys))
+            self._part(Attributes(scope, "", keys, frozenset(names).__contains__))
         while self._todo:
             self._visit(*self._todo.popleft())
 
@@ -388,6 +406,10 @@ def same(a, b) -> bool:
     return False
 
 
+def _is_whole(part: Part) -> bool:
+    return part.__class__ in (Entries, Attributes) and part.whole
+
+
 def plain_state(t: Tensor) -> tuple:
     """What is compared of a tensor that another one takes the place of in each call."""
     return t._value.aval, t._requires_grad, t._node is None, t._storage is None, t.__class__
@@ -396,12 +418,18 @@ def plain_state(t: Tensor) -> tuple:
 class Guards:
     """The parts and tensors of a heap, flattened so that a look at all of them runs in C."""
 
-    def __init__(self, parts: list[Part], tensors: list[Tensor], grads: dict, places: list):
+    def __init__(
+        self, parts: list[Part], tensors: list[Tensor], grads: dict, places: list, instances: list
+    ):
         self.parts, self.tensors = parts, tensors
+        self.instances, self.kinds = instances, list(map(type, instances))
         # grads: tensor -> whether it had none; places: (container, key, state) of those replaced.
         self.grads, self.no_grad = list(grads), list(grads.values())
         self.places = places
-        self.wholes = [p.owner for p in parts if p.__class__ in (Entries, Attributes) and p.whole]
+        # Of an empty dict the size says all.
+        self.wholes = [p.owner for p in parts if _is_whole(p) and p.keys]
+        self.by_text = [w for w in self.wholes if all(k.__class__ is str for k in w)]
+        self.by_object = [w for w in self.wholes if not all(k.__class__ is str for k in w)]
         self.partly = [
             p for p in parts if isinstance(p, Entries) and not p.whole and len(p.keys) > 1
         ]
@@ -411,17 +439,16 @@ class Guards:
         taken = {id(p) for p in self.partly}
         self.others = [
             p for p in parts
-            if id(p) not in taken and not isinstance(p, Items) and not (
-                p.__class__ in (Entries, Attributes) and p.whole
-            )
+            if id(p) not in taken and not isinstance(p, Items) and not _is_whole(p) and p.keys
         ]  # fmt: skip
         self.sized = [p.owner for p in parts if isinstance(p, Entries | Items)]
         self.refresh()
 
     def refresh(self) -> None:
         """Compare with the present state from here on: it is as good as the old one."""
-        self.whole_values = list(chain.from_iterable(map(_values, self.wholes)))
-        self.whole_keys = list(chain.from_iterable(self.wholes))
+        self.whole_values = list(chain.from_iterable(map(dict.values, self.wholes)))
+        self.texts = list(chain.from_iterable(self.by_text))
+        self.keys = list(chain.from_iterable(self.by_object))
         self.picked = list(chain.from_iterable(map(call, self.getters, self.mappings)))
         self.listed = list(chain.from_iterable(self.lists))
         self.sizes = list(map(len, self.sized))
@@ -440,8 +467,12 @@ class Guards:
         try:
             if (
                 list(map(len, self.sized)) == self.sizes
-                and all(map(is_, chain.from_iterable(map(_values, self.wholes)), self.whole_values))
-                and all(map(is_, chain.from_iterable(self.wholes), self.whole_keys))
+                and list(map(type, self.instances)) == self.kinds
+                and all(
+                    map(is_, chain.from_iterable(map(dict.values, self.wholes)), self.whole_values)
+                )
+                and list(chain.from_iterable(self.by_text)) == self.texts
+                and all(map(is_, chain.from_iterable(self.by_object), self.keys))
                 and all(
                     map(
                         is_,
@@ -450,9 +481,8 @@ class Guards:
                     )
                 )
                 and all(map(is_, chain.from_iterable(self.lists), self.listed))
-                and all(
-                    map(is_, chain.from_iterable(map(_TENSOR_STATE, self.tensors)), self.states)
-                )
+                # Lists of what has no __eq__ are compared by identity, and faster than by is_.
+                and list(chain.from_iterable(map(_TENSOR_STATE, self.tensors))) == self.states
                 and [t._grad is None for t in self.grads] == self.no_grad
                 and all([self._state_at(*place[:2]) == place[2] for place in self.places])
                 and all([all(map(same, p.old, p.now())) for p in self.others])
@@ -466,22 +496,27 @@ class Guards:
         """What differs, in words; None if only equal things took each other's place."""
         for part in self.parts:
             now = part.now()
-            if isinstance(part, Entries) and (part.whole or part.size != len(part.owner)):
+            if isinstance(part, Entries):
                 if part.whole and not all(map(same, part.owner, part.keys)):
                     return f"the keys of {part.path} changed"
-                if part.size != len(part.owner):
-                    return f"{part.path} has {len(part.owner)} attributes, not {part.size}"
+                if part.added():
+                    return f"{part.name(part.added()[0])} is new"
+                part.size = len(part.owner)
             if len(now) != len(part.old):
                 return f"{part.path} has {len(now)} elements, not {len(part.old)}"
             for key, old, new in zip(part.keys, part.old, now, strict=True):
                 if not same(old, new):
                     return f"{part.name(key)} is {brief(new)}, was {brief(old)}"
             part.old = now
-        k = 7
+        for obj, kind in zip(self.instances, self.kinds, strict=True):
+            if type(obj) is not kind:
+                return f"the class of an object is {type(obj).__name__}, was {kind.__name__}"
+        k = len(_STATE_NAMES)
         for n, t in enumerate(self.tensors):
             old, new = self.states[n * k : n * k + k], _TENSOR_STATE(t)
             for name, a, b in zip(_STATE_NAMES, old, new, strict=True):
-                if a is not b and not (name == "storage" and a is None):
+                fresh = name == "storage" and a is None
+                if not (a is b or fresh or (name == "hooks" and not a and not b)):
                     return f"a tensor's {name} is {brief(b)}, was {brief(a)}"
         for owner, key, state in self.places:
             if self._state_at(owner, key) != state:
@@ -492,7 +527,9 @@ class Guards:
         return None
 
 
-_STATE_NAMES = ("shape or dtype", "requires_grad", "grad_fn", "hooks", "hooks", "storage", "class")
+_STATE_NAMES = (
+    "shape or dtype", "requires_grad", "grad_fn", "hooks", "hooks", "storage",
+)  # fmt: skip
 
 
 def brief(x) -> str:

@@ -22,7 +22,6 @@ from torchlike._tensor.modes import modes
 from torchlike._tensor.tensor import Tensor
 from torchlike.compiler._arguments import Flat
 from torchlike.compiler._heap import (
-    Attributes,
     Entries,
     Guards,
     Heap,
@@ -105,8 +104,8 @@ class Recording:
         heap.add(compiled.function, compiled.name)
         for x in self.objects:
             heap.add(x, "an argument")
-        for scope, names in watch.codes.values():
-            heap.scope(names, scope)
+        for found in watch.codes.values():
+            heap.scope(*found)
         self.known: dict = {}
         self.before: dict = {}
         for i, t in enumerate(self.arguments):
@@ -124,7 +123,7 @@ class Recording:
         if storage is None or t._seen == storage.version:
             self.before[id(t._value)] = ValueOf(reference)
         if storage is not None:
-            self.before[id(storage.value)] = RootOf(reference)
+            self.before.setdefault(id(storage.value), RootOf(reference))
         for name in ("_grad", "_base"):
             other = getattr(t, name)
             if other is not None and id(other) not in self.heap.tensors:
@@ -426,8 +425,6 @@ class Recording:
                 raise Unreplayable(f"it adds {part.name(part.added()[0])}")
             if len(now) != len(part.old):
                 raise Unreplayable(f"it changes the length of {part.path}")
-            if part.__class__ is Attributes and len(part.owner) != part.size:
-                raise Unreplayable(f"it adds or takes away attributes of {part.path}")
             for key, old, new in zip(part.keys, part.old, now, strict=True):
                 if same(old, new):
                     continue
@@ -468,14 +465,22 @@ class Recording:
             ]
             if changed and isinstance(part, Entries):
                 keys = tuple([k for i, k in enumerate(part.keys) if i not in changed])
-                parts.append(type(part)(part.owner, part.path, keys))
+                parts.append(type(part)(part.owner, part.path, keys, part.reads))
             elif changed:
                 raise Unreplayable(f"it puts a new tensor into {part.path}")
             else:
                 parts.append(part)
-        tensors = [t for key, t in self.heap.tensors.items() if key not in self.placed]
+        used = {id(s.tensor.tensor) for s in replay.sources if isinstance(s, ValueOf | RootOf)
+                and s.tensor.__class__ is Known}  # fmt: skip
+        used |= {id(t.tensor) for t, *_ in replay.changes if t.__class__ is Known}
+        tensors = [
+            t for key, t in self.heap.tensors.items()
+            if key not in self.placed and (key in used or not self.heap.is_internal(t))
+        ]  # fmt: skip
         grads = {t: self.state[id(t)][3] is None for t in tensors if t._requires_grad}
-        replay.guards = Guards(parts, tensors, grads, list(self.placed.values()))
+        replay.guards = Guards(
+            parts, tensors, grads, list(self.placed.values()), self.heap.instances
+        )
         replay.modules = list(self.heap.modules)
         replay.paths = dict(self.heap.paths)
 

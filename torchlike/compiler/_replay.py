@@ -7,7 +7,9 @@ from torchlike._engine.flush import flush
 from torchlike._engine.prefix import record
 from torchlike._engine.stats import stats
 from torchlike._engine.values import Epoch, Value, epoch_of
+from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.tensor import Tensor
+from torchlike.compiler._direct import Direct
 from torchlike.compiler._values import Known, Moment, Result, ValueOf
 
 
@@ -36,26 +38,27 @@ class Replay:
 
     def settle(self) -> None:
         """Sort what was found into the lists that a run goes through."""
-        self.direct, self.indirect, self.drawn = [], [], []
+        self.direct, self.given, self.fast, self.careful = [], [], None, True
         for i, source in enumerate(self.sources):
             if source.__class__ is tuple:
-                self.drawn.append((i, source[1]))
+                self.given.append((i, source[1], None))
             elif (
                 source.__class__ is ValueOf
                 and source.tensor.__class__ is Known
                 and source.tensor.place is None
-                and source.tensor.tensor._storage is None
+                and not source.tensor.tensor._chain
             ):
                 self.direct.append((i, source.tensor.tensor))
             else:
-                self.indirect.append((i, source))
+                self.given.append((i, None, source))
         self.quick, self.slow = [], []
         for tensor, value, versions, silent in self.changes:
             if (
                 tensor.__class__ is Known
                 and tensor.place is None
                 and value.__class__ is Result
-                and tensor.tensor._storage is None
+                and not tensor.tensor._chain
+                and not silent
             ):
                 self.quick.append((tensor.tensor, value.place, versions))
             else:
@@ -82,7 +85,6 @@ class Replay:
     def run(self, arguments):
         """The call's result; everything else that it does is done too."""
         moment = Moment(arguments)
-        operands = [None] * len(self.sources)
         drawn: dict = {}
         numbers: list = []
         for n, action in enumerate(self.actions):
@@ -93,33 +95,49 @@ class Replay:
                 numbers += action[1]()
             elif kind == "call":
                 action[1](action[2], *action[3], **action[4])
-        for i, t in self.direct:
-            operands[i] = t._value
-        for i, source in self.indirect:
-            operands[i] = source.get(moment)
-        for i, n in self.drawn:
-            operands[i] = drawn[n]
+        given = [(i, drawn[n] if n is not None else source.get(moment))
+                 for i, n, source in self.given]  # fmt: skip
         early = moment.early
         for reference in self.early:
             early[reference] = reference.reference.get(moment)
-        composite = self.composite
-        results = ()
+        self.runs += 1
+        stats.replays += 1
+        if self.fast is not None:
+            results = self.fast.run(moment, given, numbers)
+            if results is not None:
+                if self.careful:
+                    self._write(moment, results, (), self.fast.other_grads)
+                return self.tree(moment)
+        operands = [None] * len(self.sources)
+        for i, t in self.direct:
+            operands[i] = value_of(t)
+        for i, value in given:
+            operands[i] = value
+        composite, results, call = self.composite, (), None
         if composite.outs or composite.op.checks:
-            results = record(composite.op, (), [*operands, *numbers])[0]
+            results, call = record(composite.op, (), [*operands, *numbers])
         moment.results = results
         if self.opened is not None:
             self._open(moment, operands, numbers)
-        operands = None
-        self._write(moment, results)
+        operands = given = None
+        self._write(moment, results, self.quick, self.grads)
         if moment.node is not None:
             moment.node.begin()
         out = self.tree(moment)
-        self.runs += 1
-        stats.replays += 1
         if self.opened is None and results:
             moment = results = early = None
             flush(None, "compiled call", self.compiled.place)
+            self._shorten(call)
         return out
+
+    def _shorten(self, call) -> None:
+        """Let the next runs call the program that this one has found, without recording."""
+        programs = call.programs
+        if self.fast is None and programs and call.depth == 1 and not call.op.checks:
+            program = next(reversed(programs.values()))
+            if len(program.live) == len(self.composite.outs) and not program.forwarded:
+                self.fast = Direct(self, program)
+                self.careful = bool(self.slow or self.fast.other_grads or self.entries)
 
     def _open(self, moment, operands, numbers) -> None:
         opened = self.opened
@@ -129,20 +147,26 @@ class Replay:
             edges.append(t if t._node is None else (t._node, t._index))
         moment.node = opened.make(edges, operands, numbers, moment.results)
 
-    def _write(self, moment, results) -> None:
-        if not (self.changes or self.grads or self.entries):
+    def _write(self, moment, results, quick, grads) -> None:
+        if not (quick or self.slow or grads or self.entries):
             return
         ended = Epoch()
         ended.line = user_line()
         slow = [(t.find(moment), v and v.get(moment), n, s) for t, v, n, s in self.slow]
-        for t, place, versions in self.quick:
-            old = t._value
+        for t, place, versions in quick:
+            storage = t._storage
+            old = t._value if storage is None else storage.value
             if old.epoch is None:
                 old.epoch = ended
             else:
                 old.epoch.line = ended.line
             t._value = results[place]
-            t._version_count += versions
+            if storage is None:
+                t._version_count += versions
+            else:
+                storage.value = t._value
+                storage.version += versions
+                t._seen = storage.version
         for t, value, versions, silent in slow:
             storage = t._storage
             if storage is None:
@@ -161,7 +185,7 @@ class Replay:
             storage.silent += silent
             if not t._chain and value is not None:
                 t._value, t._seen = value, storage.version
-        for t, gradient in self.grads:
+        for t, gradient in grads:
             t.find(moment)._grad = None if gradient is None else gradient.find(moment)
         for owner, key, new in self.entries:
             owner[key] = new.find(moment)

@@ -29,8 +29,8 @@ _IMPURE = frozenset((
 _PURE_MODULES = frozenset((
     "builtins", "math", "cmath", "operator", "_operator", "itertools", "functools", "_functools",
     "collections", "_collections", "_bisect", "_heapq", "copy", "_struct", "_json", "_sre", "_abc",
-    "types", "_typing", "_weakref", "binascii", "_stat", "_string", "_warnings", "numpy",
-    "numpy._core._multiarray_umath", "numpy._core.multiarray", "_contextvars", "zlib", "atexit",
+    "types", "_typing", "_weakref", "binascii", "_stat", "_string", "numpy",
+    "numpy._core._multiarray_umath", "numpy._core.multiarray", "zlib", "atexit",
 ))  # fmt: skip
 _PLAIN = (
     int, float, bool, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, type,
@@ -65,14 +65,14 @@ def is_pure(function) -> bool:
 class Watch:
     """What the calls of one compiled function have run so far.
 
-    codes      user's code -> (its globals, those that it names)
+    codes      user's code -> (the globals that it names, all its globals, modules it imports)
     names      what that code reads of modules and objects; complete unless ``anything``
     anything   whether names were looked up that no code spells out
     effects    (what, line) of the calls that a replay may not leave out
     """
 
     def __init__(self):
-        self.codes: dict[types.CodeType, tuple[dict, tuple]] = {}
+        self.codes: dict[types.CodeType, tuple] = {}
         self.names: set[str] = set()
         self.anything = False
         self.ran = False  # whether a whole call has been watched
@@ -80,8 +80,13 @@ class Watch:
 
     def add(self, code: types.CodeType, scope: dict) -> None:
         """Note a piece of code that ran."""
-        found = [i.argval for i in dis.get_instructions(code) if i.opname in _GLOBAL]
-        self.codes[code] = scope, tuple(dict.fromkeys(found))
+        named, imported = {}, {}
+        for i in dis.get_instructions(code):
+            if i.opname in _GLOBAL:
+                named[i.argval] = None
+            elif i.opname == "IMPORT_NAME":
+                imported[i.argval] = None
+        self.codes[code] = tuple(named), scope, tuple(imported)
         self.names.update(code.co_names)
 
     @contextmanager
@@ -125,4 +130,7 @@ class Watch:
             yield lambda: (len(self.codes), self.anything) == known
             self.ran = True
         finally:
-            sys.setprofile(before)
+            if hasattr(before, "enable"):  # cProfile's, which setprofile does not take
+                before.enable()
+            else:
+                sys.setprofile(before)

@@ -10,6 +10,7 @@ from torchlike._tensor.dispatch import value_of, wrap
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.levels import enter, leave, open_level
 from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.views import version_of
 from torchlike.func import trees
 
 
@@ -80,7 +81,7 @@ def _run(func, flat, dims, spec, size, out_dims, randomness, kwargs):
         places = _places(func, result, out_dims, spec_out)
         outs = [_out(func, x, d, level) for x, d in zip(outs, places, strict=True)]
         for x, d, sample in zip(flat, dims, inner, strict=True):
-            if d is not None and sample._version:  # written in place: so is the argument
+            if d is not None and version_of(sample):  # written in place: so is the argument
                 x.copy_(leave(sample, level).movedim(0, d))
     return outs, spec_out, places
 
