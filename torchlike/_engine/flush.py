@@ -155,10 +155,12 @@ def worth_compiling(node: Prefix, live: tuple, place: Place, why: str, small: bo
     that rounds nothing first runs in NumPy anywhere; one that does round might differ from its
     later program in the last bit, and a model must give the same output for the same input twice.
     """
-    if settings.always_compile or place.always:
+    if settings.always_compile:
         return True
     if small and settings.small_on_host:
         return False
+    if place.always:
+        return True
     if place.reused and why != "bound" and not (small and node.exact):
         return True
     if node.seen is None:
@@ -250,9 +252,7 @@ def commit(segment: Segment) -> None:
             expose(arrays[n])
             expose(segment.arrays[external])
         if program.checks:
-            pending_checks.append((arrays[-1], program.checks))
-            if len(pending_checks) > _MAX_PENDING_CHECKS:
-                check_bad_indices()
+            check_later(arrays[-1], program.checks)
     segment.done = True
     release(segment)
 
@@ -453,6 +453,13 @@ def host_array(value: Value) -> np.ndarray:
 
 pending_checks: list = []
 _MAX_PENDING_CHECKS = 1_000
+
+
+def check_later(flags, checks: list) -> None:
+    """Keep a program's range checks for the next sync; look at once if they have piled up."""
+    pending_checks.append((flags, checks))
+    if len(pending_checks) > _MAX_PENDING_CHECKS:
+        check_bad_indices()
 
 
 def check_bad_indices() -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops.convolution_forms import Plan, by_input, by_weight, forward
 from torchlike._ops.table import Dim, Shape, torch_dtype
-from torchlike._ops.windows import MAX_UNROLLED, layer, pad_spatial, slices, unbatched
-
-_LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
+from torchlike._ops.windows import layer, unbatched
 
 
 def per_dim(value, rank: int, name: str) -> tuple:
@@ -62,8 +61,8 @@ def _check(input, weight, bias, groups, name, transposed):
             )
 
 
-def _geometry(weight, stride, padding, dilation, rank):
-    kernel = weight.shape[2:]
+def _geometry(weight: tuple, stride, padding, dilation, rank):
+    kernel = weight[2:]
     stride = per_dim(stride, rank, "stride")
     dilation = per_dim(dilation, rank, "dilation")
     if any(s <= 0 for s in stride):
@@ -88,7 +87,100 @@ def _geometry(weight, stride, padding, dilation, rank):
 _NEEDS = {"input": ("weight",), "weight": ("input",), "bias": ()}
 
 
-@layer("convolution", needs=_NEEDS)
+def _plan(kernel: tuple, spatial: tuple, s: dict) -> Plan:
+    """The plan of a convolution of an input of these sizes."""
+    rank = len(spatial)
+    stride, low, high, dilation = _geometry(kernel, s["stride"], s["padding"], s["dilation"], rank)
+    out = tuple(
+        (n + a + b - d * (k - 1) - 1) // step + 1
+        for n, a, b, d, k, step in zip(spatial, low, high, dilation, kernel[2:], stride)
+    )
+    return Plan(stride, low, high, dilation, out, s["groups"])
+
+
+def _transposed(kernel: tuple, spatial: tuple, s: dict):
+    """The plan of the convolution whose input's gradient is wanted, and that input's sizes."""
+    rank = len(spatial)
+    stride, pad, _, dilation = _geometry(kernel, s["stride"], s["padding"], s["dilation"], rank)
+    extra = per_dim(s["output_padding"], rank, "output_padding")
+    sizes = tuple(
+        (n - 1) * s - 2 * p + d * (k - 1) + 1 + e
+        for n, s, p, d, k, e in zip(spatial, stride, pad, dilation, kernel[2:], extra)
+    )
+    high = tuple(p - e for p, e in zip(pad, extra))
+    return Plan(stride, pad, high, dilation, spatial, s["groups"]), sizes
+
+
+class _Maps(NamedTuple):
+    """A layer that is linear in input and kernel, and the gradients by both, without batch or not.
+
+    The gradients of the gradients are made of the same three.
+    """
+
+    apply: Callable  # (input, kernel)
+    back: Callable  # (gradient of the result, kernel)
+    kernel: Callable  # (input, gradient of the result)
+
+
+def _maps(input: tuple, kernel: tuple, s: dict, transposed: bool) -> _Maps:
+    rank = s["rank"]
+    lone = len(input) == rank + 1
+    up = lambda x: x[None] if lone else x  # noqa: E731
+    down = lambda x: x[0] if lone else x  # noqa: E731
+    n = 1 if lone else input[0]
+    if transposed:
+        plan, sizes = _transposed(kernel, input[-rank:], s)
+        shape = (n, kernel[1] * s["groups"], *sizes)
+    else:
+        plan, shape = _plan(kernel, input[-rank:], s), (n, *input[-rank - 1 :])
+    ahead = lambda x, w: down(forward(up(x), w, plan))  # noqa: E731
+    back = lambda g, w: down(by_input(up(g), w, plan, shape))  # noqa: E731
+    by_kernel = lambda x, g: by_weight(up(x), up(g), plan, kernel)  # noqa: E731
+    if transposed:
+        return _Maps(back, ahead, lambda x, g: by_kernel(g, x))
+    return _Maps(ahead, back, by_kernel)
+
+
+def _rule(transposed: bool):
+    """The derivative of a convolution or of a transposed one, which knows its own derivative."""
+
+    def first(c, g):
+        maps = _maps(c.shapes[0].shape, c.shapes[1].shape, c.statics, transposed)
+        x, w = (v if v is None else v.conj() for v in c.operands[:2])
+        dx = maps.back(g, w) if c.need[0] else None
+        dw = maps.kernel(x, g) if c.need[1] else None
+        db = g.sum(_but_channels(g, c.statics["rank"])) if c.need[2] else None
+        return dx, dw, db
+
+    def second(c, *given):
+        spec, given = c.statics["spec"], iter(given)
+        statics = {p.name: v for p, v in zip(c.op.forward.statics, spec.statics, strict=True)}
+        maps = _maps(spec.avals[0].shape, spec.avals[1].shape, statics, transposed)
+        x, w, _, g = c.operands
+        ddx, ddw, ddb = (next(given) if wanted else None for wanted in spec.need)
+        gx = gw = gg = None
+        if c.need[0] and ddw is not None:
+            gx = maps.back(g, ddw.conj())
+        if c.need[1] and ddx is not None:
+            gw = maps.kernel(ddx.conj(), g)
+        if c.need[3]:
+            terms = [] if ddx is None else [maps.apply(ddx, w)]
+            terms += [] if ddw is None else [maps.apply(x, ddw)]
+            if ddb is not None:
+                rank = statics["rank"]
+                terms.append(jnp.broadcast_to(ddb.reshape(-1, *[1] * rank), c.shapes[3].shape))
+            gg = sum(terms[1:], terms[0]) if terms else None
+        return gx, gw, None, gg
+
+    first.vjp = second
+    return first
+
+
+def _but_channels(g, rank: int) -> tuple:
+    return tuple(i for i in range(g.ndim) if i != g.ndim - rank - 1)
+
+
+@layer("convolution", needs=_NEEDS, vjp=_rule(False))
 def convolution(
     input,
     weight,
@@ -102,7 +194,7 @@ def convolution(
 ):
     """Cross-correlation of (N, C, ...) with a kernel (out, C / groups, ...)."""
     lone = unbatched(input, rank, f"conv{rank}d")
-    stride, low, high, dilation = _geometry(weight, stride, padding, dilation, rank)
+    stride, low, high, dilation = _geometry(weight.shape, stride, padding, dilation, rank)
     if lone:
         input = input[None]
     if weight.ndim != rank + 2:
@@ -120,54 +212,21 @@ def convolution(
             f"Calculated padded input size per channel: ({sizes[0]}). Kernel size: ({sizes[1]}). "
             "Kernel size can't be greater than actual input size"
         )
-    whole = lambda x, w: lax.conv_general_dilated(  # noqa: E731
-        x, w, stride, list(zip(low, high)), rhs_dilation=dilation,
-        dimension_numbers=_LAYOUT[rank], feature_group_count=groups,
-    )  # fmt: skip
-    if groups > 1 and prod(kernel) <= MAX_UNROLLED:
-        # XLA's grouped convolution on a CPU is 10 to 60 times slower than the sum over the kernel.
-        out = [(n - r) // s + 1 for n, r, s in zip(padded, reach, stride)]
-        body = _depthwise if weight.shape[1] == 1 else _grouped
-        shifted = lambda x, w: body(  # noqa: E731
-            pad_spatial(x, low, high, 0), w, kernel, stride, dilation, out, groups
-        )
-        result = lax.platform_dependent(input, weight, cpu=shifted, default=whole)
-    else:
-        result = whole(input, weight)
+    out = tuple((n - r) // s + 1 for n, r, s in zip(padded, reach, stride))
+    result = forward(input, weight, Plan(stride, low, high, dilation, out, groups))
     if bias is not None:
         result = result + bias.reshape(-1, *[1] * rank)
     return result[0] if lone else result
 
 
-def _depthwise(x, w, kernel, stride, dilation, out, groups):
-    """Each channel on its own: a sum of shifted inputs."""
-    n, many = x.shape[0], w.shape[0] // groups
-    total = None
-    for offset, part in slices(x, kernel, stride, dilation, out):
-        factor = w[(slice(None), 0, *offset)].reshape(groups, many, *[1] * len(out))
-        term = part[:, :, None] * factor
-        total = term if total is None else total + term
-    return total.reshape(n, groups * many, *out)
-
-
-def _grouped(x, w, kernel, stride, dilation, out, groups):
-    """Windows side by side, then one product a group."""
-    n, count = x.shape[0], prod(out)
-    parts = [p.reshape(n, groups, -1, count) for _, p in slices(x, kernel, stride, dilation, out)]
-    windows = jnp.stack(parts, 3).reshape(n, groups, -1, count)
-    factor = w.reshape(groups, w.shape[0] // groups, -1)
-    y = lax.dot_general(factor, windows, (((2,), (2,)), ((0,), (1,))))  # (G, O / G, N, out)
-    return jnp.moveaxis(y, 2, 0).reshape(n, w.shape[0], *out)
-
-
-@layer("conv_transpose", needs=_NEEDS, grad_name="ConvolutionBackward0")
+@layer("conv_transpose", needs=_NEEDS, vjp=_rule(True), grad_name="ConvolutionBackward0")
 def conv_transpose(
     input, weight, bias=None, *, stride: Shape, padding: Shape, output_padding: Shape, groups: Dim,
     dilation: Shape, rank: Dim,
 ):  # fmt: skip
     """A convolution's gradient by its input, as a layer; the kernel is (C, out / groups, ...)."""
     lone = unbatched(input, rank, f"conv_transpose{rank}d")
-    stride, pad, _, dilation = _geometry(weight, stride, padding, dilation, rank)
+    stride, pad, _, dilation = _geometry(weight.shape, stride, padding, dilation, rank)
     extra = per_dim(output_padding, rank, "output_padding")
     if lone:
         input = input[None]
@@ -183,17 +242,17 @@ def conv_transpose(
             "output padding must be smaller than either stride or dilation, but got "
             + " ".join(parts)
         )
-    kernel = weight.shape[2:]
-    cin, per_group = weight.shape[:2]
-    w = jnp.flip(weight, range(2, 2 + rank)).reshape(groups, cin // groups, per_group, *kernel)
-    w = w.swapaxes(1, 2).reshape(groups * per_group, cin // groups, *kernel)
-    edges = [
-        (d * (k - 1) - p, d * (k - 1) - p + e) for k, d, p, e in zip(kernel, dilation, pad, extra)
-    ]
-    out = lax.conv_general_dilated(
-        input, w, (1,) * rank, edges, lhs_dilation=stride, rhs_dilation=dilation,
-        dimension_numbers=_LAYOUT[rank], feature_group_count=groups,
-    )  # fmt: skip
+    given = {"stride": stride, "padding": pad, "dilation": dilation, "output_padding": extra}
+    plan, sizes = _transposed(weight.shape, input.shape[2:], {**given, "groups": groups})
+    if any(n < 1 for n in sizes):
+        before, after = (
+            " x ".join(map(str, ((1, *ns) if rank == 1 else ns))) for ns in (input.shape[2:], sizes)
+        )
+        raise RuntimeError(
+            f"Given input size per channel: ({before}). Calculated output size per channel: "
+            f"({after}). Output size is too small"
+        )
+    out = by_input(input, weight, plan, (input.shape[0], weight.shape[1] * groups, *sizes))
     if bias is not None:
         out = out + bias.reshape(-1, *[1] * rank)
     return out[0] if lone else out

@@ -19,6 +19,11 @@ def _dot(a, b, at_a, at_b):
     return lax.dot_general(a, b, (((at_a,), (at_b,)), ((), ())))
 
 
+# Up to so many features, the gradient of a weight with more outputs than inputs is computed
+# transposed: 4.6% of an encoder's step. The barrier keeps XLA from turning it round again.
+_NARROW = 512
+
+
 def _linear_vjp(c, g):
     """Each gradient as one product in the layout of its operand, with no transpose to copy."""
     x, w = (v if v is None else v.conj() for v in c.operands[:2])
@@ -35,7 +40,11 @@ def _linear_vjp(c, g):
         if c.need[0]:
             dx = _dot(g, w, 1, 0).reshape(shapes[0])
         if c.need[1]:
-            dw = _dot(g, x.reshape(rows, shapes[0][-1]), 0, 0)
+            x = x.reshape(rows, shapes[0][-1])
+            if x.shape[1] < g.shape[1] <= _NARROW:
+                dw = lax.optimization_barrier(_dot(x, g, 0, 0)).T
+            else:
+                dw = _dot(g, x, 0, 0)
     if c.need[2]:
         db = g.sum(0) if shapes[2] and len(shapes[1]) == 2 else g.sum()
         if shapes[2] and len(shapes[2]) == 1 and len(shapes[1]) == 2:

@@ -187,11 +187,22 @@ def _layer_vjp(c, *grads):
     d_hr = None
     if w_hr is not None:
         hidden = saved[-1] * jnp.tanh(saved[0])
-        d_hr = _rows(dp).T @ _rows(hidden)
+        d_hr = _weight_gradient(_rows(dp), hidden)
     return (
-        (dz @ w_ih).reshape(x.shape), dz.T @ _rows(x), dy.T @ _rows(h_before), dh0, dc0,
+        (dz @ w_ih).reshape(x.shape), _weight_gradient(dz, x), _weight_gradient(dy, h_before),
+        dh0, dc0,
         None if b_ih is None else dz.sum(0), None if b_hh is None else dy.sum(0), d_hr, None,
     )  # fmt: skip
+
+
+def _weight_gradient(dz, x):
+    """dz.T @ x. XLA's CPU product is faster when its result is wider than high: 0.9 ms for
+    (128, 1024) times (1024, 512), 1.5 for the transpose. The barrier keeps XLA from turning the
+    former into the latter."""
+    x = _rows(x)
+    if dz.shape[1] <= x.shape[1]:
+        return dz.T @ x
+    return lax.optimization_barrier(x.T @ dz).T
 
 
 def _by_jax(c, grads):

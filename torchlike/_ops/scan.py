@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from math import prod
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -15,13 +18,13 @@ from torchlike._ops.table import TABLE, Dim, Dtype, Number, torch_dtype
 SCAN = ("function", "method", "out")
 
 
-def _scan(fn, input, dim, dtype):
+def _scan(fn, input, dim, dtype, name=None):
     """Integers run as int64, half precision as float32."""
     x = cast(input, dtype)
     if dtype is None and torch_dtype(x).category < dt.FLOATING:
         x = x.astype(np.int64)
     if x.dtype == bool:
-        raise no_kernel(f"{fn.__name__}_out_cpu", x)
+        raise no_kernel(f"{name or fn.__name__}_out_cpu", x)
     y, at = along(widened(x), dim)
     # Without the barriers XLA evaluates the scan of a constant (a gradient of ones) when it
     # compiles: half a minute for four million numbers.
@@ -29,10 +32,70 @@ def _scan(fn, input, dim, dtype):
     return y.reshape(input.shape).astype(x.dtype)
 
 
-@op(linear=True, forms=SCAN)
+def _sums(x, at: int, reverse: bool = False):
+    """Running sums; on a CPU by products with triangles of ones where those are faster.
+
+    In ms of one core of a Xeon with AVX-512 (jax 0.10.2), sums and their gradient: 4096x1024 along
+    its rows 20 against 36 of lax.cumsum, along its columns 23 against 85; 256x1024 1.1 against 2.5;
+    64x100 no difference.
+    """
+    scan = partial(lax.cumsum, axis=at, reverse=reverse)
+    large = x.size >= 2**14 and x.shape[at] >= 64
+    if not large or not jnp.issubdtype(x.dtype, jnp.floating):
+        return scan(x)
+
+    def by_products(x):
+        # A nan or infinity, times the zeros of a triangle, would spread to sums before it.
+        size = jnp.abs(x).reshape(x.shape[0] if x.ndim > 1 else 1, -1).sum(-1).sum()
+        return lax.cond(jnp.isfinite(size), lambda x: _by_triangles(x, at, reverse), scan, x)
+
+    return lax.platform_dependent(x, cpu=by_products, default=scan)
+
+
+def _by_triangles(x, at, reverse):
+    """Running sums in blocks of 32, plus the running sums of the blocks before."""
+    before, n, after = prod(x.shape[:at]), x.shape[at], prod(x.shape[at + 1 :])
+    blocks = -(-n // 32)
+    y = lax.pad(
+        x.reshape(before, n, after),
+        np.zeros((), x.dtype),
+        [(0, 0, 0), (0, blocks * 32 - n, 0), (0, 0, 0)],
+    )
+    inner = _triangle(y.reshape(before * blocks, 32, after), reverse, 0)
+    inner = inner.reshape(before, blocks, 32, after)
+    ends = inner[:, :, 0 if reverse else -1]
+    if blocks <= 64:
+        start = _triangle(ends, reverse, 1)
+    else:
+        shift = (-1, 1, 0) if reverse else (1, -1, 0)
+        start = lax.pad(
+            _by_triangles(ends, 1, reverse), np.zeros((), x.dtype), [(0, 0, 0), shift, (0, 0, 0)]
+        )
+    sums = (inner + start[:, :, None]).reshape(before, blocks * 32, after)
+    return lax.slice_in_dim(sums, 0, n, axis=1).reshape(x.shape)
+
+
+def _triangle(x, reverse, skip):
+    """Sums over the middle dimension up to each place, or ``skip`` places before it."""
+    rows, n, after = x.shape
+    ones = np.ones((n, n), x.dtype)
+    ones = np.tril(ones, -skip) if reverse else np.triu(ones, skip)  # (from, to)
+    if after < 16:  # else 32 * 32 / after times the input is stored of the triangles
+        sums = lax.dot_general(x, ones, (((1,), (0,)), ((), ())), precision=lax.Precision.HIGHEST)
+        return jnp.swapaxes(sums, 1, 2)
+    each = jnp.broadcast_to(ones.T, (rows, n, n))
+    return lax.dot_general(each, x, (((2,), (1,)), ((0,), (0,))), precision=lax.Precision.HIGHEST)
+
+
+def _cumsum_vjp(c, g):
+    """The sums of the gradients of all sums that an element is part of."""
+    return _scan(partial(_sums, reverse=True), g, c.statics["dim"], None)
+
+
+@op(linear=True, vjp=_cumsum_vjp, forms=SCAN)
 def cumsum(input, dim: Dim, *, dtype: Dtype = None):
     """Running sums along a dimension."""
-    return _scan(lax.cumsum, input, dim, dtype)
+    return _scan(_sums, input, dim, dtype, "cumsum")
 
 
 @op(forms=SCAN)

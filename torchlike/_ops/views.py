@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
+from torchlike._core.dtypes import COMPLEX, bool_, uint8
 from torchlike._ops.table import TABLE, Arrays, Dim, Dtype, Shape, evaluate, op, report_bad_index
 
 # ---- shape -------------------------------------------------------------------------------------
@@ -259,14 +260,35 @@ def view_dtype(input, source: Dtype, target: Dtype):
 
 
 def _bitcast(x, source, target):
-    if source.itemsize < target.itemsize:
-        ratio = target.itemsize // source.itemsize
+    scalar = not x.ndim
+    x = x[None] if scalar else x
+    x, source = _plain(x, source)
+    unit = _unit(target)
+    if source.itemsize < unit.itemsize:
+        ratio = unit.itemsize // source.itemsize
         x = x.reshape((*x.shape[:-1], x.shape[-1] // ratio, ratio))
-        return lax.bitcast_convert_type(x, target.numpy)
-    out = lax.bitcast_convert_type(x, target.numpy)
-    if source.itemsize > target.itemsize:
+    out = lax.bitcast_convert_type(x, unit.numpy)
+    if source.itemsize > unit.itemsize:
         out = out.reshape((*out.shape[:-2], -1))
-    return out
+    if target.category == COMPLEX:
+        out = lax.complex(out[..., 0::2], out[..., 1::2])
+    elif target is bool_:
+        out = out != 0
+    return out[0] if scalar else out
+
+
+def _unit(d):
+    """What XLA casts in the place of complex numbers and bools."""
+    return uint8 if d is bool_ else d.to_real()
+
+
+def _plain(x, d):
+    """The same bytes, along the last dimension, in a dtype that XLA casts."""
+    if d.category == COMPLEX:
+        x = jnp.stack([x.real, x.imag], -1).reshape((*x.shape[:-1], -1))
+    elif d is bool_:
+        x = x.astype(jnp.uint8)
+    return x, _unit(d)
 
 
 @op("overwrite", linear=True, grad_name="CopyBackwards")

@@ -81,20 +81,37 @@ class Flat:
             if storage is not None and t._seen != storage.version:
                 t._sync()
             out += (
-                t._value.aval, t.__class__, t._requires_grad, t._node is None, storage is None,
-                t._hooks, t._after_hooks, t._grad is None,
-                None if storage is None and t._geometry is None else views.geometry(t),
+                t._value.aval, t.__class__, t._requires_grad, t._node is None, not t._chain,
+                t._hooks, t._after_hooks, _layout(t),
             )  # fmt: skip
         return tuple(out)
 
-    def alias(self, lasting: dict) -> tuple:
-        """Which tensors are one, or share memory, among these and those that last."""
-        out = []
-        by_id: dict = {}
-        for i, t in enumerate(self.tensors):
-            out.append(by_id.setdefault(id(t), i))
-            out.append(lasting.get(id(t)))
-            if t._storage is not None:
-                out.append(by_id.setdefault(id(t._storage), i))
-                out.append(lasting.get(id(t._storage)))
-        return tuple(out)
+    def no_grad(self) -> list[bool]:
+        """Which tensors have no gradient."""
+        return [t._grad is None for t in self.tensors]
+
+    def identities(self) -> list[tuple[int, int]]:
+        """Of each tensor, which it is and which memory it shows; of use while they live."""
+        return [(id(t), id(t if t._storage is None else t._storage)) for t in self.tensors]
+
+
+def aliases(identities: list, lasting: dict) -> tuple:
+    """Which tensors are one, or share memory, among the arguments and those that last."""
+    out: list = []
+    tensors: dict = {}
+    memories: dict = {}
+    for i, (tensor, memory) in enumerate(identities):
+        out += (
+            tensors.setdefault(tensor, i), memories.setdefault(memory, i),
+            lasting.get(tensor), lasting.get(memory),
+        )  # fmt: skip
+    return tuple(out)
+
+
+def _layout(t: Tensor):
+    """(strides, offset) of a tensor that is not row-major from the start of its memory."""
+    if t._storage is None and t._geometry is None:
+        return None
+    found = views.geometry(t)
+    plain = views.contiguous_strides(t._value.aval.shape), 0
+    return None if found == plain else found

@@ -15,7 +15,7 @@ from torchlike._engine.flush import place_of_function
 from torchlike._engine.prefix import local
 from torchlike._engine.stats import stats
 from torchlike.compiler import config
-from torchlike.compiler._arguments import Flat
+from torchlike.compiler._arguments import Flat, aliases
 from torchlike.compiler._recording import Recording
 from torchlike.compiler._surroundings import elsewhere, surrounding
 from torchlike.compiler._watch import Watch
@@ -90,11 +90,13 @@ class Compiled:
         if any([t._value.is_traced() for t in flat.tensors]):
             return self.function(*args, **kwargs)
         states, around = flat.states(), surrounding()
-        failed = []
+        failed, identities = [], flat.identities()
         for replay in self.replays:
             if replay.spec == flat.spec and replay.states == states and replay.surround == around:
-                if replay.alias != flat.alias(replay.lasting):
+                if replay.alias != aliases(identities, replay.lasting):
                     failed.append("which arguments share memory")
+                elif replay.no_grad is not None and replay.no_grad != flat.no_grad():
+                    failed.append("whether an argument has a .grad")
                 elif replay.hold():
                     return self._replay(replay, flat)
                 else:
@@ -111,7 +113,7 @@ class Compiled:
             )
         if stance.name == "eager_on_recompile" and self.replays:
             return self.function(*args, **kwargs)
-        return self._record(flat, args, kwargs, failed, states, around)
+        return self._record(flat, args, kwargs, failed, states, around, identities)
 
     def _replay(self, replay, flat):
         if self.replays[0] is not replay:
@@ -119,7 +121,7 @@ class Compiled:
             self.replays.insert(0, replay)
         return replay.run(flat.tensors)
 
-    def _record(self, flat, args, kwargs, failed, states, around):
+    def _record(self, flat, args, kwargs, failed, states, around, identities):
         """Run the Python; keep what a replay needs, or the reason why there can be none."""
         with self.lock:
             if len(self.replays) >= config.recompile_limit:
@@ -147,7 +149,7 @@ class Compiled:
                 for n, t in enumerate(replay.guards.tensors):
                     if t._storage is not None:
                         replay.lasting[id(t._storage)] = ~n
-                replay.alias = flat.alias(replay.lasting)
+                replay.alias = aliases(identities, replay.lasting)
                 self.replays.insert(0, replay)
             else:
                 self._consider(recording)
@@ -186,7 +188,7 @@ class Compiled:
             return f"there are {len(flat.spec)} arguments, were {len(replay.spec)}"
         per = len(states) // max(1, len(flat.tensors))
         names = ("shape, dtype or device", "class", "requires_grad", "history", "memory", "hooks",
-                 "hooks", "grad", "layout")  # fmt: skip
+                 "hooks", "layout")  # fmt: skip
         for n, (a, b) in enumerate(zip(replay.states, states, strict=False)):
             if a != b:
                 return f"the {names[n % per]} of tensor {n // per} is {b}, was {a}"

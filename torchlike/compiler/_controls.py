@@ -106,6 +106,9 @@ class set_stance:
         return call
 
 
+set_stance.__module__ = "torchlike.compiler"
+
+
 def list_backends(exclude_tags=("debug", "experimental")) -> list[str]:
     """The names that ``backend=`` takes; each of them means XLA."""
     return list(BACKENDS)

@@ -14,7 +14,7 @@ import numpy as np
 
 from torchlike._core.errors import user_line
 from torchlike._engine.compat import in_program_scope
-from torchlike._engine.flush import flush
+from torchlike._engine.flush import check_later, flush
 from torchlike._engine.prefix import local
 from torchlike._engine.programs import cache, call_into
 from torchlike._engine.stats import stats
@@ -52,8 +52,8 @@ class _Results:
 
     __slots__ = ("arrays", "avals", "order")
 
-    def __init__(self, avals, order):
-        self.avals, self.order = avals, order
+    def __init__(self, avals, order, arrays):
+        self.avals, self.order, self.arrays = avals, order, arrays
 
     def __getitem__(self, place):
         return Value(self.avals[place], self.arrays[self.order[place]])
@@ -81,7 +81,7 @@ class Direct:
         self.place = replay.compiled.place
         composite = replay.composite
         order = {slot: i for i, slot in enumerate(program.outputs)}
-        self.results = _Results(composite.avals, order)
+        self.avals, self.order = composite.avals, order
         quick = replay.quick
         # Those with a storage last: it holds the Value too.
         quick = sorted(quick, key=lambda entry: entry[0]._storage is not None)
@@ -161,10 +161,10 @@ class Direct:
         stats.hits += 1
         self.place.flushes += 1
         cache.touch(program)
-        results = self.results
-        results.arrays = done[0]
-        moment.results = results
-        return results
+        if program.checks:
+            check_later(done[0][-1], program.checks)
+        moment.results = _Results(self.avals, self.order, done[0])
+        return moment.results
 
     def _write(self, values, arrays) -> None:
         if values:

@@ -277,6 +277,14 @@ class Heap:
             noted = lambda k: k[0] != "_" and self.reads(k)  # noqa: E731
             self._part(Attributes(own, path, wanted, noted))
 
+    def name_by_modules(self) -> None:
+        """Call parameters and buffers by their modules, even if an optimizer was met first."""
+        for module, path in self.modules:
+            for store in ("_parameters", "_buffers"):
+                for name, t in module.__dict__[store].items():
+                    if t is not None:
+                        self.paths[id(t)] = f"{path}.{name}"
+
     def is_internal(self, t: Tensor) -> bool:
         """Whether only an optimizer looks at this tensor."""
         path = self.paths[id(t)]

@@ -106,8 +106,8 @@ class Recording:
             heap.add(x, "an argument")
         for found in watch.codes.values():
             heap.scope(*found)
-        self.known: dict = {}
-        self.before: dict = {}
+        heap.name_by_modules()
+        self.known, self.before = {}, {}
         for i, t in enumerate(self.arguments):
             if id(t) not in heap.tensors:
                 self._know(Argument(i), t)
@@ -477,12 +477,28 @@ class Recording:
             t for key, t in self.heap.tensors.items()
             if key not in self.placed and (key in used or not self.heap.is_internal(t))
         ]  # fmt: skip
-        grads = {t: self.state[id(t)][3] is None for t in tensors if t._requires_grad}
+        grads = {}
+        if replay.grads or self.heap.reads("grad") or any(_is_gradient(s) for s in replay.sources):
+            grads = {t: self.state[id(t)][3] is None for t in tensors if t._requires_grad}
+            replay.no_grad = [
+                self.state[id(t)][3] is None if id(t) in self.state else t._grad is None
+                for t in self.arguments
+            ]
         replay.guards = Guards(
             parts, tensors, grads, list(self.placed.values()), self.heap.instances
         )
         replay.modules = list(self.heap.modules)
         replay.paths = dict(self.heap.paths)
+
+
+def _is_gradient(source) -> bool:
+    """Whether a source is the gradient of another tensor."""
+    reference = getattr(source, "tensor", None)
+    while isinstance(reference, Through):
+        if reference.name == "_grad":
+            return True
+        reference = reference.owner
+    return False
 
 
 def _schedule(scheduler, owners: list) -> None:

@@ -33,7 +33,7 @@ class Replay:
         self.actions: list = []
         self.opened = self.tree = self.guards = None
         self.modules, self.paths = [], {}
-        self.surround = None
+        self.surround = self.no_grad = None
         self.runs = 0
 
     def settle(self) -> None:
@@ -133,7 +133,7 @@ class Replay:
     def _shorten(self, call) -> None:
         """Let the next runs call the program that this one has found, without recording."""
         programs = call.programs
-        if self.fast is None and programs and call.depth == 1 and not call.op.checks:
+        if self.fast is None and programs and call.depth == 1:
             program = next(reversed(programs.values()))
             if len(program.live) == len(self.composite.outs) and not program.forwarded:
                 self.fast = Direct(self, program)

@@ -9,7 +9,7 @@ import numpy as np
 from torchlike._engine.values import Packed, Value
 from torchlike._tensor import tape
 from torchlike._tensor.tensor import Tensor
-from torchlike._tensor.views import Storage
+from torchlike._tensor.views import Storage, storage_of
 
 _new = object.__new__
 
@@ -107,7 +107,8 @@ class RootOf:
         self.tensor = tensor
 
     def get(self, moment):
-        return self.tensor.find(moment)._storage.value
+        tensor = self.tensor.find(moment)
+        return tensor._value if tensor._storage is None else tensor._storage.value
 
 
 class Early:
@@ -199,7 +200,7 @@ class StorageOf:
         self.tensor = tensor
 
     def find(self, moment):
-        return self.tensor.find(moment)._storage
+        return storage_of(self.tensor.find(moment))
 
 
 class New:
