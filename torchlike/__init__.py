@@ -78,6 +78,7 @@ newaxis = None
 
 from torchlike import autograd as autograd  # noqa: E402
 from torchlike import compiler as compiler  # noqa: E402
+from torchlike.compiler._compile import compile as compile  # noqa: E402
 from torchlike import cuda as cuda  # noqa: E402
 from torchlike import linalg as linalg  # noqa: E402
 from torchlike import nn as nn  # noqa: E402
@@ -97,7 +98,7 @@ _install.publish(globals(), _TWINS)
 _LATER = {
     "GradScaler": "amp", "autocast": "amp", "vmap": "func", "Future": "futures",
     "cond": "_higher_order_ops", "while_loop": "_higher_order_ops",
-    "load": "serialization", "save": "serialization",
+    "load": "serialization", "save": "serialization", "summary": "utils._summary",
 }  # fmt: skip
 __getattr__, __dir__ = _later(
     "torchlike",
@@ -111,11 +112,15 @@ __getattr__, __dir__ = _later(
 )  # fmt: skip
 
 
-def install() -> None:
-    """Let ``import torch`` in this process find torchlike (``python -m torchlike`` does that)."""
-    from torchlike._runner.finder import install
+def install(device: str | None = None) -> None:
+    """Let ``import torch`` in this process find torchlike (``python -m torchlike`` does that).
 
-    install()
+    ``device``, "cpu", "cuda" or "tpu", is what ``cuda`` shall mean from then on; without it, GPUs.
+    Raises ``RuntimeError`` if PyTorch is imported already or the machine has no such device.
+    """
+    from torchlike._runner.program import prepare
+
+    prepare(device)
 
 
 __all__ = sorted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import collections.abc
 import inspect
+import threading
 import types
 import typing
 
@@ -19,6 +20,13 @@ from torchlike._tensor.tensor import Tensor
 from torchlike.func import trees
 
 _registry: dict[str, CustomOpDef] = {}  # by "namespace::name"
+
+
+class _Watchers(threading.local):
+    around = None  # what is called as (definition, args, kwargs, the call) in place of a call
+
+
+watchers = _Watchers()
 
 
 class Namespace:
@@ -140,6 +148,11 @@ class CustomOpDef:
 
     def __call__(self, *args, **kwargs):
         args, kwargs = self._bind(args, kwargs)
+        if watchers.around is not None:
+            return watchers.around(self, args, kwargs, lambda: self._called(args, kwargs))
+        return self._called(args, kwargs)
+
+    def _called(self, args, kwargs):
         leaves = [x for x in trees.flatten((args, kwargs))[0] if isinstance(x, Tensor)]
         if self._vmap is not None and modes.levels:
             level = modes.levels[-1]

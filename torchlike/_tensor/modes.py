@@ -22,6 +22,7 @@ class _Modes(threading.local):
         self.walk = None  # (roots, wanted) of the backward that is running
         self.around = None  # what calls ops in place of ``apply`` (see watching.py)
         self.saving = None  # a function of a call's result: hooks on what its node saves
+        self.deriving = None  # told (node, gradients) before backward differentiates it
 
 
 modes = _Modes()

@@ -48,7 +48,7 @@ class profile:
         custom_trace_id_callback=None, post_processing_timeout_s=None, activity_filters=None,
     ):  # fmt: skip
         if with_flops:
-            raise NotSupported("profile(with_flops=True)", "count them by hand, or profile in JAX")
+            raise NotSupported("profile(with_flops=True)", "use utils.flop_counter.FlopCounterMode")
         if experimental_config is not None:
             raise NotSupported("profile(experimental_config=...)", "use jax.profiler")
         self.enabled, self.record_shapes = enabled, record_shapes

@@ -4,6 +4,7 @@ from torchlike.optim import lr_scheduler as lr_scheduler
 from torchlike.optim import swa_utils as swa_utils
 from torchlike.optim._adafactor import Adafactor as Adafactor
 from torchlike.optim._muon import Muon as Muon
+from torchlike.optim._optax import from_optax as from_optax
 from torchlike.optim._swapped import (
     swap_in_optimizer_params_and_state as swap_in_optimizer_params_and_state,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "SparseAdam",
+    "from_optax",
     "lr_scheduler",
     "swa_utils",
     "swap_in_optimizer_params_and_state",

@@ -40,7 +40,7 @@ class Pack:
         self.bases = [dispatch.wrap(full(flat, start)) for start in starts]
         self.entries = []  # (state of a parameter, name, the view that stands there)
         if counts:
-            share_steps([state[p] for p in params], fresh=True)
+            share_steps(state, params, fresh=True)
         self.step = [state[params[0]]["step"]] if counts else []
         self.slots = [state[p] for p in params]
         start, starts = 0, []
@@ -84,23 +84,29 @@ class Pack:
             if slot.get(name) is view:
                 slot[name] = dispatch.wrap(copy_value(dispatch.value_of(view)))
         if self.step:
-            share_steps([state[p] for p in self.params])
+            share_steps(state, self.params)
 
 
 # ---- step counts -------------------------------------------------------------------------------
 
 
-def share_steps(slots, fresh: bool = False) -> None:
-    """Let states of equal step count hold one tensor for it: one addition counts for all."""
-    shared: dict[float, Tensor] = {}
-    for slot in slots:
+def share_steps(state, params, fresh: bool = False) -> None:
+    """Let states of equal step count hold one tensor for it: one addition counts for all.
+
+    It is on the device of the parameters, as all that their step's program reads.
+    """
+    shared: dict[tuple, Tensor] = {}
+    for p in params:
+        slot, device = state[p], p._value.aval.device
         step = None if fresh else slot["step"]
         count = 0.0 if step is None else float(step)
-        if count not in shared:
-            shared[count] = dispatch.wrap(Value(_STEP_AVAL, np.array(count, np.float32)))
-            shared[count].holders = 0
-        slot["step"] = shared[count]
-        shared[count].holders += 1
+        counter = shared.get((count, device))
+        if counter is None:
+            start = Value(aval((), dt.float32, device), np.array(count, np.float32))
+            counter = shared[count, device] = dispatch.wrap(start)
+            counter.holders = 0
+        slot["step"] = counter
+        counter.holders += 1
 
 
 def by_step(params, state):
@@ -120,7 +126,7 @@ def by_step(params, state):
     for p in params:
         step = state[p]["step"]
         if step.__class__ is not Tensor or not hasattr(step, "holders"):
-            share_steps([state[p]])
+            share_steps(state, [p])
             step = state[p]["step"]
         runs.setdefault(id(step), (step, []))[1].append(p)
     out, sizes, counters = [], [], []
@@ -135,9 +141,6 @@ def by_step(params, state):
         sizes.append(len(members))
         counters.append(step)
     return out, tuple(sizes), counters
-
-
-_STEP_AVAL = aval((), dt.float32, devices.CPU)
 
 
 def full(a, number) -> Value:

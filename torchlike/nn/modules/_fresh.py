@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._tensor.creation import from_host, target_device
 from torchlike.nn.parameter import Parameter
@@ -20,5 +21,7 @@ def full(shape, value, device=None, dtype=None):
         raise RuntimeError(
             f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}"
         )
-    dtype = dtype or dt.get_default_dtype()
-    return from_host(np.full(shape, value, dtype.numpy), target_device(device))
+    dtype, device = dtype or dt.get_default_dtype(), target_device(device)
+    if device is devices.META:  # no memory, however large
+        return from_host(np.broadcast_to(np.zeros((), dtype.numpy), shape), device)
+    return from_host(np.full(shape, value, dtype.numpy), device)
