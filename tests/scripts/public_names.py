@@ -31,7 +31,9 @@ def names(module):
         if name.startswith("_") or isinstance(value, types.ModuleType):
             continue
         home = getattr(value, "__module__", None) or module.__name__
-        if module is torch or home == module.__name__:
+        # A package shows what its modules define; from elsewhere it only borrows.
+        below = hasattr(module, "__path__") and home.startswith((f"{module.__name__}.", "torch._C"))
+        if module is torch or home == module.__name__ or below:
             yield name
 
 

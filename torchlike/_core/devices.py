@@ -9,6 +9,7 @@ KINDS = ("cpu", "cuda", "tpu", "meta", "mps", "xpu", "xla")
 _HAS_INDEX = {"cuda", "tpu", "xpu", "mps", "xla"}
 # JAX's platform for each of our kinds; meta has none.
 _PLATFORM = {"cpu": "cpu", "cuda": "gpu", "tpu": "tpu"}
+_KIND = {platform: kind for kind, platform in _PLATFORM.items()}  # as long as cuda means GPUs
 
 
 class device:
@@ -137,6 +138,28 @@ def device_count(kind: str) -> int:
         return 0
 
 
+def map_cuda(kind: str) -> None:
+    """Let ``cuda`` mean the devices of another kind: "cpu", "tpu", or "cuda" for GPUs again.
+
+    Tensors there say ``cuda`` as before. Raises ``ValueError`` for another word and
+    ``RuntimeError`` where the machine has no such device; for before the first tensor.
+    """
+    if kind not in _KIND.values():
+        raise ValueError(f"{kind!r} is none of {', '.join(_PLATFORM)}")
+    import jax
+
+    platform = next(p for p, k in _KIND.items() if k == kind)
+    try:
+        jax.devices(platform)
+    except RuntimeError:
+        present = {_KIND.get(d.platform, d.platform) for d in [*jax.devices(), *jax.devices("cpu")]}
+        raise RuntimeError(
+            f"JAX finds no {kind} on this machine; it has: {', '.join(sorted(present))}"
+        ) from None
+    _PLATFORM["cuda"] = platform
+    _JAX_DEVICES.clear()
+
+
 def jax_device(d: device):
     """The JAX device behind ``d``; raises PyTorch's error type where the machine has none."""
     import jax
@@ -173,4 +196,5 @@ def from_jax_device(d) -> device:
     """Our device for a JAX device."""
     if d.platform == "cpu":
         return CPU
-    return device("tpu" if d.platform == "tpu" else "cuda", d.local_hardware_id or 0)
+    kind = "cuda" if d.platform == _PLATFORM["cuda"] else _KIND.get(d.platform, "cuda")
+    return device(kind, d.local_hardware_id or 0)

@@ -23,7 +23,8 @@ class Capture:
     """
 
     __slots__ = (
-        "actions", "broken", "constants", "cuts", "exporting", "inside", "segment", "strict",
+        "actions", "broken", "constants", "cuts", "exporting", "gradients", "inside", "segment",
+        "strict",
     )  # fmt: skip
 
     def __init__(self, segment, strict: bool = False):
@@ -33,6 +34,7 @@ class Capture:
         self.constants: dict[int, Value] = {}
         self.broken: tuple[str, str] | None = None
         self.exporting = False
+        self.gradients = False  # whether somebody has looked at a ``.grad``, or set one
         self.inside = 0  # calls that are done again as a whole: what they do is not noted
 
     def keeps(self, why: str) -> bool:

@@ -9,10 +9,18 @@ import sys
 import types
 
 import torchlike
+from torchlike._runner import neighbours
 from torchlike._runner.stand_in import StandIn, StandInModule, known_names, nearest
+from torchlike._tensor.forms import FUNCTIONS
 
 # What programs compare with: the PyTorch whose names and behaviour these are.
 COMPATIBLE = "2.13.0"
+# Where the modules of a package are looked for: torchlike's own, then what only the runner needs.
+SHIMS = "torchlike._runner.shims"
+_HOMES = {
+    "torch": ("torchlike", SHIMS),
+    "torchvision": ("torchlike._runner.torchvision",),
+}
 
 
 class Torch(types.ModuleType):
@@ -23,8 +31,9 @@ class Torch(types.ModuleType):
     def __init__(self):
         super().__init__("torch", torchlike.__doc__)
         names = {k: v for k, v in vars(torchlike).items() if not k.startswith("_")}
-        self.__dict__.update(names)
+        self.__dict__.update(names, torch=self)
         self.__version__ = f"{COMPATIBLE}+torchlike.{torchlike.__version__}"
+        _adopt_submodules(torchlike, "torch")
 
     def __getattr__(self, name: str):
         return missing(torchlike, "torch", name)
@@ -36,11 +45,15 @@ class Torch(types.ModuleType):
 def missing(module, shown: str, name: str):
     """An attribute that a module has not got yet: one of its modules, a stand-in, or an error."""
     if not name.startswith("__"):
-        try:
-            return getattr(module, name)
-        except AttributeError:
-            pass
-        if f"{shown}.{name}" in known_names():
+        private = name.startswith("_")
+        if private:
+            functions = importlib.import_module(f"{SHIMS}.functions")
+            found = getattr(functions, name, None) or FUNCTIONS.get(name)
+        else:
+            found = getattr(module, name, None)
+        if found is not None:
+            return _adopt(found, f"{shown}.{name}")
+        if f"{shown}.{name}" in known_names() or (private and Finder.has(f"{shown}.{name}")):
             return importlib.import_module(f"{shown}.{name}")
         if name in known_names().get(shown, ()):
             return StandIn(f"{shown}.{name}", nearest(name, vars(module)))
@@ -52,20 +65,40 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def find_spec(self, name, path=None, target=None):
         """The spec of a module under ``torch``; None for all others."""
-        if name.partition(".")[0] != "torch":
+        if name in neighbours.PATCHES:
+            return neighbours.find_spec(name, path)
+        if name.partition(".")[0] not in _HOMES:
             return None
         if name == "torch" or self._ours(name) or name in known_names():
             return importlib.util.spec_from_loader(name, self, is_package=True)
         return None
 
     @staticmethod
+    def find_distributions(context=None):
+        """What ``importlib.metadata`` says of the packages whose names these are."""
+        from torchlike._runner.metadata import distributions
+
+        return distributions(context)
+
+    @classmethod
+    def has(cls, name: str) -> bool:
+        """Whether a module of PyTorch's is here, and no stand-in."""
+        return cls._ours(name) is not None
+
+    @staticmethod
     def _ours(name: str) -> str | None:
-        ours = "torchlike" + name.removeprefix("torch")
-        try:
-            found = importlib.util.find_spec(ours)
-        except ModuleNotFoundError:
-            found = None
-        return ours if found is not None else None
+        root, _, rest = name.partition(".")
+        private = rest.startswith("_")
+        for home in _HOMES[root]:
+            if private and home == "torchlike":
+                continue  # a private module of ours is none of PyTorch's, whatever its name
+            ours = f"{home}.{rest}" if rest else home
+            try:
+                if importlib.util.find_spec(ours) is not None:
+                    return ours
+            except ModuleNotFoundError:
+                pass
+        return None
 
     def create_module(self, spec):
         """torchlike's own module, not a second copy of it."""
@@ -89,13 +122,45 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self._specs: dict = {}
 
 
+def _shim(shown: str) -> types.ModuleType:
+    """What the runner has beside torchlike's own module of a name; an empty one if nothing."""
+    try:
+        return importlib.import_module(SHIMS + shown.removeprefix("torch"))
+    except ModuleNotFoundError:
+        return types.ModuleType(shown)
+
+
+def _adopt(value, shown: str):
+    """What was found as an attribute; a module of ours is a module of PyTorch's from then on."""
+    ours = "torchlike" + shown.removeprefix("torch")
+    if isinstance(value, types.ModuleType) and value.__name__ == ours and shown not in sys.modules:
+        sys.modules[shown] = value
+        vars(value).setdefault("__path__", [])  # so that modules under it are looked for
+        _give_stand_ins(value, shown)
+    return value
+
+
+def _adopt_submodules(module, shown: str) -> None:
+    for name, value in list(vars(module).items()):
+        if isinstance(value, types.ModuleType) and not name.startswith("_"):
+            _adopt(value, f"{shown}.{name}")
+
+
 def _give_stand_ins(module, shown: str) -> None:
     """Let ``from torch.x import y`` find a stand-in for a y that is missing."""
-    if "__getattr__" in vars(module):
-        return
-    names = known_names().get(shown, frozenset())
+    names, own = known_names().get(shown, frozenset()), vars(module).get("__getattr__")
+    _adopt_submodules(module, shown)
 
     def __getattr__(name: str):
+        if own is not None:
+            try:
+                return _adopt(own(name), f"{shown}.{name}")
+            except AttributeError:
+                pass
+        if not name.endswith("__"):
+            found = vars(_shim(shown)).get(name)
+            if found is not None:
+                return found
         if f"{shown}.{name}" in known_names():
             return importlib.import_module(f"{shown}.{name}")
         if name in names:
@@ -116,3 +181,4 @@ def install() -> None:
     if loaded is not None and not isinstance(loaded, Torch):
         raise RuntimeError("torch is imported already: call torchlike.install() before that")
     sys.meta_path.insert(0, Finder())
+    neighbours.patch_loaded()

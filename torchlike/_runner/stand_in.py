@@ -12,12 +12,13 @@ _names: dict[str, frozenset[str]] = {}
 
 
 def known_names() -> dict[str, frozenset[str]]:
-    """The public names of each public module of PyTorch 2.13 (``names.txt`` beside this file)."""
+    """The public names of each module of PyTorch 2.13 and torchvision 0.28 (``names*.txt``)."""
     if not _names:
-        text = resources.files(__package__).joinpath("names.txt").read_text(encoding="utf-8")
-        for line in text.splitlines():
-            module, _, names = line.partition(":")
-            _names[module] = frozenset(names.split())
+        for file in ("names.txt", "names_torchvision.txt"):
+            text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
+            for line in text.splitlines():
+                module, _, names = line.partition(":")
+                _names[module] = frozenset(names.split())
     return _names
 
 
@@ -41,6 +42,14 @@ class StandIn:
 
     def __mro_entries__(self, bases):
         return (_unusable(self.__name__, self._instead),)
+
+    def __getitem__(self, item) -> StandIn:
+        return self  # in annotations
+
+    def __or__(self, other) -> StandIn:
+        return self
+
+    __ror__ = __or__
 
     def __instancecheck__(self, instance) -> bool:
         return False

@@ -27,6 +27,8 @@ _property("nbytes", "Bytes of all elements.", lambda self: self.numel() * self.d
 _property("is_cpu", "Whether it lies on the CPU.", lambda self: self.device.type == "cpu")
 _property("is_cuda", "Whether it lies on a GPU.", lambda self: self.device.type == "cuda")
 _property("is_meta", "Whether it has no data.", lambda self: self.device.type == "meta")
+for _name in ("mps", "xpu", "xla", "ipu", "maia", "mtia", "vulkan"):
+    _property(f"is_{_name}", "Always False: there are no such devices.", lambda self: False)
 _property("name", "Always None: names are nn.Module's.", lambda self: None)
 for _name in ("is_sparse", "is_sparse_csr", "is_quantized", "is_nested", "is_mkldnn"):
     _property(_name, "Always False, but for sparse tensors.", lambda self: False)

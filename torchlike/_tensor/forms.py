@@ -211,6 +211,20 @@ def method(name: str | None = None, *, inplace=False):
     return wrap
 
 
+def tell_methods_apart() -> None:
+    """Give each method that is also a function a function object of its own: a class that takes
+    over functions asks which of the two was called."""
+    for name, fn in METHODS.items():
+        if FUNCTIONS.get(name) is not fn or fn.__code__ is _first_call.__code__:
+            continue
+        own = FunctionType(fn.__code__, fn.__globals__, name, fn.__defaults__, fn.__closure__)
+        own.__kwdefaults__, own.__annotations__ = fn.__kwdefaults__, fn.__annotations__
+        own.__doc__, own.__module__ = fn.__doc__, fn.__module__
+        own.__dict__.update(fn.__dict__)
+        own.__qualname__ = f"Tensor.{name}"
+        METHODS[name] = own
+
+
 def inplace_of(fn):
     """The in-place form of a function of a tensor: compute, check, rebind."""
 

@@ -6,6 +6,7 @@ import operator
 
 import numpy as np
 
+from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import BadIndex
 from torchlike._engine.captures import at_hand
@@ -311,8 +312,21 @@ def plan_advanced(x, advanced):
         if item is not None:
             checked &= check_index(item, shape[dim], dim)
             dims.append(dim)
-            tensors.append(item)
+            tensors.append(_beside(x, item))
     return tensors, tuple(dims), checked
+
+
+def _beside(x, index):
+    """An index tensor on the device of what it indexes: it may come from the CPU."""
+    device, source = x._value.aval.device, dispatch.value_of(index).aval.device
+    if source is device:
+        return index
+    if source is not devices.CPU:
+        raise RuntimeError(
+            "indices should be either on cpu or on the same device as the indexed tensor "
+            f"({device})"
+        )
+    return index.to(device)
 
 
 def read_advanced(x, advanced):
@@ -335,7 +349,7 @@ def write_advanced(part, advanced, value) -> None:
     if len(given) == 1 and given[0].dtype is dt.bool_ and one:
         # One mask and one number: a select, with no need of the mask's values.
         at = next(i for i, item in enumerate(advanced) if item is not None)
-        mask = given[0]
+        mask = _beside(part, given[0])
         after = part._value.aval.ndim - at - mask._value.aval.ndim
         if tensor:
             _check_integral(part.dtype, value)
@@ -357,6 +371,8 @@ def _put_call(part, advanced, value, accumulate):
             f"{dt.SCALAR_NAMES[part.dtype]} for the destination and "
             f"{dt.SCALAR_NAMES[value.dtype]} for the source."
         )
+    if not value.ndim and value.device is devices.CPU:  # as a number
+        value = value.to(part.device)
     tensors, dims, checked = plan_advanced(part, advanced)
     if not tensors:  # x.index_put_((), v) and x.index_put_((None,), v) write everything
         return None

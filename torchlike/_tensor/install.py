@@ -89,6 +89,7 @@ from torchlike._tensor import sparse as _spt  # noqa: E402, F401
 from torchlike._tensor import storages as _sto  # noqa: E402, F401
 from torchlike._tensor.tensor import Tensor  # noqa: E402
 
+forms.tell_methods_apart()
 for _name, _fn in forms.METHODS.items():
     if _name not in Tensor.__dict__:
         setattr(Tensor, _name, _fn)

@@ -87,9 +87,11 @@ def _moved(value: Value, device: devices.device) -> Value:
     a = aval(value.aval.shape, value.aval.dtype, device)
     if device is devices.META:
         return Value(a)
-    array = jax_array(value)
+    array, target = jax_array(value), devices.jax_device(device)
     with jax.enable_x64(True):
-        return Value(a, jax.device_put(array, devices.jax_device(device)))
+        # Two of our devices can be one of JAX's, and either tensor may be overwritten.
+        shared = not isinstance(array, jax.core.Tracer) and array.device == target
+        return Value(a, jax.device_put(array, target, may_alias=False if shared else None))
 
 
 @method("type")

@@ -149,10 +149,14 @@ class Tensor(_Instance):
     @property
     def grad(self):
         """The accumulated gradient, or None."""
+        if local.capture is not None:
+            local.capture.gradients = True
         return self._grad
 
     @grad.setter
     def grad(self, value):
+        if local.capture is not None:
+            local.capture.gradients = True
         if value is not None:
             if not isinstance(value, Tensor):
                 raise TypeError(
@@ -173,6 +177,8 @@ class Tensor(_Instance):
 
     @grad.deleter
     def grad(self):
+        if local.capture is not None:
+            local.capture.gradients = True
         self._grad = None
 
     @property
@@ -206,6 +212,8 @@ class Tensor(_Instance):
     def accumulate_grad(self, grad, create_graph, retained=False):
         """Add a gradient (a Value, or a Tensor if ``create_graph``) to ``.grad``."""
         before = self._grad
+        if local.capture is not None:
+            local.capture.gradients = True
         if before is None or retained:
             if grad.__class__ is Value:
                 self._grad = new = object.__new__(Tensor)

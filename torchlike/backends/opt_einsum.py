@@ -1,6 +1,7 @@
 """torch.backends.opt_einsum: the order in which einsum multiplies more than two operands.
 
-``enabled`` says whether it is looked for, and ``strategy`` how: "auto", "optimal" or "greedy".
+``enabled`` says whether it is looked for, and ``strategy`` how: "auto", "optimal", "greedy" or
+another one that the package opt_einsum has, such as "auto-hq".
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ def get_opt_einsum():
     return opt_einsum
 
 
+_STRATEGIES = (
+    "auto", "optimal", "greedy", "auto-hq", "branch-all", "branch-2", "branch-1", "dp",
+)  # fmt: skip
+
+
 class _Module(_types.ModuleType):
     @property
     def enabled(self) -> bool:
@@ -42,10 +48,8 @@ class _Module(_types.ModuleType):
 
     @strategy.setter
     def strategy(self, value: str) -> None:
-        if value not in ("auto", "optimal", "greedy"):
-            raise RuntimeError(
-                f"Unknown strategy {value!r}: choose from 'auto', 'optimal' and 'greedy'"
-            )
+        if value not in _STRATEGIES:
+            raise RuntimeError(f"Unknown strategy {value!r}: choose from {', '.join(_STRATEGIES)}")
         _order.strategy = value
 
 

@@ -150,8 +150,6 @@ class Recording:
         tensors_in(self.result, found)
         opened = self._open(segment, found)
         outs = self._live(segment)
-        if self.complete and self.why is None:
-            outs = self._claimed(segment, outs)
         noted = self._noted()
         donates, outs = _donations(segment, outs, opened is not None)
         composite = self.compiled.composite(segment, outs, noted, donates)
@@ -192,10 +190,13 @@ class Recording:
                 live.append(slot)
         return live
 
-    def _claimed(self, segment: Segment, outs: list[int]) -> list[int]:
-        """The live slots; rubbish that only the garbage collector frees is not among them."""
-        gc.collect()
-        return self._live(segment)
+    def _check_claims(self, segment, composite, claimed: set[int]) -> None:
+        """Raise if a result is alive that nothing seen holds: a replay would leave the old one."""
+        unclaimed = set(range(len(composite.outs))) - claimed
+        if unclaimed:
+            gc.collect()  # what only a cycle of references keeps alive is nobody's
+            if any(segment.refs[composite.outs[i]]() is not None for i in unclaimed):
+                raise Unreplayable("it keeps a tensor where nobody can find it")
 
     def _noted(self) -> list:
         """The places of the run-time numbers that a replay reads again."""
@@ -357,6 +358,9 @@ class Recording:
         if opened is not None:
             self._open_replay(replay, opened)
         replay.early = namer.early
+        if opened is not None:
+            namer.claimed |= {x for kind, x in opened.references if kind == "result"}
+        self._check_claims(segment, composite, namer.claimed)
         self._guard(replay)
         replay.settle()
         return replay
@@ -478,7 +482,7 @@ class Recording:
             if key not in self.placed and (key in used or not self.heap.is_internal(t))
         ]  # fmt: skip
         grads = {}
-        if replay.grads or self.heap.reads("grad") or any(_is_gradient(s) for s in replay.sources):
+        if self.capture.gradients:
             grads = {t: self.state[id(t)][3] is None for t in tensors if t._requires_grad}
             replay.no_grad = [
                 self.state[id(t)][3] is None if id(t) in self.state else t._grad is None
@@ -489,16 +493,6 @@ class Recording:
         )
         replay.modules = list(self.heap.modules)
         replay.paths = dict(self.heap.paths)
-
-
-def _is_gradient(source) -> bool:
-    """Whether a source is the gradient of another tensor."""
-    reference = getattr(source, "tensor", None)
-    while isinstance(reference, Through):
-        if reference.name == "_grad":
-            return True
-        reference = reference.owner
-    return False
 
 
 def _schedule(scheduler, owners: list) -> None:

@@ -246,6 +246,7 @@ class Namer:
         self.lasting = lasting  # ids of all other objects that were there before
         self.opened, self.constants = opened, constants
         self.early: list[Early] = []
+        self.claimed: set[int] = set()  # results that some reference leads to
         self._new: dict[int, New] = {}
         self._storages: dict[int, object] = {}
         self._keep: list = []
@@ -254,10 +255,12 @@ class Namer:
         """The reference to a value."""
         place = self.results.get(id(value))
         if place is not None:
+            self.claimed.add(place)
             return Result(place)
         packed = value.segment
         if packed.__class__ is Packed and id(packed.flat) in self.results:
             flat = Result(self.results[id(packed.flat)])
+            self.claimed.add(flat.place)
             return Piece(flat, value.slot, packed.starts[value.slot], value.aval)
         found = self.before.get(id(value))
         if found is not None:

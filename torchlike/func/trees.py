@@ -41,8 +41,46 @@ class Spec:
         """How many leaves such a tree has."""
         return 1 if self.kind is None else sum(p.num_leaves for p in self.parts)
 
+    @property
+    def num_nodes(self) -> int:
+        """How many containers and leaves such a tree has."""
+        return 1 + sum(p.num_nodes for p in self.parts)
+
+    @property
+    def num_children(self) -> int:
+        """How many parts the root has."""
+        return len(self.parts)
+
+    @property
+    def type(self):
+        """The class of the root; None for a leaf."""
+        return self.kind
+
+    @property
+    def children_specs(self) -> list:
+        """The structures of the parts."""
+        return list(self.parts)
+
+    def children(self) -> list:
+        """The structures of the parts."""
+        return list(self.parts)
+
+    def child(self, index: int):
+        """The structure of one part."""
+        return self.parts[index]
+
+    def is_leaf(self) -> bool:
+        """Whether the tree is a single leaf."""
+        return self.kind is None
+
+    def unflatten(self, leaves):
+        """The tree of this structure with these leaves."""
+        return unflatten(leaves, self)
+
 
 LEAF = Spec()
+# Containers that a program has registered: class -> (tree -> (parts, context), the way back).
+NODES: dict = {}
 
 
 def _children(tree):
@@ -58,22 +96,25 @@ def _children(tree):
         return kind, tree.maxlen, list(tree)
     if isinstance(tree, tuple) and (hasattr(kind, "_fields") or hasattr(kind, "n_fields")):
         return kind, None, list(tree)
+    if kind in NODES:
+        parts, context = NODES[kind][0](tree)
+        return kind, context, list(parts)
     return None
 
 
-def flatten(tree) -> tuple[list, Spec]:
-    """The leaves of a tree and its structure."""
+def flatten(tree, is_leaf=None) -> tuple[list, Spec]:
+    """The leaves of a tree and its structure; ``is_leaf`` says what else counts as a leaf."""
     leaves: list = []
-    return leaves, _flatten_into(tree, leaves)
+    return leaves, _flatten_into(tree, leaves, is_leaf)
 
 
-def _flatten_into(tree, leaves) -> Spec:
-    found = _children(tree)
+def _flatten_into(tree, leaves, is_leaf=None) -> Spec:
+    found = None if is_leaf is not None and is_leaf(tree) else _children(tree)
     if found is None:
         leaves.append(tree)
         return LEAF
     kind, context, parts = found
-    return Spec(kind, context, [_flatten_into(p, leaves) for p in parts])
+    return Spec(kind, context, [_flatten_into(p, leaves, is_leaf) for p in parts])
 
 
 def unflatten(leaves, spec: Spec):
@@ -92,6 +133,8 @@ def _build(leaves, spec: Spec):
         return defaultdict(context[0], zip(context[1], parts, strict=True))
     if kind is deque:
         return deque(parts, context)
+    if kind in NODES:
+        return NODES[kind][1](parts, context)
     if hasattr(kind, "_fields"):
         return kind(*parts)
     return kind(parts)

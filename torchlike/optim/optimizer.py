@@ -166,6 +166,8 @@ class Optimizer:
             args, kwargs = self._run_pre_hooks(args, kwargs)
             closure = args[1] if len(args) > 1 else kwargs.get("closure")
         loss = None
+        if local.capture is not None:
+            local.capture.gradients = True
         if closure is not None:
             with enable_grad():
                 loss = closure()
@@ -360,6 +362,8 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
+        if local.capture is not None:
+            local.capture.gradients = True
         for group in self.param_groups:
             for p in group["params"]:
                 if p._grad is not None:

@@ -117,6 +117,9 @@ class RNNBase(Module):
         for weight in self.parameters():
             init.uniform_(weight, -bound, bound)
 
+    def __getstate__(self):
+        return {**super().__getstate__(), "_flat_weights": self._flat_weights}  # for PyTorch
+
     def __setstate__(self, state):
         state = dict(state)
         state.setdefault("proj_size", 0)

@@ -1,0 +1,1 @@
+"""Modules under PyTorch's private or unfinished names that unmodified programs import."""

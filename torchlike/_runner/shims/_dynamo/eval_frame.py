@@ -1,0 +1,7 @@
+"""torch._dynamo.eval_frame: the class of PyTorch's compiled modules."""
+
+from torchlike.nn import Module
+
+
+class OptimizedModule(Module):
+    """A module that ``torch.compile`` of PyTorch made; no module here is one."""

@@ -1,0 +1,204 @@
+"""Private functions of ``torch`` that programs call: checks, and ops on lists of tensors."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torchlike as torch
+from torchlike._core.errors import NotSupported
+
+__all__: list[str] = []
+
+# ---- checks ------------------------------------------------------------------------------------
+
+
+def _check_with(error_type: type, cond, message: Callable[[], object] | None = None) -> None:
+    """Raise ``error_type`` unless the condition holds, with what the message's function returns."""
+    if not isinstance(cond, (bool, torch.SymBool)):
+        raise TypeError(f"cond must be a bool, but got {type(cond)}")
+    if cond:
+        return
+    if message is None:
+        raise error_type("Expected cond to be True, but got False.")
+    if not callable(message):
+        raise TypeError("message must be a callable")
+    raise error_type(str(message()))
+
+
+def _check(cond, message=None) -> None:
+    """Raise ``RuntimeError`` unless the condition holds."""
+    _check_with(RuntimeError, cond, message)
+
+
+def _check_index(cond, message=None) -> None:
+    """Raise ``IndexError`` unless the condition holds."""
+    _check_with(IndexError, cond, message)
+
+
+def _check_value(cond, message=None) -> None:
+    """Raise ``ValueError`` unless the condition holds."""
+    _check_with(ValueError, cond, message)
+
+
+def _check_type(cond, message=None) -> None:
+    """Raise ``TypeError`` unless the condition holds."""
+    _check_with(TypeError, cond, message)
+
+
+def _check_not_implemented(cond, message=None) -> None:
+    """Raise ``NotImplementedError`` unless the condition holds."""
+    _check_with(NotImplementedError, cond, message)
+
+
+def _check_is_size(i, message=None, *, max=None) -> None:
+    """Raise ``RuntimeError`` unless the number is a size, and no larger than ``max``."""
+    _check(i >= 0, message)
+    if max is not None:
+        _check(i <= max, message)
+
+
+def _check_tensor_all_with(error_type: type, cond, message=None) -> None:
+    """Raise ``error_type`` unless all elements of a bool tensor are true."""
+    if not isinstance(cond, torch.Tensor):
+        raise TypeError(f"cond must be a tensor, but got {type(cond)}")
+    if cond.dtype is not torch.bool:
+        raise TypeError(f"cond tensor must have dtype torch.bool, but got {cond.dtype}")
+    _check_with(error_type, bool(cond.all()), message)
+
+
+def _check_tensor_all(cond, message=None) -> None:
+    """Raise ``RuntimeError`` unless all elements of a bool tensor are true."""
+    _check_tensor_all_with(RuntimeError, cond, message)
+
+
+def _assert(condition, message) -> None:
+    """``assert condition, message`` that optimized Python keeps."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def _assert_async(tensor, assert_msg: str = "Expected Tensor with single nonzero value") -> None:
+    """Raise ``RuntimeError`` unless a tensor of one element is not zero; it waits for it."""
+    if not bool(tensor):
+        raise RuntimeError(assert_msg)
+
+
+def _shape_as_tensor(tensor):
+    """The shape as an int64 tensor."""
+    return torch.tensor(tuple(tensor.shape), dtype=torch.int64)
+
+
+def _softmax(input, dim: int, half_to_float: bool = False):
+    """``softmax``, in float32 for half precision if asked."""
+    return torch.softmax(input, dim, dtype=torch.float32 if half_to_float else None)
+
+
+def _log_softmax(input, dim: int, half_to_float: bool = False):
+    """``log_softmax``, in float32 for half precision if asked."""
+    return torch.log_softmax(input, dim, dtype=torch.float32 if half_to_float else None)
+
+
+def _is_functional_tensor(t) -> bool:
+    """False: there are no such tensors here."""
+    return False
+
+
+# ---- one op on each tensor of a list -----------------------------------------------------------
+
+_UNARY = (
+    "abs", "acos", "asin", "atan", "ceil", "cos", "cosh", "erf", "erfc", "exp", "expm1", "floor",
+    "frac", "lgamma", "log", "log10", "log1p", "log2", "neg", "reciprocal", "round", "rsqrt",
+    "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+)  # fmt: skip
+_OTHERS = (
+    "add", "sub", "mul", "div", "pow", "clamp_max", "clamp_min", "maximum", "minimum", "addcdiv",
+    "addcmul", "lerp",
+)  # fmt: skip
+_CALLED = {"maximum": "clamp_min", "minimum": "clamp_max"}  # with numbers
+
+
+def _each(method: str, first, args, kwargs) -> list:
+    """``first[i].method(...)`` for each i; an argument that is a list gives its i-th entry."""
+    lists = [a for a in (*args, *kwargs.values()) if isinstance(a, (list, tuple))]
+    for other in lists:
+        if len(other) != len(first):
+            raise RuntimeError(
+                "Tensor lists must have the same number of tensors, got "
+                f"{len(first)} and {len(other)}"
+            )
+
+    def pick(a, i):
+        return a[i] if isinstance(a, (list, tuple)) else a
+
+    out = []
+    for i, tensor in enumerate(first):
+        mine = [pick(a, i) for a in args]
+        named = {k: pick(v, i) for k, v in kwargs.items()}
+        called = method
+        if mine and not isinstance(mine[0], torch.Tensor):
+            called = _CALLED.get(method.rstrip("_"), method.rstrip("_"))
+            called += "_" if method.endswith("_") else ""
+        out.append(getattr(tensor, called)(*mine, **named))
+    return out
+
+
+def _on_lists(name: str, inplace: bool):
+    method = name + "_" * inplace
+
+    @functools.wraps(_each)
+    def function(self, *args, **kwargs):
+        if "scalars" in kwargs:  # one number a tensor
+            kwargs["value"] = list(kwargs.pop("scalars"))
+        if name in ("addcdiv", "addcmul") and len(args) == 3:
+            *args, kwargs["value"] = args
+            if isinstance(kwargs["value"], torch.Tensor):
+                kwargs["value"] = kwargs["value"].tolist()
+        if "other" in kwargs:
+            args = (kwargs.pop("other"), *args)
+        out = _each(method, self, args, kwargs)
+        return None if inplace else tuple(out)
+
+    function.__name__ = function.__qualname__ = f"_foreach_{method}"
+    function.__doc__ = f"``{name}`` of each tensor of a list{', in place' * inplace}."
+    return function
+
+
+for _name in (*_UNARY, *_OTHERS):
+    globals()[f"_foreach_{_name}"] = _on_lists(_name, False)
+    globals()[f"_foreach_{_name}_"] = _on_lists(_name, True)
+
+
+def _foreach_clone(self) -> tuple:
+    """A clone of each tensor of a list."""
+    return tuple(t.clone() for t in self)
+
+
+def _foreach_zero_(self) -> None:
+    """Fill each tensor of a list with zeros."""
+    for t in self:
+        t.zero_()
+
+
+def _foreach_copy_(self, src, non_blocking: bool = False) -> None:
+    """Copy the tensors of one list into those of another."""
+    for t, s in zip(self, src, strict=True):
+        t.copy_(s)
+
+
+def _foreach_norm(self, ord=2, dtype=None) -> tuple:
+    """The norm of each tensor of a list, as a whole."""
+    return tuple(torch.linalg.vector_norm(t, ord, dtype=dtype) for t in self)
+
+
+def _foreach_max(self) -> tuple:
+    """The largest element of each tensor of a list."""
+    return tuple(t.max() for t in self)
+
+
+# ---- kernels of accelerators -------------------------------------------------------------------
+
+
+def _scaled_mm(*args, **kwargs):
+    """Raises ``NotSupported``."""
+    raise NotSupported("torch._scaled_mm", "multiply in bfloat16 with torch.mm")

@@ -1,0 +1,1 @@
+"""torch.nn: what else libraries take from its modules."""

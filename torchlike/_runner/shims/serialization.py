@@ -1,0 +1,6 @@
+"""torch.serialization: the numbers of the file format."""
+
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+PROTOCOL_VERSION = 1001
+DEFAULT_PROTOCOL = 2
+STORAGE_KEY_SEPARATOR = ","

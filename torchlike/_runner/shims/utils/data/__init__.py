@@ -1,0 +1,1 @@
+"""torch.utils.data: what else libraries take from it."""

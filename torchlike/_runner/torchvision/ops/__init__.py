@@ -1,0 +1,21 @@
+"""torchvision.ops: layers and functions of boxes."""
+
+from torchlike._runner.torchvision.ops.boxes import batched_nms as batched_nms
+from torchlike._runner.torchvision.ops.boxes import box_area as box_area
+from torchlike._runner.torchvision.ops.boxes import box_convert as box_convert
+from torchlike._runner.torchvision.ops.boxes import box_iou as box_iou
+from torchlike._runner.torchvision.ops.boxes import clip_boxes_to_image as clip_boxes_to_image
+from torchlike._runner.torchvision.ops.boxes import complete_box_iou as complete_box_iou
+from torchlike._runner.torchvision.ops.boxes import distance_box_iou as distance_box_iou
+from torchlike._runner.torchvision.ops.boxes import generalized_box_iou as generalized_box_iou
+from torchlike._runner.torchvision.ops.boxes import nms as nms
+from torchlike._runner.torchvision.ops.boxes import remove_small_boxes as remove_small_boxes
+from torchlike._runner.torchvision.ops.losses import sigmoid_focal_loss as sigmoid_focal_loss
+from torchlike._runner.torchvision.ops.misc import MLP as MLP
+from torchlike._runner.torchvision.ops.misc import Conv2dNormActivation as Conv2dNormActivation
+from torchlike._runner.torchvision.ops.misc import Conv3dNormActivation as Conv3dNormActivation
+from torchlike._runner.torchvision.ops.misc import FrozenBatchNorm2d as FrozenBatchNorm2d
+from torchlike._runner.torchvision.ops.misc import Permute as Permute
+from torchlike._runner.torchvision.ops.misc import SqueezeExcitation as SqueezeExcitation
+from torchlike._runner.torchvision.ops.stochastic_depth import StochasticDepth as StochasticDepth
+from torchlike._runner.torchvision.ops.stochastic_depth import stochastic_depth as stochastic_depth

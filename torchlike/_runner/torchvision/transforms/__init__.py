@@ -1,0 +1,9 @@
+"""torchvision.transforms: changes to images, and how they are chained."""
+
+from torchlike._core.later import later as _later
+from torchlike._runner.torchvision.transforms.functional import (
+    InterpolationMode as InterpolationMode,
+)
+from torchlike._runner.torchvision.transforms.transforms import *  # noqa: F403
+
+__getattr__, __dir__ = _later(__name__, ("functional", "transforms"))
