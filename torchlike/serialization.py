@@ -28,6 +28,7 @@ from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.sparse.parts import SparseTensor, components
 from torchlike._tensor.tensor import Tensor
+from torchlike.nn.modules._hooks import WrappedHook
 from torchlike.nn.parameter import Buffer, Parameter
 
 __all__ = [
@@ -368,14 +369,27 @@ def _device(location) -> devices.device:
 # What the reader itself makes, with checks of its own.
 _READERS = ("torch", "torch._utils", "torch._tensor", "torch.tensor", "torch.storage", "torch.cuda")
 _PARAMETER = "torch.nn.parameter.Parameter"
+_WRAPPED_HOOK = ("torch.nn.modules.module", "_WrappedHook")
+# Packages here that are one module there, and what lies in a module of another name.
+_ONE_FILE = (
+    "torch.distributions.kl", "torch.distributions.transforms", "torch.func", "torch.nn.functional",
+    "torch.optim.lr_scheduler",
+)  # fmt: skip
+_ELSEWHERE = {"torch.optim.adam.AdamW": "torch.optim.adamw"}
 
 
 def _public_name(obj) -> fmt.GlobalName | None:
     """PyTorch's name of a public class or function of ours; None for anybody else's."""
     module = getattr(obj, "__module__", None) or ""
+    if obj is WrappedHook:
+        return fmt.GlobalName(*_WRAPPED_HOOK)
     if not module.startswith("torchlike.") or "._" in module or "." in obj.__qualname__:
         return None
     module = "torch" + module.removeprefix("torchlike")
+    for one_file in _ONE_FILE:
+        if module.startswith(one_file + "."):
+            module = one_file
+    module = _ELSEWHERE.get(f"{module}.{obj.__qualname__}", module)
     return (
         fmt.GlobalName(module, obj.__qualname__) if _ours(module, obj.__qualname__) is obj else None
     )
@@ -383,6 +397,8 @@ def _public_name(obj) -> fmt.GlobalName | None:
 
 def _ours(module: str, name: str):
     """What a name of torch is here, looked up in its module or one above it; None if nothing."""
+    if (module, name) == _WRAPPED_HOOK:
+        return WrappedHook
     if module in _READERS or not module.startswith("torch.") or "._" in module:
         return None
     parts = ["torchlike", *module.split(".")[1:]]
