@@ -78,7 +78,6 @@ newaxis = None
 
 from torchlike import autograd as autograd  # noqa: E402
 from torchlike import compiler as compiler  # noqa: E402
-from torchlike.compiler._compile import compile as compile  # noqa: E402
 from torchlike import cuda as cuda  # noqa: E402
 from torchlike import linalg as linalg  # noqa: E402
 from torchlike import nn as nn  # noqa: E402
@@ -89,6 +88,7 @@ from torchlike import storage as storage  # noqa: E402
 from torchlike import version as version  # noqa: E402
 from torchlike._device_modules import get_device_module as get_device_module  # noqa: E402
 from torchlike._functional import FUNCTIONS as _TWINS  # noqa: E402
+from torchlike.compiler._compile import compile as compile  # noqa: E402
 from torchlike.storage import TypedStorage as TypedStorage  # noqa: E402
 from torchlike.storage import UntypedStorage as UntypedStorage  # noqa: E402
 
