@@ -116,9 +116,8 @@ class Compiled:
         return self._record(flat, args, kwargs, failed, states, around, identities)
 
     def _replay(self, replay, flat):
-        if self.replays[0] is not replay:
-            self.replays.remove(replay)
-            self.replays.insert(0, replay)
+        if self.replays[0] is not replay:  # a new list: other threads may be going through this
+            self.replays = [replay, *(r for r in self.replays if r is not replay)]
         return replay.run(flat.tensors)
 
     def _record(self, flat, args, kwargs, failed, states, around, identities):
@@ -150,7 +149,7 @@ class Compiled:
                     if t._storage is not None:
                         replay.lasting[id(t._storage)] = ~n
                 replay.alias = aliases(identities, replay.lasting)
-                self.replays.insert(0, replay)
+                self.replays = [replay, *self.replays]
             else:
                 self._consider(recording)
             return recording.result

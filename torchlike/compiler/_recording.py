@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import contextmanager
 from operator import is_
 
 import numpy as np
@@ -18,6 +19,7 @@ from torchlike._engine.flush import flush
 from torchlike._engine.prefix import Segment, cut_from, local, record
 from torchlike._engine.values import Value, aval
 from torchlike._tensor import dispatch, tape, views
+from torchlike._tensor.function import FunctionNode
 from torchlike._tensor.modes import modes
 from torchlike._tensor.tensor import Tensor
 from torchlike.compiler._arguments import Flat
@@ -245,7 +247,10 @@ class Recording:
                 roots = [
                     ((t._node, t._index), hole) for t, hole in zip(outputs, holes, strict=True)
                 ]
-                leaves, interior = tape.run(roots, dispatch, retain_graph=True, wanted=set(edges))
+                with self._watching(nodes):
+                    leaves, interior = tape.run(
+                        roots, dispatch, retain_graph=True, wanted=set(edges)
+                    )
                 grads = [
                     leaves[id(e)][1] if e.__class__ is not tuple and id(e) in leaves
                     else interior.get(e) if e.__class__ is tuple else None
@@ -279,6 +284,19 @@ class Recording:
         for i, t in enumerate(outputs):
             t._node, t._index = opened.node, i
         return opened
+
+    @contextmanager
+    def _watching(self, nodes):
+        """Watch the backward of the user's own Functions, too."""
+        if not any(isinstance(node, FunctionNode) for node in nodes):
+            yield
+            return
+        watch = self.compiled.watch
+        with watch.running() as all_known:
+            yield
+            self.complete = self.complete and all_known()
+        if watch.effects:
+            self.why = self.why or watch.effects[0]
 
     def _connect(self, opened, segment, composite) -> None:
         """Say where the tape node finds what it has saved, and how to derive it once more."""
@@ -465,7 +483,7 @@ class Recording:
             changed = [
                 i
                 for i, k in enumerate(part.keys)
-                if any(part.owner is o and k == key for o, key, _ in replay.entries)
+                if any(part.owner is o and k is key for o, key, _ in replay.entries)
             ]
             if changed and isinstance(part, Entries):
                 keys = tuple([k for i, k in enumerate(part.keys) if i not in changed])

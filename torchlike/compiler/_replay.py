@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import is_
+
 from torchlike._core.errors import user_line
 from torchlike._engine.flush import flush
 from torchlike._engine.prefix import record
@@ -11,6 +13,13 @@ from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.tensor import Tensor
 from torchlike.compiler._direct import Direct
 from torchlike.compiler._values import Known, Moment, Result, ValueOf
+
+
+def _objects(group: dict) -> list:
+    """What a group holds, to be compared by identity; nothing if that would not tell all."""
+    if any(x.__class__ is list and name != "params" for name, x in group.items()):
+        return []
+    return [*group.values()]
 
 
 class Replay:
@@ -38,6 +47,13 @@ class Replay:
 
     def settle(self) -> None:
         """Sort what was found into the lists that a run goes through."""
+        # Whether the numbers are all of optimizers' groups, and the same while those are.
+        kinds = [action[0] for action in self.actions]
+        self.steady = not {"draw", "call"} & {*kinds} and (
+            kinds.count("group") == kinds.count("numbers")
+        )
+        self.numbers = None
+        self.groups = [(a[2], _objects(a[2])) for a in self.actions if a[0] == "group"]
         self.direct, self.given, self.fast, self.careful = [], [], None, True
         for i, source in enumerate(self.sources):
             if source.__class__ is tuple:
@@ -66,7 +82,19 @@ class Replay:
 
     def hold(self) -> bool:
         """Whether all that the recording has read is as it was."""
-        return self.guards.hold() and self._groups() is None
+        if not self.guards.hold():
+            return False
+        # Most often the optimizers' groups hold the very objects that they held last time.
+        for group, values in self.groups:
+            if len(group) != len(values) or not all(map(is_, group.values(), values)):
+                break
+        else:
+            return True
+        self.numbers = None
+        if self._groups() is not None:
+            return False
+        self.groups = [(group, _objects(group)) for group, _ in self.groups]
+        return True
 
     def failed(self) -> str | None:
         """What is not as it was; None if only equal things took each other's place."""
@@ -86,15 +114,9 @@ class Replay:
         """The call's result; everything else that it does is done too."""
         moment = Moment(arguments)
         drawn: dict = {}
-        numbers: list = []
-        for n, action in enumerate(self.actions):
-            kind = action[0]
-            if kind == "draw":
-                drawn[n] = Value(action[1].aval, action[2]())
-            elif kind == "numbers":
-                numbers += action[1]()
-            elif kind == "call":
-                action[1](action[2], *action[3], **action[4])
+        numbers = self.numbers
+        if numbers is None:
+            numbers = self._act(drawn)
         given = [(i, drawn[n] if n is not None else source.get(moment))
                  for i, n, source in self.given]  # fmt: skip
         early = moment.early
@@ -129,6 +151,21 @@ class Replay:
             flush(None, "compiled call", self.compiled.place)
             self._shorten(call)
         return out
+
+    def _act(self, drawn: dict) -> list:
+        """Do what Python has to do first; the numbers that it reads."""
+        numbers: list = []
+        for n, action in enumerate(self.actions):
+            kind = action[0]
+            if kind == "draw":
+                drawn[n] = Value(action[1].aval, action[2]())
+            elif kind == "numbers":
+                numbers += action[1]()
+            elif kind == "call":
+                action[1](action[2], *action[3], **action[4])
+        if self.steady:
+            self.numbers = numbers
+        return numbers
 
     def _shorten(self, call) -> None:
         """Let the next runs call the program that this one has found, without recording."""
