@@ -244,7 +244,7 @@ def test_draws_of_accelerators(monkeypatch):
             return 3, self.offset
 
     monkeypatch.setattr(gamma, "generator_of", lambda device, generator: numbers)
-    monkeypatch.setattr(random, "generator_of", lambda device, generator: numbers)
+    monkeypatch.setattr(random, "generator_of", lambda device, generator, noted=False: numbers)
     numbers, D, n = Numbers(), torchlike.distributions, (20000,)
     for d in (D.Gamma(2.5, 2.0), D.Poisson(3.5), D.Exponential(2.0), D.Laplace(1.0, 2.0)):
         drawn = d.sample(n)

@@ -658,7 +658,7 @@ def default_device_changed(torch, compile):
     try:
         seen += [str(y.device) for y in again(run)]
     finally:
-        torch.set_default_device("cpu")
+        torch.set_default_device(None)
     with torch.device("meta"):
         seen += [str(y.device) for y in again(run)]
     return seen + [str(y.device) for y in again(run)]

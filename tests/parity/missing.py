@@ -129,7 +129,7 @@ NOT_ASKED = {
 # all names of the namespace that are missing.
 MISSING = {
     "torch": {
-        "not built": "compile distributed export fx onnx",
+        "not built": "distributed export fx onnx",
     },
     "torch.Tensor operators": {"tensors hash by identity, as objects do": "__hash__"},
     "torch.onnx": {"export is not built": "*"},
@@ -137,7 +137,6 @@ MISSING = {
     "torch.ao.quantization": {"quantization is not built": "*"},
     "torch.quantization": {"quantization is not built": "*"},
     "torch.distributed": {"distributed training is not built": "*"},
-    "torch.compiler": {"the compiler's interface is not built": "*"},
     "torch.fx": {"the engine records programs itself; graphs of modules are not built": "*"},
 }
 

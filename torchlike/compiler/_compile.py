@@ -48,8 +48,9 @@ class Compiled:
 
     _guarded = ("function",)
 
-    def __init__(self, function, *, fullgraph=False, dynamic=None, name=None):
+    def __init__(self, function, *, fullgraph=False, dynamic=None, name=None, limit=None):
         self.function, self.fullgraph, self.dynamic = function, fullgraph, dynamic
+        self.limit = limit
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.lock = threading.RLock()
         self.place = place_of_function(function, "compiled call")
@@ -123,10 +124,11 @@ class Compiled:
     def _record(self, flat, args, kwargs, failed, states, around, identities):
         """Run the Python; keep what a replay needs, or the reason why there can be none."""
         with self.lock:
-            if len(self.replays) >= config.recompile_limit:
+            limit = self.limit or config.recompile_limit
+            if len(self.replays) >= limit:
                 self._stop(
                     (
-                        f"it was recorded {config.recompile_limit} times; the last change: "
+                        f"it was recorded {limit} times; the last change: "
                         f"{failed[0] if failed else self._difference(flat, states)}",
                         None,
                     )
@@ -210,9 +212,10 @@ _PLAIN_BACKENDS = ("eager", "aot_eager", "aot_eager_decomp_partition")
 
 
 def compile(
-    model=None, *, fullgraph: bool = False, dynamic: bool | None = None, backend="inductor",
-    mode: str | None = None, options: dict | None = None, disable: bool = False,
-    recompile_limit: int | None = None, isolate_recompiles: bool = False,
+    model=None, *, fullgraph: bool = False, dynamic: bool | None = None, backend=None,
+    mode: str | None = None, options: dict | None = None, name: str | None = None,
+    disable: bool = False, recompile_limit: int | None = None, isolate_recompiles: bool = False,
+    shapes_spec=None,
 ):  # fmt: skip
     """A callable that runs as one XLA program (https://pytorch.org/docs/stable/generated/torch.compile.html).
 
@@ -222,7 +225,8 @@ def compile(
     if model is None:
         return functools.partial(
             compile, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode,
-            options=options, disable=disable,
+            options=options, name=name, disable=disable, recompile_limit=recompile_limit,
+            isolate_recompiles=isolate_recompiles, shapes_spec=shapes_spec,
         )  # fmt: skip
     if not callable(model):
         raise RuntimeError(f"torch.compile() takes a function or a module, not {type(model)}")
@@ -236,13 +240,18 @@ def compile(
         raise errors.NotSupported(
             "a backend of your own, which takes FX graphs", "leave backend= out: XLA compiles"
         )
-    if backend not in BACKENDS and backend not in _PLAIN_BACKENDS:
+    if shapes_spec is not None:
+        raise errors.NotSupported("shapes_spec", "every size is exact: leave it out")
+    if backend is not None and backend not in BACKENDS and backend not in _PLAIN_BACKENDS:
         raise InvalidBackend(f"Invalid backend: {backend!r}, see `torch._dynamo.list_backends()`")
     plain = disable or backend in _PLAIN_BACKENDS
+    kept = {"fullgraph": fullgraph, "dynamic": dynamic, "limit": recompile_limit}
+    if name is not None:
+        kept["name"] = name
     for kind, wrap in wrappers:
         if isinstance(model, kind):
-            return wrap(model, plain, fullgraph, dynamic)
-    return compile_function(model, plain, fullgraph, dynamic)
+            return wrap(model, plain, kept)
+    return compile_function(model, plain, kept)
 
 
 class InvalidBackend(RuntimeError):
@@ -253,14 +262,14 @@ class InvalidBackend(RuntimeError):
 wrappers: list = []
 
 
-def compile_function(function, plain: bool, fullgraph: bool, dynamic):
+def compile_function(function, plain: bool, kept: dict):
     """A function in place of another, with its name, signature and documentation."""
     inner = getattr(function, "_torchdynamo_orig_callable", None)
     if inner is not None:
         function = inner
     if plain:
         return function
-    compiled = Compiled(function, fullgraph=fullgraph, dynamic=dynamic)
+    compiled = Compiled(function, **kept)
 
     def call(*args, **kwargs):
         return compiled(*args, **kwargs)

@@ -54,8 +54,11 @@ class OptimizedModule(Module):
 
     def __reduce__(self):
         compiled = self._call
-        options = {"fullgraph": compiled.fullgraph, "dynamic": compiled.dynamic}
-        return _compiled, (self._orig_mod, options if isinstance(compiled, Compiled) else {})
+        options = {
+            "fullgraph": compiled.fullgraph, "dynamic": compiled.dynamic, "name": compiled.name,
+            "limit": compiled.limit,
+        }  # fmt: skip
+        return _compiled, (self._orig_mod, options)
 
     def __deepcopy__(self, memo):
         import copy
@@ -65,15 +68,16 @@ class OptimizedModule(Module):
 
 
 def _compiled(module: Module, options: dict) -> OptimizedModule:
-    return OptimizedModule(module, Compiled(module.__call__, name=type(module).__name__, **options))
+    options = {"name": type(module).__name__, **options}
+    return OptimizedModule(module, Compiled(module.__call__, **options))
 
 
-def _wrap(module: Module, plain: bool, fullgraph: bool, dynamic):
+def _wrap(module: Module, plain: bool, options: dict):
     if isinstance(module, OptimizedModule):
         module = module._orig_mod
     if plain:
         return module
-    return _compiled(module, {"fullgraph": fullgraph, "dynamic": dynamic})
+    return _compiled(module, options)
 
 
 wrappers.append((Module, _wrap))
