@@ -134,13 +134,14 @@ def allow_in_graph(fn):
     return fn
 
 
-def nested_compile_region(fn=None, *, options=None):
+def nested_compile_region(fn=None, *, options=None, max_reuse_entries: int = 8, reuse_hash_fn=None):
     """The function itself: what repeats is recorded like everything else."""
-    return functools.partial(nested_compile_region, options=options) if fn is None else fn
+    return nested_compile_region if fn is None else fn
 
 
-def substitute_in_graph(original_fn, *, can_constant_fold_through=False, skip_signature_check=False,
-                        is_embedded_type=False):  # fmt: skip
+def substitute_in_graph(
+    original_fn, *, can_constant_fold_through: bool = False, skip_signature_check: bool = False
+):
     """Decorator that changes nothing: the original function can be recorded."""
     return lambda fn: fn
 
@@ -194,21 +195,26 @@ def persistent_cache(folder: str | None = None, *, min_compile_seconds: float = 
     return folder
 
 
-def _no_artifacts(name: str):
-    def refuse(*args, **kwargs):
-        raise errors.NotSupported(
-            f"torch.compiler.{name}",
-            "torch.compiler.persistent_cache(folder) keeps compiled programs on disk",
-        )
-
-    refuse.__name__ = refuse.__qualname__ = name
-    refuse.__doc__ = f"Not there: {name} is what ``persistent_cache`` does here."
-    return refuse
+def save_cache_artifacts():
+    """Not there: ``persistent_cache`` keeps programs on disk."""
+    raise _no_artifacts("save_cache_artifacts")
 
 
-save_cache_artifacts = _no_artifacts("save_cache_artifacts")
-load_cache_artifacts = _no_artifacts("load_cache_artifacts")
-load_compiled_function = _no_artifacts("load_compiled_function")
+def load_cache_artifacts(serialized_artifacts: bytes):
+    """Not there: ``persistent_cache`` finds programs on disk."""
+    raise _no_artifacts("load_cache_artifacts")
+
+
+def load_compiled_function(file, *, f_globals=None, external_data=None):
+    """Not there: ``persistent_cache`` finds programs on disk."""
+    raise _no_artifacts("load_compiled_function")
+
+
+def _no_artifacts(name: str) -> errors.NotSupported:
+    return errors.NotSupported(
+        f"torch.compiler.{name}",
+        "torch.compiler.persistent_cache(folder) keeps compiled programs on disk",
+    )
 
 
 def _all_guards(guard_entries) -> list[bool]:
@@ -226,8 +232,12 @@ def _guard_filter(name: str):
 
 
 keep_portable_guards_unsafe = _guard_filter("keep_portable_guards_unsafe")
-keep_tensor_guards_unsafe = _guard_filter("keep_tensor_guards_unsafe")
 skip_all_guards_unsafe = _guard_filter("skip_all_guards_unsafe")
 skip_guard_on_all_nn_modules_unsafe = _guard_filter("skip_guard_on_all_nn_modules_unsafe")
 skip_guard_on_globals_unsafe = _guard_filter("skip_guard_on_globals_unsafe")
 skip_guard_on_inbuilt_nn_modules_unsafe = _guard_filter("skip_guard_on_inbuilt_nn_modules_unsafe")
+
+
+def keep_tensor_guards_unsafe(guard_entries, keep_parameters: bool = False) -> list[bool]:
+    """Keep every guard: they are cheap, and without them a stale program would run."""
+    return _all_guards(guard_entries)
