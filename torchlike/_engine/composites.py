@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchlike._engine import prefix
 from torchlike._engine.prefix import Prefix, Segment, local
-from torchlike._engine.programs import needed_calls, operands_of
+from torchlike._engine.programs import evaluate_calls, needed_calls
 from torchlike._engine.values import Value
-from torchlike._ops.table import Arrays, Op, Scalar, evaluate
+from torchlike._ops.table import Arrays, Op, Scalar
 
 
 class Composite:
@@ -66,11 +65,7 @@ def _function(composite: Composite, calls: list[Prefix], externals: int):
         floats, ints = list(constants[0]), list(constants[1])
         for (kind, place), x in zip(noted, numbers, strict=True):
             (floats if kind is float else ints)[place] = x.array if x.__class__ is Scalar else x
-        values: dict = {}
-        for call in calls:
-            arrays = operands_of(call, given, values, floats, ints)
-            results = evaluate(call.op, prefix.wrap(call.op, arrays, call.in_avals), call.statics)
-            values.update(enumerate(results, call.slots - call.outs))
+        values = evaluate_calls(calls, given, floats, ints)
         return tuple([values[o] for o in outs])
 
     return composite_call

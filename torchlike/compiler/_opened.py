@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchlike._engine import prefix
 from torchlike._engine.prefix import record
-from torchlike._engine.programs import needed_calls, operands_of
+from torchlike._engine.programs import evaluate_calls, needed_calls
 from torchlike._engine.values import Value, overwritten_at
-from torchlike._ops.table import Arrays, Op, evaluate
+from torchlike._ops.table import Arrays, Op
 from torchlike._tensor import tape
 
 
@@ -48,11 +47,7 @@ class Backward:
 
         def backward_call(operands: Arrays):
             given = [operands[r] for r in roles]
-            values: dict = {}
-            for call in calls:
-                arrays = operands_of(call, given, values, floats, ints)
-                found = evaluate(call.op, prefix.wrap(call.op, arrays, call.in_avals), call.statics)
-                values.update(enumerate(found, call.slots - call.outs))
+            values = evaluate_calls(calls, given, floats, ints)
             return tuple([values[p] if p >= 0 else given[~p] for p in places])
 
         self.op = Op(

@@ -17,6 +17,7 @@ from torchlike._engine.captures import Capture
 from torchlike._engine.composites import take_place
 from torchlike._engine.flush import flush
 from torchlike._engine.prefix import Segment, cut_from, local, record
+from torchlike._engine.programs import replaced_inputs
 from torchlike._engine.values import Value, aval
 from torchlike._tensor import dispatch, tape, views
 from torchlike._tensor.function import FunctionNode
@@ -509,7 +510,6 @@ class Recording:
         replay.guards = Guards(
             parts, tensors, grads, list(self.placed.values()), self.heap.instances
         )
-        replay.modules = list(self.heap.modules)
         replay.paths = dict(self.heap.paths)
 
 
@@ -560,15 +560,8 @@ def _donations(segment, outs, is_open: bool):
     """(places of operands that results replace, the slots with those results last)."""
     if is_open:
         return (), outs
-    replaced: dict[int, int] = {}
-    for call in segment.node.path():
-        if call.op.donates is not None:
-            positions = call.op.donates(call.statics)
-            for slot, position in enumerate(positions, call.slots - len(positions)):
-                ref = call.refs[position]
-                if ref.__class__ is int and ref < 0:
-                    replaced.setdefault(~ref, slot)
+    replaced = sorted(replaced_inputs(segment.node.path()).items())
     wanted = set(outs)
-    replaced = {d: slot for d, slot in sorted(replaced.items()) if slot in wanted}
+    replaced = {d: slot for d, slot in replaced if slot in wanted}
     last = list(replaced.values())
     return tuple(replaced), [*(s for s in outs if s not in set(last)), *last]

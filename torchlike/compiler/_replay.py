@@ -41,7 +41,7 @@ class Replay:
         self.early: list = []
         self.actions: list = []
         self.opened = self.tree = self.guards = None
-        self.modules, self.paths = [], {}
+        self.paths: dict = {}
         self.surround = self.no_grad = None
         self.runs = 0
 
