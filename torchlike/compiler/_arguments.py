@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from operator import attrgetter
 
 import numpy as np
 
@@ -12,6 +13,14 @@ from torchlike._tensor.tensor import Tensor
 
 _MAX_CONTENT = 1 << 16
 _TENSOR = "tensor"
+
+_own = Tensor.__mro__[1].__dict__["__dict__"].__get__
+# What is compared of a tensor; of one with a history or strides of its own, more.
+_STATE = attrgetter(
+    "_value.aval", "__class__", "_requires_grad", "_hooks", "_after_hooks", "_node", "_chain",
+    "_geometry", "_base",
+)  # fmt: skip
+_PLAIN = (None, (), None, None)
 
 
 class Same:
@@ -52,8 +61,10 @@ class Flat:
         kind = x.__class__
         if kind in TENSORS or isinstance(x, Tensor):
             self.tensors.append(x)
-            notes = [k for k in x.__dict__ if k[0] != "_"]
-            return (_TENSOR, *[(k, self._put(getattr(x, k))) for k in notes]) if notes else _TENSOR
+            for name in _own(x):
+                if name[0] != "_":
+                    return self._noted(x)
+            return _TENSOR
         if kind is int or kind is str or kind is bool or x is None or kind is bytes:
             return kind, x
         if kind is float or kind is complex:
@@ -73,18 +84,25 @@ class Flat:
         self.objects.append(x)
         return Same(x)
 
-    def states(self) -> tuple:
+    def _noted(self, x: Tensor):
+        """A tensor on which the user has set attributes."""
+        notes = [k for k in _own(x) if k[0] != "_"]
+        return (_TENSOR, *[(k, self._put(getattr(x, k))) for k in notes])
+
+    def states(self) -> list:
         """What is compared of the tensors: shape, dtype, device, class, whether they need grad."""
-        out = []
+        states = []
         for t in self.tensors:
             storage = t._storage
             if storage is not None and t._seen != storage.version:
                 t._sync()
-            out += (
-                t._value.aval, t.__class__, t._requires_grad, t._node is None, not t._chain,
-                t._hooks, t._after_hooks, _layout(t),
-            )  # fmt: skip
-        return tuple(out)
+            state = _STATE(t)
+            if state[5:] != _PLAIN or (storage is not None and storage.geometry is not None):
+                history = None if t._node is None else "made by an op"
+                view = "a view" if t._chain else ()
+                state = (*state[:5], history, view, _layout(t), None)
+            states.append(state)
+        return states
 
     def no_grad(self) -> list[bool]:
         """Which tensors have no gradient."""

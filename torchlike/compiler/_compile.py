@@ -7,6 +7,8 @@ import logging
 import os
 import threading
 import weakref
+from itertools import repeat
+from operator import attrgetter
 
 from torchlike._core import errors
 from torchlike._core.settings import settings
@@ -14,6 +16,7 @@ from torchlike._engine.composites import Composite
 from torchlike._engine.flush import place_of_function
 from torchlike._engine.prefix import local
 from torchlike._engine.stats import stats
+from torchlike._engine.values import TRACED
 from torchlike.compiler import config
 from torchlike.compiler._arguments import Flat, aliases
 from torchlike.compiler._recording import Recording
@@ -21,6 +24,8 @@ from torchlike.compiler._surroundings import elsewhere, surrounding
 from torchlike.compiler._watch import Watch
 
 log = logging.getLogger("torchlike.compiler")
+
+_array, _TRACED = attrgetter("_value.array"), repeat(TRACED)
 
 # A call that could not be replayed for the same reason so often runs its Python from then on.
 _TRIES = 2
@@ -88,7 +93,7 @@ class Compiled:
         ):
             return self.function(*args, **kwargs)
         flat = Flat(args, kwargs)
-        if any([t._value.is_traced() for t in flat.tensors]):
+        if any(map(isinstance, map(_array, flat.tensors), _TRACED)):
             return self.function(*args, **kwargs)
         states, around = flat.states(), surrounding()
         failed, identities = [], flat.identities()
@@ -187,15 +192,18 @@ class Compiled:
                 if a != b:
                     return f"argument {i} is {_shown(b)}, was {_shown(a)}"
             return f"there are {len(flat.spec)} arguments, were {len(replay.spec)}"
-        per = len(states) // max(1, len(flat.tensors))
-        names = ("shape, dtype or device", "class", "requires_grad", "history", "memory", "hooks",
-                 "hooks", "layout")  # fmt: skip
-        for n, (a, b) in enumerate(zip(replay.states, states, strict=False)):
-            if a != b:
-                return f"the {names[n % per]} of tensor {n // per} is {b}, was {a}"
+        for n, (old, new) in enumerate(zip(replay.states, states, strict=False)):
+            for name, a, b in zip(_STATES, old, new, strict=True):
+                if a != b:
+                    return f"the {name} of tensor {n} is {b}, was {a}"
         return "the arguments"
 
 
+# What ``Flat.states`` holds of each tensor.
+_STATES = (
+    "shape, dtype or device", "class", "requires_grad", "hooks", "hooks", "history", "memory",
+    "layout", "base",
+)  # fmt: skip
 _LOGS = os.environ.get("TORCHLIKE_LOGS", "").split(",")
 
 

@@ -418,6 +418,20 @@ def _is_whole(part: Part) -> bool:
     return part.__class__ in (Entries, Attributes) and part.whole
 
 
+def _is_partial(part: Part) -> bool:
+    """Whether some entries or attributes of an object are read, and all of them are there."""
+    if isinstance(part, Entries):
+        return not part.whole and bool(part.keys)
+    return isinstance(part, Slots) and bool(part.keys) and not any(x is MISSING for x in part.old)
+
+
+def _getter(part: Part):
+    """A function in C of the part's owner that gives what it holds, as a tuple."""
+    make = attrgetter if isinstance(part, Slots) else itemgetter
+    first, *rest = part.keys
+    return make(first, *(rest or [first]))
+
+
 def plain_state(t: Tensor) -> tuple:
     """What is compared of a tensor that another one takes the place of in each call."""
     return t._value.aval, t._requires_grad, t._node is None, t._storage is None, t.__class__
@@ -438,10 +452,8 @@ class Guards:
         self.wholes = [p.owner for p in parts if _is_whole(p) and p.keys]
         self.by_text = [w for w in self.wholes if all(k.__class__ is str for k in w)]
         self.by_object = [w for w in self.wholes if not all(k.__class__ is str for k in w)]
-        self.partly = [
-            p for p in parts if isinstance(p, Entries) and not p.whole and len(p.keys) > 1
-        ]
-        self.getters = [itemgetter(*p.keys) for p in self.partly]
+        self.partly = [p for p in parts if _is_partial(p)]
+        self.getters = [_getter(p) for p in self.partly]
         self.mappings = [p.owner for p in self.partly]
         self.lists = [p.owner for p in parts if isinstance(p, Items)]
         taken = {id(p) for p in self.partly}
@@ -496,7 +508,7 @@ class Guards:
                 and all([all(map(same, p.old, p.now())) for p in self.others])
             ):
                 return True
-        except KeyError:
+        except (KeyError, AttributeError, ValueError):  # ValueError: an empty cell
             pass
         return False
 
