@@ -23,6 +23,7 @@ def in_turn(sides: dict[str, Callable], calls: int, rounds: int = 15) -> dict[st
             wait(function())
     for _ in range(rounds):
         for name, function in sides.items():
+            wait(function())  # not timed: PyTorch's threads spin for a while after its own
             start = time.perf_counter()
             for _ in range(calls):
                 result = function()

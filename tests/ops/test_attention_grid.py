@@ -17,6 +17,9 @@ SHAPES = [  # query, key, value
     ((2, 3, 5, 4), (2, 3, 0, 4), (2, 3, 0, 4)),
     ((2, 3, 1, 4), (2, 3, 9, 4), (2, 3, 9, 4)),
     ((2, 4, 5, 8), (2, 3, 5, 8), (2, 3, 5, 8)),  # no heads that fit
+    ((2, 2, 70, 4), (2, 2, 90, 4), (2, 2, 90, 4)),  # three blocks of queries
+    ((150, 4), (130, 4), (130, 4)),  # four, the last ones meet all keys
+    ((2, 30, 260, 4), (2, 30, 260, 4), (2, 30, 260, 4)),  # some heads at a time
 ]
 MASKS = ["none", "bool", "dead", "float", "infinite", "row", "full"]
 FLAGS = [{}, {"is_causal": True}, {"scale": 0.3, "enable_gqa": True}]
