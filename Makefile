@@ -33,7 +33,7 @@ demo: $(VENV)/.examples
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(TORCH_STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

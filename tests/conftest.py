@@ -1,8 +1,14 @@
 """What every test run says and shares."""
 
+import gc
+import os
+import threading
 from importlib import metadata
 
 import pytest
+
+# Tests run in a process for each core: threads of PyTorch's would only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_report_header():
@@ -13,6 +19,11 @@ def pytest_report_header():
 
 
 def pytest_configure():
+    share_contexts()
+    leave_seeds_alone()
+
+
+def leave_seeds_alone():
     """Where there is no GPU, PyTorch keeps the stack of every ``manual_seed``, for the day when one
     appears: milliseconds each under pytest's deep stacks, and memory that grows."""
     try:
@@ -21,6 +32,37 @@ def pytest_configure():
         return
     for module in (torch.cuda.random, torch.xpu.random, torch.mtia):
         module._lazy_call = lambda *args, **kwargs: None
+
+
+PROGRAMS_PER_CONTEXT = 200
+
+
+def share_contexts():
+    """JAX fills a context with all its dialects for every program that it compiles.
+
+    That is a tenth of a short test's time, and a megabyte for as long as the program lives. Here
+    the programs of a thread share one, until its table of constants has grown.
+    """
+    from jax._src.interpreters import mlir
+
+    make = getattr(mlir, "make_ir_context", None)
+    if make is None:
+        return
+    local = threading.local()
+
+    def make_ir_context():
+        if getattr(local, "left", 0) == 0:
+            local.context, local.left = make(), PROGRAMS_PER_CONTEXT
+        local.left -= 1
+        return local.context
+
+    mlir.make_ir_context = make_ir_context
+
+
+def pytest_collection_finish():
+    """Modules and the table of tests are no garbage: each collection would look through them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,95 +1,13 @@
-"""Calls that NumPy runs: the numbers of the compiled programs, and what then is not compiled."""
-
-import importlib
-import pkgutil
+"""Calls that NumPy runs: what then is not compiled, and edges; its numbers: see ops/host.py."""
 
 import jax
 import numpy as np
 import pytest
 
 import torchlike as torch
-from tests import ops
 from torchlike import compiler
 from torchlike._core.settings import settings
-from torchlike._engine import flush, host
 from torchlike._engine.host import plan
-from torchlike._engine.primitives import Unsupported
-
-table = pytest.importorskip("tests.ops.table")
-
-# What the NumPy host leaves to XLA, one op at a time: LAPACK's, whose small programs come back
-# often, FFTs, and the odd ones that only rare functions reach.
-ON_XLA = {
-    "eigh", "householder_product", "lu", "qr", "svd", "triangular_solve", "fft",
-    "igamma_grad_a", "reduce", "bitcast_convert_type",
-}  # fmt: skip
-
-# Where the reference itself is this far from the true numbers.
-# The mean of numbers near 1000, taken away again.
-TOLERANCE = {"std": 3e-4, "std_mean": 3e-4, "var": 3e-4, "var_mean": 3e-4}
-
-
-def all_rows():
-    """Every row of every op table."""
-    rows = {}
-    for module in pkgutil.iter_modules(ops.__path__):
-        if module.name.startswith("test_"):
-            for value in vars(importlib.import_module(f"tests.ops.{module.name}")).values():
-                if isinstance(value, list):
-                    rows |= {id(r): r for r in value if isinstance(r, table.Row)}
-    return list(rows.values())
-
-
-def numbers(row, sample, seed=5):
-    """Results and gradients of a sample as (dtype, array), or the error it raises."""
-    function = table.find(torch, row.name)
-    try:
-        result, first, _ = table.gradients(torch, function, sample, seed, False)
-        found = [*table.tensors_in(result), *[g for g in first if g is not None]]
-        return [(t.dtype, table.to_numpy(t)) for t in found]
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-
-
-@pytest.fixture
-def on_host(monkeypatch):
-    """Every small segment runs by NumPy, however often it comes back; yields what could not."""
-    left = set()
-
-    def run_host(call, arrays):
-        try:
-            return host.run_host(call, arrays)
-        except Unsupported as reason:
-            left.add(str(reason))
-            raise
-
-    monkeypatch.setattr(flush, "worth_compiling", lambda *args: False)
-    monkeypatch.setattr(flush, "run_host", run_host)
-    with settings.override(host=True, immediate=False):
-        yield left
-
-
-# One sample of each row: the op tables' own tests run all of them in the other modes.
-@pytest.mark.parametrize(("row", "sample"), table.cases(all_rows(), limit=1))
-def test_numpy_and_xla_agree(row, sample, on_host):
-    ours = numbers(row, sample)
-    left = set(on_host)
-    with settings.override(immediate=True):
-        expected = numbers(row, sample)
-    if isinstance(expected, str):
-        assert ours == expected
-        return
-    assert len(ours) == len(expected)
-    for (d, a), (other, b) in zip(ours, expected, strict=True):
-        assert d is other
-        assert a.shape == b.shape
-        if b.dtype.kind not in "fc":
-            np.testing.assert_array_equal(a, b)
-            continue
-        tol = TOLERANCE.get(row.name, 1e-2 if d.itemsize == 2 else 3e-6)
-        finite = np.abs(b[np.isfinite(b)])
-        np.testing.assert_allclose(a, b, rtol=tol, atol=tol * max(1.0, finite.max(initial=0)))
-    assert left <= ON_XLA
 
 
 def counted(function):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import Forks
+
 pytest.importorskip("torch")
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -23,10 +25,19 @@ def run(*arguments, check=True):
     return found
 
 
+@pytest.fixture(scope="module")
+def libraries():
+    """Processes that have imported PyTorch and torchlike; ``python -m``: see test_running.py."""
+    processes = [Forks(library, SCRIPTS) for library in ("torch", "torchlike")]
+    yield processes
+    for process in processes:
+        process.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_prints_what_pytorch_prints(name):
-    theirs, ours = run(f"{name}.py").stdout, run("-m", "torchlike", f"{name}.py").stdout
+def test_prints_what_pytorch_prints(name, libraries):
+    theirs, ours = [library.run(f"{name}.py") for library in libraries]
     assert NUMBER.sub("#", ours) == NUMBER.sub("#", theirs)
     numbers = [[float(x) for x in NUMBER.findall(text)] for text in (ours, theirs)]
     assert numbers[0] == pytest.approx(numbers[1], rel=1e-3, abs=2e-4)

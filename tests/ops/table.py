@@ -204,12 +204,17 @@ def check(row: Row, sample: S, immediate: bool) -> None:
     """Everything that one sample of a row promises, in one engine mode.
 
     All forms are recorded before the first number is read, so that in deferred mode they are
-    one program.
+    one program. The plainest sample also runs by NumPy, after the small programs of immediate mode
+    that it is compared with: these are compiled by then.
     """
     mode = {"immediate": True} if immediate else {"immediate": False, "always_compile": True}
     with settings.override(**mode):
         for compare in list(comparisons(row, sample)):
             compare()
+    if immediate and sample is row.samples[0]:
+        from .host import check_host  # which is made of this module's parts
+
+        check_host(row, sample)
 
 
 def comparisons(row: Row, sample: S):

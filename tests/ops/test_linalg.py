@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 
 import torchlike
+from tests.ops.host import check_host
 from tests.ops.table import (
     Row,
     S,
@@ -228,6 +229,14 @@ def test_op(row, sample):
 @pytest.mark.parametrize(("row", "sample"), cases(ROWS[::3], 1))
 def test_op_at_once(row, sample):
     check(row, sample, immediate=True)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:torch.*is deprecated", "ignore:The.*is deprecated", "ignore:at::"
+)
+@pytest.mark.parametrize(("row", "sample"), cases([row for i, row in enumerate(ROWS) if i % 3], 1))
+def test_numpy_and_xla_agree(row, sample):
+    check_host(row, sample)
 
 
 @pytest.mark.parametrize(("row", "sample"), error_cases(ROWS))

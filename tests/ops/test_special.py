@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import torchlike
+from tests.ops.host import check_host
 from tests.ops.table import Row, S, T, cases, check, check_error, error_cases
 
 nan, inf = math.nan, math.inf
@@ -111,6 +112,11 @@ def test_deferred(row, sample):
 @pytest.mark.parametrize(("row", "sample"), cases(ROWS[:22], 1))
 def test_immediate(row, sample):
     check(row, sample, immediate=True)
+
+
+@pytest.mark.parametrize(("row", "sample"), cases(ROWS[22:], 1))
+def test_numpy_and_xla_agree(row, sample):
+    check_host(row, sample)
 
 
 @pytest.mark.parametrize(("row", "sample"), error_cases(ROWS))
