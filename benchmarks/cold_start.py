@@ -1,15 +1,17 @@
-"""From process start to exit: imports, and whole example scripts, the first and the second time.
+"""From process start to exit: imports, and whole scripts, the first and the second time.
 
-    python benchmarks/cold_start.py [--epochs N]
+    python benchmarks/cold_start.py [--epochs N] [--programs [NAME ...]]
 
-Each side in a fresh process, in turn. The second time has JAX's persistent compilation cache,
-switched on from outside by its environment variables.
+Each side in a fresh process, in turn. The second time has the cache of compiled programs, switched
+on from outside by ``TORCHLIKE_CACHE``. ``--programs`` takes, in place of the examples, the plain
+PyTorch programs of ``tests/scripts``, which torchlike's runner runs as they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from pathlib import Path
 from measure import busy, table
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+PROGRAMS = Path(__file__).parents[1] / "tests" / "scripts"
 LIMIT = 600  # seconds a process may take
 
 
@@ -41,32 +44,47 @@ def imports() -> list[str]:
     return ["import", f"{a:.2f}", f"{b:.2f}", "", f"**{b / a:.2f}**", ""]
 
 
-def script(name: str, epochs: list[str], folder: str) -> list[str]:
-    args = [f"{name}.py", *epochs, "--out", folder]
-    theirs = seconds(["under_torch.py", *args])
-    first = seconds(args)
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": folder + "/cache",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-    seconds(args, **cache)
-    second = seconds(args, **cache)
-    return [f"{name}.py", f"{theirs:.2f}", f"{first:.2f}", f"{second:.2f}",
-            f"**{first / theirs:.2f}**", f"**{second / theirs:.2f}**"]  # fmt: skip
+def script(name: str, theirs: list[str], ours: list[str], folder: str):
+    """Seconds of a script under PyTorch, here, and here with a full cache; then the ratios."""
+    torch, first = seconds(theirs), seconds(ours)
+    cache = {"TORCHLIKE_CACHE": f"{folder}/{name}"}
+    seconds(ours, **cache)
+    again = seconds(ours, **cache)
+    return name, torch, first, again, first / torch, again / torch
+
+
+def examples(options, folder: str):
+    """The rows of the examples, which are the same files on both sides."""
+    epochs = ["--epochs", str(options.epochs)] if options.epochs else []
+    for name in ("iris", "diabetes", "digits", "validation"):
+        args = [f"{name}.py", *epochs, "--out", folder]
+        yield script(name, ["under_torch.py", *args], args, folder)
+
+
+def programs(options, folder: str):
+    """The rows of the plain PyTorch programs."""
+    for path in sorted(PROGRAMS.glob("*.py")):
+        if path.stem != "public_names" and (not options.programs or path.stem in options.programs):
+            yield script(path.stem, [str(path)], ["-m", "torchlike", str(path)], folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--programs", nargs="*", metavar="NAME")
     options = parser.parse_args()
-    epochs = ["--epochs", str(options.epochs)] if options.epochs else []
-    rows = [imports()]
+    lines = [] if options.programs is not None else [imports()]
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("iris", "diabetes", "digits", "validation"):
-            rows.append(script(name, epochs, folder))
+        rows = list((examples if options.programs is None else programs)(options, folder))
+    rows.sort(key=lambda row: -row[4])
+    for name, *times, first, again in rows:
+        cells = [f"{t:.2f}" for t in times]
+        lines.append([name, *cells, f"**{first:.2f}**", f"**{again:.2f}**"])
+    if options.programs is not None:
+        medians = [f"**{statistics.median(row[k] for row in rows):.2f}**" for k in (4, 5)]
+        lines.append(["median", "", "", "", *medians])
     header = ["seconds", "torch", "torchlike", "again, with cache", "ratio", "ratio again"]
-    print(table(header, rows))
+    print(table(header, lines))
     print(busy())
 
 

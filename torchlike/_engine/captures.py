@@ -23,7 +23,7 @@ class Capture:
     """
 
     __slots__ = (
-        "actions", "broken", "constants", "cuts", "exporting", "gradients", "inside", "segment",
+        "actions", "broken", "constants", "cuts", "gradients", "inside", "segment",
         "strict",
     )  # fmt: skip
 
@@ -33,7 +33,6 @@ class Capture:
         self.cuts: list = []
         self.constants: dict[int, Value] = {}
         self.broken: tuple[str, str] | None = None
-        self.exporting = False
         self.gradients = False  # whether somebody has looked at a ``.grad``, or set one
         self.inside = 0  # calls that are done again as a whole: what they do is not noted
 

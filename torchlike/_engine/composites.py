@@ -35,7 +35,7 @@ class Composite:
         self.op = Op(
             name, _function(self, calls, node.externals), promotes="raw", differentiable=False,
             checks=any(c.op.checks for c in calls), shapes=lambda statics, in_avals: shapes,
-            donates=(lambda statics: donates) if donates else None,
+            donates=(lambda statics: donates) if donates else None, inner=node,
         )  # fmt: skip
 
     def same_numbers(self, segment: Segment) -> bool:

@@ -11,10 +11,12 @@ import numpy as np
 from torchlike._core import devices, errors
 from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
+from torchlike._core.symbolic import SymFloat, SymInt, opened, tracing
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.stats import stats
 from torchlike._engine.values import Aval, Batched, Packed, Value, aval, from_array
-from torchlike._ops.table import Op, Scalar, check_operands, evaluate
+from torchlike._ops.derivatives import Spec
+from torchlike._ops.table import Op, Scalar, check_operands, collecting_bad_indices, evaluate
 
 
 class Prefix:
@@ -26,9 +28,9 @@ class Prefix:
     """
 
     __slots__ = (
-        "avals", "children", "depth", "exact", "externals", "first", "floats", "in_avals", "ints",
-        "line", "nbytes", "numbers", "op", "outs", "parent", "plans", "programs", "refs", "seen",
-        "slots", "statics", "used", "work",
+        "avals", "calls", "children", "depth", "exact", "externals", "first", "floats", "in_avals",
+        "ints", "line", "nbytes", "numbers", "op", "outs", "parent", "plans", "programs", "refs",
+        "seen", "slots", "statics", "used", "work",
     )  # fmt: skip
 
     def __init__(self, parent=None, op=None, statics=(), refs=(), avals=(), in_avals=()):
@@ -46,12 +48,15 @@ class Prefix:
         self.first = self if parent is None or parent.parent is None else parent.first
         if parent is None:
             self.depth = self.slots = self.externals = self.floats = self.ints = self.nbytes = 0
-            self.work, self.exact = 0.0, True
+            self.work, self.exact, self.calls = 0.0, True, 0
         else:
             self.depth = parent.depth + 1
+            self.calls = parent.calls + (1 if op.inner is None else op.inner.calls)
             self.slots = parent.slots + self.outs
-            self.nbytes = parent.nbytes + sum(a.nbytes for a in avals)
-            self.work = parent.work + work(op, in_avals, avals)
+            self.nbytes, self.work = parent.nbytes, parent.work
+            if tracing.scope is None:  # sizes are numbers
+                self.nbytes += sum(a.nbytes for a in avals)
+                self.work += work(op, in_avals, avals)
             self.exact = parent.exact and is_exact(op, avals)
             self.externals, self.floats, self.ints = parent.externals, parent.floats, parent.ints
 
@@ -74,6 +79,8 @@ _PRODUCTS = frozenset((
 
 def work(op: Op, in_avals, avals) -> float:
     """Seconds, roughly, that NumPy would need for a call."""
+    if op.inner is not None:
+        return op.inner.work
     arrays = [a for a in (*in_avals, *avals) if hasattr(a, "numel")]
     seconds = 1e-9 * sum(a.nbytes for a in arrays)
     products = 1 if op.name in _PRODUCTS else 0
@@ -269,6 +276,9 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
         except TypeError as error:
             raise TypeError(f"{op.name}(): {error} among its arguments") from None
         if node is None:
+            if tracing.scope is not None and segment.frame is None:  # export keeps no segments
+                segment.rollback()
+                return apply_traced(op, statics, operands)
             node = _extend(segment, parent, op, statics, operands, key)
         slot = parent.slots
         refs = segment.refs
@@ -441,6 +451,8 @@ def _extend(segment, parent, op, statics, operands, key) -> Prefix:
 
 
 def _kind(x):
+    if x.__class__ is SymInt or x.__class__ is SymFloat:
+        return int if x.__class__ is SymInt else float
     return x.__class__ if x.__class__ in (float, int) else (x.__class__, x)
 
 
@@ -481,6 +493,9 @@ shape_rules: dict = {}
 def _evaluate_shapes(op: Op, statics: tuple, in_avals: tuple) -> list:
     shapes = [abstract(a) for a in in_avals]
     given = [s for s in shapes if s is not None]
+    scope = tracing.scope
+    if scope is not None:
+        statics = as_jax_takes(statics)
 
     def body(*given):
         given = iter(given)
@@ -494,6 +509,8 @@ def _evaluate_shapes(op: Op, statics: tuple, in_avals: tuple) -> list:
             raise
         text = str(error).split("\n")[0]
         raise RuntimeError(f"{op.name}(): {text} (operands {_describe(in_avals)})") from None
+    if scope is not None:
+        return [(scope.shape(r.shape), dt.BY_NUMPY[np.dtype(r.dtype)]) for r in results]
     return [(tuple(r.shape), dt.BY_NUMPY[np.dtype(r.dtype)]) for r in results]
 
 
@@ -564,7 +581,8 @@ def abstract(a):
         return jax.ShapeDtypeStruct((), _NUMBER[a])
     if a.__class__ is tuple:
         return jax.ShapeDtypeStruct((), dt.scalar_dtype(a[0]).numpy)
-    return jax.ShapeDtypeStruct(a.shape, a.dtype.numpy)
+    shape = a.shape if tracing.scope is None else opened(a.shape)[0]
+    return jax.ShapeDtypeStruct(shape, a.dtype.numpy)
 
 
 def wrap(op: Op, arrays, in_avals):
@@ -581,12 +599,34 @@ def wrap(op: Op, arrays, in_avals):
 # ---- inside JAX transformations ----------------------------------------------------------------
 
 
+def as_jax_takes(statics):
+    """Static arguments as JAX takes them: open sizes as its own expressions."""
+    if statics.__class__ is Spec:
+        avals = [
+            aval(opened(a.shape)[0], a.dtype, a.device) if a.__class__ is Aval else a
+            for a in statics.avals
+        ]
+        inner = as_jax_takes(statics.statics)
+        return Spec(inner, tuple(avals), statics.need, statics.outs, statics.has_result)
+    if statics.__class__ is tuple:
+        return tuple([as_jax_takes(x) for x in statics])
+    return opened(statics)[0]
+
+
 def apply_traced(op: Op, statics: tuple, operands):
     """Apply an op at once because an operand is a tracer of ``jax.jit``, ``vmap`` or ``grad``."""
     if any(x.__class__ is Value and x.array.__class__ is Batched for x in operands):
         return batch_hook[0](op, statics, operands)
     arrays, in_avals = [], []
-    device = devices.CPU
+    device = local.segment.device
+    given = statics
+    if tracing.scope is not None:
+        tracing.scope.begin(op, statics, operands)
+        check_operands(
+            op, [x.aval if x.__class__ is Value else None if x is None else _kind(x)
+                 for x in operands]
+        )  # fmt: skip
+        given = as_jax_takes(statics)
     with jax.enable_x64(True):
         for x in operands:
             if x.__class__ is Value:
@@ -596,11 +636,19 @@ def apply_traced(op: Op, statics: tuple, operands):
                 arrays.append(array)
                 in_avals.append(x.aval)
                 device = x.aval.device
+            elif x.__class__ is SymInt or x.__class__ is SymFloat:
+                in_avals.append(_kind(x))
+                arrays.append(tracing.scope.array(x))
             else:
                 in_avals.append(None if x is None else _kind(x))
                 arrays.append(None if x is None else np.asarray(x, dt.scalar_dtype(type(x)).numpy))
         arrays = [jax.numpy.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays]
-        results = evaluate(op, wrap(op, arrays, in_avals), statics)
+        if tracing.scope is None:
+            results = evaluate(op, wrap(op, arrays, in_avals), given)
+        else:
+            with collecting_bad_indices() as reports:
+                results = evaluate(op, wrap(op, arrays, in_avals), given)
+            tracing.scope.note_checks(op, reports)
     values = [from_array(r, device) for r in results]
     node = Prefix(None, op, statics, (), tuple([v.aval for v in values]), tuple(in_avals))
     node.line = errors.user_line()

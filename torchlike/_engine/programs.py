@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
 import weakref
@@ -11,9 +12,11 @@ from struct import Struct
 import jax
 import numpy as np
 
+from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
-from torchlike._engine.prefix import Prefix, wrap
+from torchlike._core.symbolic import tracing
+from torchlike._engine.prefix import Prefix, as_jax_takes, wrap
 from torchlike._engine.stats import stats
 from torchlike._ops.table import collecting_bad_indices, evaluate
 
@@ -48,7 +51,9 @@ class Program:
         first = dict.fromkeys(replaced[d] for d in self.donated if replaced[d] in live)
         self.outputs = (*first, *(slot for slot in live if slot not in first))
         self.function = jax.jit(
-            _body(self, path), donate_argnums=tuple(1 + d for d in self.donated)
+            _body(self, path),
+            donate_argnums=tuple(1 + d for d in self.donated),
+            compiler_options=compiler_options(node),
         )
 
     def arguments(self, segment, arrays) -> tuple:
@@ -94,6 +99,38 @@ class Program:
             self.owner.programs.pop(self.live, None)
 
 
+# How hard XLA works on a program of the CPU. Its compile takes 5 to 25 ms for each call and pays
+# only where the program has much to do: steps of small networks take 0.3 s instead of 0.5 to
+# compile without LLVM's optimizations, and as long to run (mlp_small: 0.171 ms, 0.167). Many calls
+# on arrays of some size: the older emitter of loops compiles in two thirds of the time, and its
+# programs take up to 5 % more (an LSTM's step; mlp_784, of few large calls, would take 22 %).
+_QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
+_MIDDLE = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
+_LITTLE = 3e-4  # seconds of work, as NumPy would need
+_EACH = 2.5e-4  # seconds of work for each call
+
+
+def compiler_options(node: Prefix) -> dict | None:
+    """XLA's options for the program of the calls that end here."""
+    # By what the device is: the runner may let "cuda" be the CPU, with the CPU's numbers.
+    on_cpu = all(devices.jax_device(a.device).platform == "cpu" for a in node.avals)
+    if not on_cpu or not known_options():
+        return None
+    if node.work <= _LITTLE:
+        return _QUICK
+    return _MIDDLE if node.work <= node.calls * _EACH else None
+
+
+@functools.cache
+def known_options() -> bool:
+    """Whether this XLA has the options: they are of its own, and may go."""
+    try:
+        jax.jit(lambda: 0, compiler_options=_QUICK).lower().compile()
+    except (jax.errors.JaxRuntimeError, RuntimeError, ValueError, KeyError):
+        return False
+    return True
+
+
 def replaced_inputs(calls: list[Prefix]) -> dict[int, int]:
     """External inputs that calls may overwrite, each with the slot that takes its place."""
     replaced: dict[int, int] = {}
@@ -112,7 +149,8 @@ def evaluate_calls(calls: list[Prefix], externals, floats, ints) -> dict:
     values: dict = {}
     for call in calls:
         arrays = operands_of(call, externals, values, floats, ints)
-        results = evaluate(call.op, wrap(call.op, arrays, call.in_avals), call.statics)
+        statics = call.statics if tracing.scope is None else as_jax_takes(call.statics)
+        results = evaluate(call.op, wrap(call.op, arrays, call.in_avals), statics)
         values.update(enumerate(results, call.slots - call.outs))
     return values
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from torchlike._core import devices, errors
 from torchlike._core import dtypes as dt
+from torchlike._core.symbolic import tracing
 
 
 class Aval:
@@ -148,7 +149,10 @@ def from_array(array, device=None) -> Value:
             device = devices.CPU
         else:
             device = devices.from_jax_device(next(iter(array.devices())))
-    return Value(aval(tuple(array.shape), dt.BY_NUMPY[np.dtype(array.dtype)], device), array)
+    shape = tuple(array.shape)
+    if tracing.scope is not None:  # JAX's open sizes as ours
+        shape = tracing.scope.shape(shape)
+    return Value(aval(shape, dt.BY_NUMPY[np.dtype(array.dtype)], device), array)
 
 
 def alias(value: Value) -> Value:

@@ -34,6 +34,13 @@ def with_slopes(fn, *slopes):
 
 # ---- pointwise ---------------------------------------------------------------------------------
 
+_real_magnitude = with_slopes(jnp.abs, lambda r, x: jnp.sign(x))
+
+
+def magnitude(x):
+    """|x|, whose slope at 0 is 0; JAX's is 1."""
+    return jnp.abs(x) if jnp.iscomplexobj(x) else _real_magnitude(x)
+
 
 def zero_where(condition, x):
     """``x`` with zeros where the condition holds, whatever stands there."""

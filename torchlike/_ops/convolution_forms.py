@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from torchlike._ops.dims import is_open, surely
 from torchlike._ops.windows import MAX_UNROLLED, pad_spatial, slices, widen
 
 LAYOUT = {1: ("NCH", "OIH", "NCH"), 2: ("NCHW", "OIHW", "NCHW"), 3: ("NCDHW", "OIDHW", "NCDHW")}
@@ -63,11 +64,13 @@ def by_weight(x, g, plan: Plan, shape: tuple):
     """What the convolution's kernel of ``shape`` gets of a result's gradient ``g``."""
     linear = lambda f: lambda x, g: _pulled(lambda w: f(x, w, plan), shape, g)  # noqa: E731
     fast = _fast_forward(shape, plan)
-    if fast is _depthwise:
+    if fast is _depthwise and is_open(*g.shape):
+        cpu = linear(fast)  # the blocks of the other form are counted out
+    elif fast is _depthwise:
         cpu = lambda x, g: _depthwise_by_weight(x, g, plan, shape)  # noqa: E731
     elif fast is not None:
         cpu = linear(fast)
-    elif (size := _images_at_once(g, shape)) < g.shape[0]:
+    elif (size := _images_at_once(g, shape)) is not g.shape[0] and size < g.shape[0]:
         cpu = lambda x, g: _by_weight_in_parts(x, g, plan, shape, size)  # noqa: E731
     else:
         return linear(_whole)(x, g)
@@ -85,7 +88,7 @@ def _fast_forward(w: tuple, plan: Plan):
     if prod(kernel) == 1 and not any(plan.low) and not any(plan.high):
         # With all gradients, on 16x64x56x56 to 32 channels: 35 by XLA's convolution, 15 as one
         # product and a transpose, 10 by images; on 32x512x7x7 to 2048: 160, 99 and 600.
-        small = 8 * w[0] * w[1] <= (w[0] + w[1]) * prod(plan.out)
+        small = surely(lambda: 8 * w[0] * w[1] <= (w[0] + w[1]) * prod(plan.out))
         return _products_by_image if small else _one_product
     return None
 
@@ -261,6 +264,8 @@ def _images_at_once(g, kernel: tuple) -> int:
     64x32x28x28 to 64, 62 at once and 15 by 8. Small kernels gain little: 48 and 40 for 3 to 64
     channels at 128x3x32x32, at 4 times the compile time.
     """
+    if is_open(*g.shape):
+        return g.shape[0]
     n, image = g.shape[0], prod(g.shape[1:]) * g.dtype.itemsize
     fit = int(1.75 * 2**20) // max(image, 1)
     # Single images are slow again; 32 parts take a second or two to compile.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import max_dim
 
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import Dim, Dtype, Shape, op
@@ -87,7 +88,7 @@ def _steps(start, end, n, dtype):
     wide = jnp.complex128 if dtype.category == dt.COMPLEX else jnp.float64
     # The step is rounded to the dtype, the products are not: PyTorch's kernel fuses them. XLA
     # would divide by a constant with its reciprocal, which is close enough in double only.
-    step = ((b - a).astype(wide) / max(n - 1, 1)).astype(working)
+    step = ((b - a).astype(wide) / max_dim(n - 1, 1)).astype(working)
     a, b, step = a.astype(wide), b.astype(wide), step.astype(wide)
     index = jnp.arange(n, dtype=jnp.int64)
     return jnp.where(index < n // 2, a + step * index, b - step * (n - 1 - index))

@@ -12,7 +12,8 @@ from torchlike._ops.table import Arrays, Op, Scalar, evaluate, ignoring_bad_indi
 
 # The ``vjp`` of an op whose derivative PyTorch lacks: its result requires grad, backward raises.
 # A rule that lacks it for some operands has an attribute ``undefined``: {operand: PyTorch's name}.
-# A rule's attribute ``vjp`` is the rule of the derivative itself.
+# A rule's attribute ``vjp`` is the rule of the derivative itself; ``refuse`` raises why there is
+# none.
 NO_DERIVATIVE = "none"
 
 
@@ -89,6 +90,8 @@ def derivative(op: Op) -> Op:
         shapes = refused if op.vjp is NO_DERIVATIVE else _shapes
         if hasattr(op.vjp, "undefined"):
             shapes = partly_refused
+        if hasattr(op.vjp, "refuse"):  # raises its reason
+            shapes = op.vjp.refuse
         found = Op(
             f"{op.name}_backward", backward, promotes="raw", shapes=shapes, forward=op,
             vjp=getattr(op.vjp, "vjp", None),

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
+
+
+def is_open(*sizes) -> bool:
+    """Whether any of some sizes is one that an exported program leaves open."""
+    return any(not isinstance(n, int) for n in sizes)
+
+
+def surely(test) -> bool:
+    """Whether a test of sizes holds, whatever the open ones among them are."""
+    try:
+        return bool(test())
+    except jax.errors.InconclusiveDimensionOperation:
+        return False
 
 
 def out_of_range(dim, n: int) -> IndexError:

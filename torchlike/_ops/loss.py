@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import conventions
 from torchlike._ops.normalization import safe_norm
 from torchlike._ops.table import report_bad_index, torch_dtype
 from torchlike._ops.windows import floating, layer, reduce_loss, require_floating, widen
@@ -54,7 +55,7 @@ def l1_loss(input, target, weight=None, *, reduction: str):
             "mean(): could not infer output dtype. Input dtype must be either a floating point or "
             f"complex dtype. Got: {dt.SCALAR_NAMES[torch_dtype(input)]}"
         )
-    return _weighted(jnp.abs(input - target), weight, reduction)
+    return _weighted(conventions.magnitude(input - target), weight, reduction)
 
 
 @_loss("smooth_l1_loss")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import max_dim
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import conventions
 from torchlike._ops.table import Number, Shape, torch_dtype
 from torchlike._ops.windows import floating, layer, require_floating, widen
 
@@ -73,7 +75,7 @@ def batch_norm_train(input, weight=None, bias=None, *, eps: float):
     variance = (centered * centered).mean(axes, keepdims=True)
     normal = centered * lax.rsqrt(variance + eps)
     out = _affine(normal, _per_channel(weight, x.ndim), _per_channel(bias, x.ndim))
-    unbiased = variance.reshape(-1) * (count / max(count - 1, 1))
+    unbiased = variance.reshape(-1) * (count / max_dim(count - 1, 1))
     return out.astype(input.dtype), mean.reshape(-1), unbiased
 
 
@@ -231,7 +233,7 @@ def safe_norm(x, p, dim, keepdim):
         square = (x * x.conj()).real.sum(dim, keepdims=keepdim)
         zero = square == 0
         return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
-    size = jnp.abs(x)
+    size = conventions.magnitude(x)
     if p == float("inf"):
         return size.max(dim, keepdims=keepdim)
     if p == float("-inf"):

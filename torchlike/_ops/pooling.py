@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops.dims import is_open, surely
 from torchlike._ops.table import Shape, torch_dtype
 from torchlike._ops.windows import (
     MAX_UNROLLED,
@@ -71,7 +72,7 @@ class Geometry:
             _pooled(*sizes, ceil_mode)
             for sizes in zip(self.spatial, self.kernel, self.stride, self.padding, self.dilation)
         )
-        if any(n < 1 for n in self.out):
+        if surely(lambda: any(n < 1 for n in self.out)):
             lead = input.shape[-rank - 1]
             before, after = ("x".join(map(str, (lead, *s))) for s in (self.spatial, self.out))
             raise RuntimeError(
@@ -189,6 +190,8 @@ def _max_windows(input, geo, indices: bool):
             for o, s, p, k, d in zip(geo.out, geo.stride, geo.padding, geo.kernel, geo.dilation)
         ]
         return _max_gathered(input, at, [(a >= 0) & (a < n) for a, n in zip(at, geo.spatial)])
+    if is_open(*geo.spatial) and not indices:
+        return _max_reduced(input, geo), None
     padded = pad_spatial(input, geo.padding, [max(r, 0) for r in geo.reach], lowest(input.dtype))
     best = best_at = None
     places = _places(geo)
@@ -205,6 +208,16 @@ def _max_windows(input, geo, indices: bool):
     if not indices:
         return best, None
     return best, jnp.broadcast_to(best_at, best.shape).astype(jnp.int64)
+
+
+def _max_reduced(input, geo):
+    """Maximum over windows by XLA's own reduction, which takes sizes that are left open."""
+    lead = (1,) * (input.ndim - geo.rank)
+    return lax.reduce_window(
+        input, lowest(input.dtype), lax.max, (*lead, *geo.kernel), (*lead, *geo.stride),
+        [(0, 0) for _ in lead] + [(p, p) for p in geo.padding],
+        window_dilation=(*lead, *geo.dilation),
+    )  # fmt: skip
 
 
 def _places(geo):
@@ -271,7 +284,8 @@ def avg_pool(
         total = x.sum(axes, dtype=x.dtype)
     else:
         lead = (1,) * (input.ndim - rank)
-        edges = [(0, 0)] * len(lead) + list(zip(geo.padding, geo.reach))
+        high = geo.padding if is_open(*geo.spatial) else geo.reach
+        edges = [(0, 0)] * len(lead) + list(zip(geo.padding, high))
         x = widen(input)
         total = lax.reduce_window(
             x, np.zeros((), x.dtype), lax.add, lead + geo.kernel, lead + geo.stride, edges
@@ -291,6 +305,9 @@ def _divisor(geo, count_include_pad):
     for i, (n, o, k, s, p) in enumerate(
         zip(geo.spatial, geo.out, geo.kernel, geo.stride, geo.padding)
     ):
+        if is_open(o) and (count_include_pad or not p):
+            result = result * k  # windows lie inside: with ceil_mode the size could not be open
+            continue
         start = np.arange(o) * s - p
         end = np.minimum(start + k, n + p)
         if not count_include_pad:

@@ -207,7 +207,7 @@ def first_extreme(input, at: int, fn):
         here |= input != input
     n = input.shape[at]
     place = lax.broadcasted_iota(np.int32, input.shape, at)
-    first = jnp.min(jnp.where(here, place, np.int32(n)), at, keepdims=True)
+    first = jnp.min(jnp.where(here, place, jnp.asarray(n, np.int32)), at, keepdims=True)
     return best, first.astype(np.int64)
 
 

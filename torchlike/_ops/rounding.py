@@ -27,7 +27,7 @@ unary("neg", _neg, promotes=None, computes=None, linear=True)
 
 def _abs(x):
     refuse("abs_cpu", x, dt.BOOL)
-    return jnp.abs(x)
+    return conventions.magnitude(x)
 
 
 unary("abs", _abs, promotes=None, computes=None, forms=("function", "method", "out"))

@@ -11,7 +11,7 @@ from jax import lax
 
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions
-from torchlike._ops.dims import along, axis
+from torchlike._ops.dims import along, axis, surely
 from torchlike._ops.reduce import cast, no_kernel, op, widened
 from torchlike._ops.table import TABLE, Dim, Dtype, Number, torch_dtype
 
@@ -40,7 +40,7 @@ def _sums(x, at: int, reverse: bool = False):
     64x100 no difference.
     """
     scan = partial(lax.cumsum, axis=at, reverse=reverse)
-    large = x.size >= 2**14 and x.shape[at] >= 64
+    large = surely(lambda: x.size >= 2**14 and x.shape[at] >= 64)
     if not large or not jnp.issubdtype(x.dtype, jnp.floating):
         return scan(x)
 

@@ -79,20 +79,21 @@ class Op:
     pointwise    each element of a result depends only on the operands' elements in its place, after
                  broadcasting; None: so if the op computes in "opmath" and names no dimensions
     forward      for a derivative: the op that it differentiates
+    inner        for an op that stands for recorded calls: the prefix that they end in
     """
 
     __slots__ = (
         "checks", "computes", "differentiable", "donates", "fn", "forms", "forward", "grad_name",
-        "hosted", "inferred", "inputs", "linear", "list_at", "multilinear", "name", "needs",
-        "numbers", "params", "pointwise", "promotes", "refuses", "run_body", "run_time", "saves",
-        "shapes", "singles", "statics", "vjp", "vjp_ops", "view", "write", "__weakref__",
+        "hosted", "inferred", "inner", "inputs", "linear", "list_at", "multilinear", "name",
+        "needs", "numbers", "params", "pointwise", "promotes", "refuses", "run_body", "run_time",
+        "saves", "shapes", "singles", "statics", "vjp", "vjp_ops", "view", "write", "__weakref__",
     )  # fmt: skip
 
     def __init__(
         self, name, fn, *, promotes=None, computes=None, saves="inputs", linear=False,
         multilinear=False, vjp=None, differentiable=True, view=False, write=None, checks=False,
         donates=None, needs=None, numbers=None, refuses=None, shapes=None, grad_name=None,
-        pointwise=None, forward=None, forms=(),
+        pointwise=None, forward=None, inner=None, forms=(),
     ):  # fmt: skip
         self.name, self.fn = name, fn
         self.promotes, self.computes = promotes, computes
@@ -100,7 +101,7 @@ class Op:
         self.linear, self.multilinear, self.vjp = linear, multilinear, vjp
         self.differentiable, self.view, self.checks = differentiable, view, checks
         self.donates, self.forms = donates, forms
-        self.write, self.shapes, self.forward = write, shapes, forward
+        self.write, self.shapes, self.forward, self.inner = write, shapes, forward, inner
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.inferred: dict = {}  # (statics, operand avals) -> result avals
         self.singles: dict = {}  # (statics, operand kinds) -> program of this op alone
@@ -417,8 +418,9 @@ def report_bad_index(index, size: int, low: int = 0) -> None:
     flat = index.reshape(-1).astype(jnp.int64)
     bad = (flat < low) | (flat >= size)
     # One pass finds the place of the first bad index and the index: zeros if there is none.
-    none = np.int64(flat.size)
-    places = jnp.where(bad, lax.iota(jnp.int64, flat.size), none)
+    none = flat.shape[0]  # an exported program may leave it open
+    none = np.int64(none) if isinstance(none, int) else jnp.asarray(none, np.int64)
+    places = jnp.where(bad, lax.broadcasted_iota(jnp.int64, flat.shape, 0), none)
     place, first = lax.reduce((places, flat), (none, np.int64(0)), _earlier, (0,))
     into.append((jnp.stack([(place < none).astype(jnp.int64), first]), size, index.ndim))
 

@@ -72,10 +72,16 @@ def _atan2(x, y):
     return _arctan2(x, y)
 
 
+def _per_square(a, y, x):
+    """a / (x² + y²); 0 where both are."""
+    square = x * x + y * y
+    return conventions.zero_where(square == 0, a / square)
+
+
 _arctan2 = conventions.with_slopes(
     jnp.arctan2,
-    lambda r, y, x: x / (x * x + y * y),
-    lambda r, y, x: -y / (x * x + y * y),
+    lambda r, y, x: _per_square(x, y, x),
+    lambda r, y, x: _per_square(-y, y, x),
 )
 binary("atan2", _atan2, promotes="float", numbers=())
 

@@ -6,6 +6,8 @@ from torchlike._engine.flush import clear_caches as clear_caches
 from torchlike._engine.flush import flush as flush
 from torchlike._engine.stats import stats as _stats
 from torchlike.compiler import config as config
+from torchlike.compiler._artifacts import load_cache_artifacts as load_cache_artifacts
+from torchlike.compiler._artifacts import save_cache_artifacts as save_cache_artifacts
 from torchlike.compiler._compile import compile as compile
 from torchlike.compiler._controls import (
     allow_in_graph,
@@ -19,12 +21,10 @@ from torchlike.compiler._controls import (
     keep_portable_guards_unsafe,
     keep_tensor_guards_unsafe,
     list_backends,
-    load_cache_artifacts,
     load_compiled_function,
     nested_compile_region,
     persistent_cache,
     reset,
-    save_cache_artifacts,
     set_default_backend,
     set_enable_guard_collectives,
     set_stance,

@@ -8,6 +8,7 @@ import os
 import jax
 
 from torchlike._core import errors
+from torchlike._core.symbolic import tracing
 from torchlike._engine.flush import clear_caches
 from torchlike._engine.prefix import local
 from torchlike._tensor.creation import from_numpy
@@ -57,18 +58,18 @@ def disable(fn=None, recursive: bool = True, *, reason: str | None = None):
 
 
 def is_compiling() -> bool:
-    """Whether the code that asks is being recorded for ``compile``."""
-    return local.capture is not None
+    """Whether the code that asks is being recorded for ``compile`` or traced for ``export``."""
+    return local.capture is not None or tracing.scope is not None
 
 
 def is_dynamo_compiling() -> bool:
     """The same as ``is_compiling``."""
-    return local.capture is not None
+    return is_compiling()
 
 
 def is_exporting() -> bool:
-    """Whether the code that asks is being recorded for ``export``."""
-    return local.capture is not None and local.capture.exporting
+    """Whether the code that asks is being traced for ``export``."""
+    return tracing.scope is not None
 
 
 class set_stance:
@@ -193,16 +194,6 @@ def persistent_cache(folder: str | None = None, *, min_compile_seconds: float = 
     jax.config.update("jax_persistent_cache_min_compile_time_secs", min_compile_seconds)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return folder
-
-
-def save_cache_artifacts():
-    """Not there: ``persistent_cache`` keeps programs on disk."""
-    raise _no_artifacts("save_cache_artifacts")
-
-
-def load_cache_artifacts(serialized_artifacts: bytes):
-    """Not there: ``persistent_cache`` finds programs on disk."""
-    raise _no_artifacts("load_cache_artifacts")
 
 
 def load_compiled_function(file, *, f_globals=None, external_data=None):

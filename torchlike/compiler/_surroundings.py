@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._core.symbolic import tracing
 from torchlike._engine.captures import surroundings
 from torchlike._engine.prefix import local
 from torchlike._tensor.autocast import state as autocast
@@ -15,7 +16,7 @@ def elsewhere() -> bool:
     return bool(
         modes.levels or modes.transforms or modes.bodies or modes.around is not None
         or modes.saving is not None or modes.anomaly is not None
-        or local.segment.frame is not None
+        or local.segment.frame is not None or tracing.scope is not None
     )  # fmt: skip
 
 

@@ -1,8 +1,7 @@
-"""torch._dynamo.exc: the errors of PyTorch's tracer, which never runs here."""
+"""torch._dynamo.exc: the errors of PyTorch's tracer; torch.export raises one of them."""
 
-
-class TorchDynamoException(RuntimeError):
-    """The base of them."""
+from torchlike._core.errors import TorchDynamoException as TorchDynamoException
+from torchlike._core.errors import UserError as UserError
 
 
 class Unsupported(TorchDynamoException):
@@ -15,7 +14,3 @@ class InternalTorchDynamoError(TorchDynamoException):
 
 class BackendCompilerFailed(TorchDynamoException):
     """The compiler behind the tracer failed."""
-
-
-class UserError(Unsupported):
-    """The program did what may not be traced."""
