@@ -105,10 +105,12 @@ print(importlib.metadata.distribution("torch").metadata["Name"])
 print(torchvision.__version__.startswith("0.28.0+torchlike."))
 from torchvision.models import resnet18
 from torchvision.datasets import MNIST, ImageFolder
-try:
-    resnet18()
-except NotImplementedError as error:
-    print(error)
+from torchvision import datasets, transforms
+for use in (resnet18, lambda: datasets.MNIST("x"), transforms.AutoAugment):
+    try:
+        use()
+    except NotImplementedError as error:
+        print(error)
 """
 
 
@@ -143,4 +145,6 @@ def test_packages_and_stand_ins():
         "torch",
         "True",
         "torchlike does not support torchvision.models.resnet18",
+        "torchlike does not support torchvision.datasets.MNIST",
+        "torchlike does not support torchvision.transforms.AutoAugment",
     ]

@@ -136,7 +136,7 @@ def test_main_exit_code_and_stdin(tmp_path):
     )
     found = run("program.py", "-m", "--help", cwd=tmp_path, text="hello", code=7)
     assert found.stdout == (
-        "['program.py', '-m', '--help'] __main__ program.py hello True\nexit True\n"
+        f"['program.py', '-m', '--help'] __main__ {tmp_path / 'program.py'} hello True\nexit True\n"
     )
     assert not found.stderr
 
@@ -199,9 +199,10 @@ def test_tracebacks_end_where_pytorchs_do(tmp_path, monkeypatch):
     found = run("program.py", cwd=tmp_path, code=1).stderr
     assert "_tensor" not in found and "jax" not in found.lower().replace("and jax are", "")
     places = [line.strip() for line in found.splitlines() if line.startswith("  File")]
+    path = tmp_path / "program.py"
     assert places[-2:] == [
-        'File "program.py", line 8, in <module>',
-        'File "program.py", line 7, in wrong',
+        f'File "{path}", line 8, in <module>',
+        f'File "{path}", line 7, in wrong',
     ]
     assert "RuntimeError: shape '[5, 5]' is invalid for input of size 3" in found
     assert tracebacks.FULL in found
@@ -210,6 +211,6 @@ def test_tracebacks_end_where_pytorchs_do(tmp_path, monkeypatch):
     monkeypatch.delenv(tracebacks.FULL)
     write(tmp_path, "import torch\nx = = 3\n")
     found = run("program.py", cwd=tmp_path, code=1).stderr
-    assert found.startswith('  File "program.py", line 2\n') and "SyntaxError" in found
+    assert found.startswith(f'  File "{path}", line 2\n') and "SyntaxError" in found
     write(tmp_path, "import torch\nraise SystemExit('bye')\n")
     assert run("program.py", cwd=tmp_path, code=1).stderr == "bye\n"

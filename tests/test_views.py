@@ -282,7 +282,10 @@ def fuzz_program(rng, grad):
     return program
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor", "ignore:Casting complex")
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor", "ignore:Casting complex", "ignore:The use of `x.T`",
+    "ignore:Tensor.T is deprecated",
+)  # fmt: skip
 @pytest.mark.parametrize("seed", range(40))
 def test_fuzz_aliases(seed):
     rng = random.Random(seed)
@@ -290,7 +293,10 @@ def test_fuzz_aliases(seed):
         same_end(fuzz_program(rng, False))
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor", "ignore:Casting complex")
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor", "ignore:Casting complex", "ignore:The use of `x.T`",
+    "ignore:Tensor.T is deprecated",
+)  # fmt: skip
 @pytest.mark.parametrize("seed", range(40))
 def test_fuzz_gradients(seed):
     rng = random.Random(1000 + seed)

@@ -103,7 +103,7 @@ _LATER = {
 __getattr__, __dir__ = _later(
     "torchlike",
     (
-        "accelerator", "amp", "ao", "backends", "cpu", "distributions", "fft", "func",
+        "accelerator", "amp", "ao", "backends", "cpu", "distributions", "export", "fft", "func",
         "functional", "futures", "hub", "jit", "library", "masked", "mps", "multiprocessing",
         "nested", "ops", "optim", "overrides", "profiler", "quantization", "serialization",
         "signal", "sparse", "testing", "types", "utils", "xpu",

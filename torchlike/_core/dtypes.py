@@ -124,6 +124,21 @@ def set_default_dtype(d: dtype) -> None:
     _default = d
 
 
+_PYTHON_KINDS = {float: float64, int: int64, bool: bool_, complex: complex128}
+
+
+def as_dtype(name: str, d) -> dtype | None:
+    """A ``dtype=`` argument of the function ``name``; Python's own types stand for the widest
+    dtype of their kind. Raises ``TypeError`` for anything else."""
+    if d is None or d.__class__ is dtype:
+        return d
+    if isinstance(d, dtype):  # one that says itself why it has no arrays
+        return d
+    if isinstance(d, type) and d in _PYTHON_KINDS:
+        return _PYTHON_KINDS[d]
+    raise TypeError(f"{name}(): argument 'dtype' must be torch.dtype, not {type(d).__name__}")
+
+
 def scalar_dtype(kind: type) -> dtype:
     """The dtype that a Python number of class ``kind`` stands for in promotion."""
     if kind is bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -52,6 +53,18 @@ class Unsupported(RuntimeError):
         self.why, self.line = why, line
 
 
+class TorchDynamoException(RuntimeError):
+    """PyTorch's base of what its tracers raise (``torch._dynamo.exc``)."""
+
+
+class UserError(TorchDynamoException):
+    """A function cannot be exported as it was asked for."""
+
+
+class GuardOnDataDependentSymNode(RuntimeError):
+    """Python code needs a number that only the run of an exported program knows."""
+
+
 class BadIndex(IndexError, RuntimeError):
     """An index out of range: PyTorch raises the one type for some ops and the other for others."""
 
@@ -71,3 +84,21 @@ def user_line() -> str:
     """``file:line`` of the innermost frame outside this package."""
     frame = user_frame()
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the user's line, however deep inside this package the reason was found."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+_given: set[str] = set()
+
+
+def warn_once(message: str) -> None:
+    """The same, but a process hears of it only once."""
+    if message not in _given:
+        _given.add(message)
+        warn(message)

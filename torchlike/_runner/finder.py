@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.util
+import logging
 import sys
 import types
 
@@ -110,6 +111,9 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module = importlib.import_module(ours)
         self._specs[spec.name] = module.__spec__
         _give_stand_ins(module, spec.name)
+        parent = spec.name.rpartition(".")[0]
+        if parent not in ("", "torch"):  # what it imported stands beside it by now
+            _adopt_submodules(sys.modules[parent], parent)
         return module
 
     def exec_module(self, module):
@@ -132,8 +136,10 @@ def _shim(shown: str) -> types.ModuleType:
 
 def _adopt(value, shown: str):
     """What was found as an attribute; a module of ours is a module of PyTorch's from then on."""
-    ours = "torchlike" + shown.removeprefix("torch")
-    if isinstance(value, types.ModuleType) and value.__name__ == ours and shown not in sys.modules:
+    if not isinstance(value, types.ModuleType) or shown in sys.modules:
+        return value
+    root, _, rest = shown.partition(".")
+    if value.__name__ in [f"{home}.{rest}" for home in _HOMES[root]]:
         sys.modules[shown] = value
         vars(value).setdefault("__path__", [])  # so that modules under it are looked for
         _give_stand_ins(value, shown)
@@ -154,14 +160,18 @@ def _give_stand_ins(module, shown: str) -> None:
     def __getattr__(name: str):
         if own is not None:
             try:
-                return _adopt(own(name), f"{shown}.{name}")
+                found = own(name)
             except AttributeError:
                 pass
+            else:
+                _adopt_submodules(module, shown)  # it may have brought others with it
+                return _adopt(found, f"{shown}.{name}")
         if not name.endswith("__"):
             found = vars(_shim(shown)).get(name)
             if found is not None:
                 return found
-        if f"{shown}.{name}" in known_names():
+        private = name.startswith("_") and not name.startswith("__")
+        if f"{shown}.{name}" in known_names() or (private and Finder.has(f"{shown}.{name}")):
             return importlib.import_module(f"{shown}.{name}")
         if name in names:
             return StandIn(f"{shown}.{name}", nearest(name, vars(module)))
@@ -181,4 +191,7 @@ def install() -> None:
     if loaded is not None and not isinstance(loaded, Torch):
         raise RuntimeError("torch is imported already: call torchlike.install() before that")
     sys.meta_path.insert(0, Finder())
+    quiet = logging.getLogger("jax")  # its notes are no part of what a PyTorch program logs
+    if quiet.level == logging.NOTSET:
+        quiet.setLevel(logging.WARNING)
     neighbours.patch_loaded()

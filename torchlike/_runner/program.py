@@ -65,7 +65,8 @@ def run(first: str, rest: list[str]) -> None:
         else:
             with io.open_code(str(path.absolute())) as file:
                 source = file.read()
-            _execute(source, first, importlib.machinery.SourceFileLoader("__main__", first))
+            file = str(path.absolute())  # as Python itself gives it, in tracebacks too
+            _execute(source, file, importlib.machinery.SourceFileLoader("__main__", file))
 
 
 def _first_on_path(folder: str) -> None:

@@ -129,6 +129,18 @@ def as_subclass(self, cls):
     return out
 
 
+def _make_subclass(cls, data, require_grad: bool = False, **policies):
+    """The data of a tensor as a leaf of a subclass, which may ask for its gradient."""
+    if policies:  # they ask for sizes and strides of the class's own
+        raise NotSupported(
+            f"Tensor._make_subclass({next(iter(policies))}=...)", "use Tensor.as_subclass(cls)"
+        )
+    return as_subclass(data.detach(), cls).requires_grad_(require_grad)
+
+
+Tensor._make_subclass = staticmethod(_make_subclass)
+
+
 @method("record_stream")
 def record_stream(self, stream) -> None:
     """Nothing: XLA keeps an array for as long as a program uses it."""

@@ -158,7 +158,11 @@ def backward(
                 leaf.accumulate_grad(grad, create_graph)
                 if leaf._after_hooks is not None:
                     for hook in list(leaf._after_hooks.values()):
-                        hook(leaf)
+                        given = hook(leaf)
+                        if given is not None and given is not leaf:
+                            raise RuntimeError(
+                                "Tensor post accumulate grad hooks should return None."
+                            )
         if wanted is not None:
             for t, edge in zip(inputs, wanted, strict=True):
                 if edge.__class__ is tuple and interior.get(edge) is not None:

@@ -10,16 +10,17 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotSupported
+from torchlike._core.errors import NotSupported, warn
 from torchlike._core.sizes import Size
+from torchlike._core.symbolic import SymFloat, SymInt, tracing
 from torchlike._engine.flush import flush, jax_array
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval, expose, from_array
 from torchlike._ops.table import TABLE
 from torchlike._tensor import bridge, dispatch
 from torchlike._tensor.dispatch import apply, into, value_of, wrap
-from torchlike._tensor.forms import function, method
-from torchlike._tensor.host_data import as_dtype, fitting, host_data
+from torchlike._tensor.forms import FUNCTIONS, function, method
+from torchlike._tensor.host_data import fitting, host_data
 from torchlike._tensor.layouts import strided
 from torchlike._tensor.modes import modes
 from torchlike._tensor.shapes import sizes_argument
@@ -82,8 +83,9 @@ def from_host(array: np.ndarray, device: devices.device, requires_grad=False):
 @function()
 def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False):
     """A new tensor of a copy of the data (https://pytorch.org/docs/stable/generated/torch.tensor.html)."""
-    dtype = as_dtype("tensor", dtype)
+    dtype = dt.as_dtype("tensor", dtype)
     if isinstance(data, dispatch._Tensor):
+        _warn_of_copy("torch.tensor")
         out = data.detach().clone()
         if dtype is not None or device is not None:
             out = out.to(device=device, dtype=dtype)
@@ -91,22 +93,50 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     if isinstance(data, jax.core.Tracer):
         out = from_jax(data)
         return out if dtype is None else out.to(dtype)
+    if tracing.scope is not None and _has_open(data):
+        return _of_open(data, dtype)
     out = from_host(host_data(data, dtype), target_device(device), requires_grad)
     if modes.bodies:  # the body computes it anew in each turn, and may write to it
         out = as_leaf(out.detach().clone(), requires_grad)
     return out
 
 
+def _warn_of_copy(call: str) -> None:
+    warn(
+        "To copy construct from a tensor, it is recommended to use "
+        "sourceTensor.detach().clone() or sourceTensor.detach().clone().requires_grad_(True), "
+        f"rather than {call}(sourceTensor)."
+    )
+
+
+def _has_open(data) -> bool:
+    if isinstance(data, (tuple, list)):
+        return any(map(_has_open, data))
+    return isinstance(data, (SymInt, SymFloat))
+
+
+def _of_open(data, dtype):
+    """A tensor of numbers among which are open sizes of an exported program."""
+    if isinstance(data, (tuple, list)):
+        return FUNCTIONS["stack"]([_of_open(x, dtype) for x in data])
+    if not isinstance(data, (SymInt, SymFloat)):
+        return tensor(data, dtype=dtype)
+    out = wrap(from_array(tracing.scope.array(data), devices.CPU))
+    if isinstance(data, SymFloat) and dtype is None:
+        dtype = dt.get_default_dtype()
+    return out if dtype is None else out.to(dtype)
+
+
 @function()
 def as_tensor(data, dtype=None, device=None):
     """The data as a tensor; a tensor that fits already is returned as it is."""
     if isinstance(data, dispatch._Tensor):
-        dtype = as_dtype("as_tensor", dtype)
+        dtype = dt.as_dtype("as_tensor", dtype)
         if (dtype is None or dtype is data.dtype) and device is None:
             return data
         return data.to(device=device, dtype=dtype)
     if isinstance(data, np.ndarray) and target_device(device) is devices.CPU:
-        dtype = as_dtype("as_tensor", dtype)
+        dtype = dt.as_dtype("as_tensor", dtype)
         if dtype is None or dtype is dt.BY_NUMPY.get(data.dtype):
             return from_numpy(data)
     return tensor(data, dtype=dtype, device=device)
@@ -203,11 +233,13 @@ def legacy_tensor(cls, *args, dtype=None, device=None):
         out = from_host(host_data(args[0], d), target_device(device))
     else:
         out = from_host(np.zeros(sizes_argument(args), d.numpy), target_device(device))
-    if cls is not dispatch._Tensor:
-        shown = object.__new__(cls)
-        shown._value = out._value
-        return shown
-    return out
+    if cls is dispatch._Tensor:
+        return out
+    if args and isinstance(args[0], dispatch._Tensor):
+        return out.as_subclass(cls)
+    shown = object.__new__(cls)
+    shown._value = out._value
+    return shown
 
 
 # ---- from numbers ------------------------------------------------------------------------------
@@ -232,7 +264,7 @@ def _size_of(name, size, named_size):
 
 def dtype_for(name, dtype, out):
     if dtype is not None:
-        return as_dtype(name, dtype)
+        return dt.as_dtype(name, dtype)
     return dt.get_default_dtype() if out is None else out.dtype
 
 
@@ -295,7 +327,7 @@ def full(size, fill_value, *, out=None, dtype=None, device=None, requires_grad=F
         raise TypeError(
             f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}"
         )
-    size, dtype = check_size((size,)), as_dtype("full", dtype)
+    size, dtype = check_size((size,)), dt.as_dtype("full", dtype)
     if isinstance(fill_value, dispatch._Tensor):
         if fill_value.ndim:
             raise RuntimeError(
@@ -313,6 +345,8 @@ def python_number(function, argument, position, x):
     """A Python number; raises PyTorch's error for what is none."""
     if isinstance(x, (np.generic, dispatch._Tensor)) and x.ndim == 0:
         x = x.item()
+    if isinstance(x, (SymInt, SymFloat)):
+        return x
     kind = next((k for k in (bool, int, float, complex) if isinstance(x, k)), None)
     if kind is None:
         raise TypeError(
@@ -331,7 +365,7 @@ def _fill(x, d):
 def _like(name):
     def like(input, *, dtype=None, device=None, requires_grad=False, **extra):
         refuse_unknown(name, extra)
-        dtype = as_dtype(name, dtype)
+        dtype = dt.as_dtype(name, dtype)
         if not isinstance(input, dispatch._Tensor):
             raise TypeError(
                 f"{name}(): argument 'input' (position 1) must be Tensor, not "
@@ -389,6 +423,12 @@ def empty_strided(size, stride, *, dtype=None, device=None, requires_grad=False,
 @method("new_tensor")
 def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, **extra):
     """``tensor`` with this tensor's dtype and device."""
+    if isinstance(data, dispatch._Tensor):
+        _warn_of_copy("tensor.new_tensor")
+        data = data.detach()
+        return as_leaf(
+            data.to(device or self.device, dtype or self.dtype, copy=True), requires_grad
+        )
     return tensor(
         data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
     )

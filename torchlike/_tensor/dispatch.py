@@ -13,6 +13,7 @@ from torchlike._core.errors import (
     SparseOperand,
     user_line,
 )
+from torchlike._core.symbolic import SymFloat, SymInt
 from torchlike._engine.bodies import is_inside
 from torchlike._engine.prefix import record
 from torchlike._engine.values import Batched, Value, epoch_of
@@ -162,6 +163,8 @@ def number(op: Op, x, position: int):
         return x.item()
     if isinstance(x, (bool, int, float, complex)):
         return next(kind(x) for kind in (bool, int, float, complex) if isinstance(x, kind))
+    if isinstance(x, (SymInt, SymFloat)):
+        return x
     if hasattr(x, "__torchlike_number__"):
         return x.__torchlike_number__()
     if hasattr(type(x), "__torch_function__"):

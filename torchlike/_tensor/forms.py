@@ -7,9 +7,10 @@ from collections import namedtuple
 from functools import partial, wraps
 from types import FunctionType
 
+from torchlike._core import dtypes as dt
 from torchlike._core.errors import PACKAGE
 from torchlike._core.sizes import Size
-from torchlike._ops.table import TABLE, Arrays, Dim, Dims, Number, Op, Shape, is_input
+from torchlike._ops.table import TABLE, Arrays, Dim, Dims, Dtype, Number, Op, Shape, is_input
 from torchlike._tensor import dispatch
 
 FUNCTIONS: dict = {}  # public functions of the top-level namespace, by name
@@ -46,6 +47,7 @@ def build(op: Op, form: str, name: str | None = None, fields=None):
         "UNSET": _UNSET,
         "SEQ": _SEQUENCES,
         "FIELDS": fields,
+        "as_dtype": dt.as_dtype,
     }
     function = FunctionType(_first_call.__code__, scope, name)
     scope["become"] = partial(_become, function, op, form)
@@ -114,6 +116,9 @@ def _source(op: Op, form: str, name: str, scope: dict) -> str:
         # An integer where the mathematics is floating is the float of the same value.
         if p.annotation in (Shape, Dims):
             prologue.append(f"if {p.name}.__class__ is list: {p.name} = tuple({p.name})")
+        if p.annotation is Dtype:
+            prologue.append(f"if {p.name} is not None:")
+            prologue.append(f"    {p.name} = as_dtype({op.name!r}, {p.name})")
     operands = []
     for p in op.inputs:
         operands.append(f"*{p.name}" if p.annotation is Arrays else p.name)

@@ -13,7 +13,6 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host, target_device
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, function
-from torchlike._tensor.host_data import as_dtype
 from torchlike._tensor.products import need_tensor
 
 TRANSFORMS: dict = {}  # the functions of torch.fft, by name
@@ -90,7 +89,7 @@ for _name, _kind, _doc in (
 
 
 def _frequencies(name, numbers, n, d, out, dtype, device, requires_grad):
-    dtype = as_dtype(name, dtype) or (dt.get_default_dtype() if out is None else out.dtype)
+    dtype = dt.as_dtype(name, dtype) or (dt.get_default_dtype() if out is None else out.dtype)
     if dtype.category < dt.FLOATING:
         raise RuntimeError(f"{name} requires a floating point or complex dtype")
     if dtype.category == dt.COMPLEX:

@@ -69,23 +69,6 @@ def _limits(d: dt.dtype):
     return (-info.max if d.numpy.kind == "u" else info.min), info.max
 
 
-_PYTHON_DTYPES = {float: dt.float64, int: dt.int64, bool: dt.bool_, complex: dt.complex128}
-
-
-def as_dtype(name: str, d) -> dt.dtype | None:
-    """A ``dtype=`` argument; Python's own types stand for the widest dtype of their kind."""
-    if d is None or d.__class__ is dt.dtype:
-        return d
-    try:
-        return _PYTHON_DTYPES[d]
-    except (KeyError, TypeError):
-        if isinstance(d, dt.dtype):  # one that says itself why it has no arrays
-            return d
-        raise TypeError(
-            f"{name}(): argument 'dtype' must be torch.dtype, not {type(d).__name__}"
-        ) from None
-
-
 def _sequence_array(data, dtype):
     shape = _nested_shape(data)
     flat: list = []

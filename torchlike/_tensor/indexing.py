@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import operator
-
 import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import BadIndex
+from torchlike._core.symbolic import whole
 from torchlike._engine.captures import at_hand
 from torchlike._engine.values import from_array
 from torchlike._ops.table import TABLE
@@ -213,7 +212,7 @@ def _convert(item):
     if isinstance(item, (list, tuple, range, np.ndarray, str)):
         return _from_sequence(item)
     if hasattr(item, "__index__") and not isinstance(item, np.bool_):
-        return item.__index__()
+        return whole(item)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
     raise IndexError(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
@@ -246,9 +245,9 @@ def _bool_index(item):
 
 def _slice(item: slice, n: int):
     try:
-        step = 1 if item.step is None else operator.index(item.step)
-        start = 0 if item.start is None else operator.index(item.start)
-        stop = n if item.stop is None else operator.index(item.stop)
+        step = 1 if item.step is None else whole(item.step)
+        start = 0 if item.start is None else whole(item.start)
+        stop = n if item.stop is None else whole(item.stop)
     except TypeError:
         raise TypeError(
             "slice indices must be integers or None or have an __index__ method"

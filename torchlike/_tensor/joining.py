@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import warn_once
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host
@@ -323,6 +324,11 @@ def meshgrid(*tensors, indexing=None):
             raise RuntimeError(
                 f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {x}"
             )
+    if indexing is None:
+        warn_once(
+            "torch.meshgrid: in an upcoming release, it will be required to pass the indexing "
+            "argument."
+        )
     if indexing not in (None, "ij", "xy"):
         raise RuntimeError(
             f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}'

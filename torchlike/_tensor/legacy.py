@@ -6,13 +6,11 @@ from torchlike._core import dtypes as dt
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import legacy_tensor
 from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.methods import LegacyType
 
 
-class _TensorType(type):
+class _TensorType(LegacyType):
     """A class that makes tensors of its dtype when called, and counts those as its instances."""
-
-    dtype: dt.dtype
-    is_cuda: bool
 
     def __instancecheck__(cls, x) -> bool:
         return (

@@ -7,6 +7,8 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import warn_once
+from torchlike._core.symbolic import SymFloat, SymInt
 from torchlike._engine.flush import jax_array
 from torchlike._engine.values import Value, aval
 from torchlike._ops.table import TABLE
@@ -20,8 +22,8 @@ from torchlike._tensor.tensor import Tensor
 
 def _parse_to(args, device, dtype):
     for arg in args:
-        if isinstance(arg, dt.dtype):
-            dtype = arg
+        if isinstance(arg, (dt.dtype, type)):
+            dtype = dt.as_dtype("to", arg)
         elif isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device
         elif isinstance(arg, (str, devices.device)) or (
@@ -36,9 +38,7 @@ def _parse_to(args, device, dtype):
             raise TypeError(
                 f"to() received an invalid combination of arguments - got ({type(arg).__name__})"
             )
-    if dtype is not None and not isinstance(dtype, dt.dtype):
-        raise TypeError(f"to(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
-    return device, dtype
+    return device, dt.as_dtype("to", dtype)
 
 
 @method("to")
@@ -58,6 +58,8 @@ def to(
     device, dtype = _parse_to(args, device, dtype)
     out = self
     if dtype is not None and dtype is not self.dtype:
+        if self.dtype.is_complex and not dtype.is_complex and dtype is not dt.bool_:
+            warn_once("Casting complex values to real discards the imaginary part")
         out = apply(TABLE["to_dtype"], (out,), (dtype,))
     if device is not None:
         device = devices.canonical(device)
@@ -96,17 +98,39 @@ def _moved(value: Value, device: devices.device) -> Value:
 
 @method("type")
 def type_(self, dtype=None, non_blocking=False):
-    """The legacy type name, or the tensor as another dtype."""
+    """The legacy type's name, or the tensor as another dtype or legacy type, given as one or by
+    its name. Raises ``ValueError`` for a name that is none."""
     if dtype is None:
-        name = dt.SCALAR_NAMES[self.dtype] if self.dtype not in _LEGACY else _LEGACY[self.dtype]
-        place = "torch.cuda." if self.device.type == "cuda" else "torch."
-        return f"{place}{name}Tensor"
+        return f"{_PLACES[self.device.type == 'cuda']}{_legacy_name(self.dtype)}Tensor"
     if isinstance(dtype, str):
-        names = {f"torch.{dt.SCALAR_NAMES[d]}Tensor": d for d in dt.ALL}
-        if dtype not in names:
+        place, _, name = dtype.rpartition(".")
+        named = {f"{_legacy_name(d)}Tensor": d for d in dt.ALL}
+        if f"{place}." not in _PLACES or name not in named:
             raise ValueError(f"invalid type: '{dtype}'")
-        dtype = names[dtype]
+        return to(self, "cuda" if f"{place}." == _PLACES[True] else "cpu", named[name])
+    if dtype is Tensor:
+        return to(self, devices.CPU, dt.get_default_dtype())
+    if isinstance(dtype, LegacyType):
+        return to(self, "cuda" if dtype.is_cuda else "cpu", dtype.dtype)
+    if isinstance(dtype, type):
+        raise ValueError(f"invalid type: '{dtype.__name__}'")
+    if not isinstance(dtype, dt.dtype):
+        raise TypeError("dtype must be a type, str, or dtype object")
     return to(self, dtype)
+
+
+class LegacyType(type):
+    """What the classes ``torch.FloatTensor`` and its kin are: a dtype, on the CPU or on CUDA."""
+
+    dtype: dt.dtype
+    is_cuda: bool
+
+
+_PLACES = ("torch.", "torch.cuda.")  # indexed by whether the tensor is on CUDA
+
+
+def _legacy_name(dtype: dt.dtype) -> str:
+    return _LEGACY.get(dtype) or dt.SCALAR_NAMES[dtype]
 
 
 _LEGACY = {dt.complex64: "ComplexFloat", dt.complex128: "ComplexDouble"}
@@ -274,7 +298,7 @@ def set_(self, source=None):
 
 # ---- operators ---------------------------------------------------------------------------------
 
-_OPERANDS = (Tensor, int, float, bool, complex, np.generic)
+_OPERANDS = (Tensor, int, float, bool, complex, np.generic, SymInt, SymFloat)
 
 
 def _operator(name):

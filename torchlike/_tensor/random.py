@@ -16,6 +16,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported, NotTraceable
 from torchlike._core.streams import HostStream
+from torchlike._core.symbolic import tracing
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
 from torchlike._ops.table import TABLE
@@ -210,6 +211,9 @@ def draw(size, dtype, device, generator, host, op_name, numbers=()):
     generator = generator_of(device, generator, noted=True)
     if generator.stream is not None:
         return _from_stream(generator, host)
+    if tracing.scope is not None:
+        drawn = tracing.scope.drawn_numbers(generator)
+        return make(op_name, (*drawn, *numbers), (tuple(size), dtype), device)
     if local.capture is not None:
         local.capture.numbers(generator.next_numbers, (int, int))
     return make(op_name, (*generator.next_numbers(), *numbers), (tuple(size), dtype), device)
@@ -217,6 +221,8 @@ def draw(size, dtype, device, generator, host, op_name, numbers=()):
 
 def _from_stream(generator, host):
     """A tensor of what ``host`` draws from a generator of the CPU."""
+    if tracing.scope is not None:
+        return tracing.scope.drawn(generator, host)
     out = from_host(np.asarray(host(generator.stream)), devices.CPU)
     if local.capture is not None:
         local.capture.draw(out._value, lambda: np.asarray(host(generator.stream)))
@@ -234,7 +240,7 @@ def along_memory(tensor, make):
 
 
 def _float_dtype(name, dtype):
-    d = dtype or dt.get_default_dtype()
+    d = dt.as_dtype(name, dtype) or dt.get_default_dtype()
     if d.category < dt.FLOATING:
         raise NotImplementedError(f"\"{name}\" not implemented for '{dt.SCALAR_NAMES[d]}'")
     return d
@@ -297,7 +303,7 @@ def randint(*args, generator=None, out=None, dtype=None, device=None, requires_g
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
         )
-    d = dtype or (out.dtype if out is not None else dt.int64)
+    d = dt.as_dtype("randint", dtype) or (out.dtype if out is not None else dt.int64)
     device = target_device(device)
     t = draw(
         size, d, device, generator,
@@ -312,6 +318,7 @@ def randperm(n: int, *, generator=None, out=None, dtype=dt.int64, device=None, r
     """A random permutation of 0 to n - 1."""
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got{n}")
+    dtype = dt.as_dtype("randperm", dtype)
     t = draw((n,), dtype, target_device(device), generator,
              lambda s: s.randperm(n, dtype.numpy), "draw_permutation")  # fmt: skip
     return _finish(out, t, requires_grad)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from torchlike._core import dtypes as dt
+from torchlike._core.symbolic import is_whole, whole
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import dtype_for, make, python_number, refuse_unknown
 from torchlike._tensor.dispatch import into
 from torchlike._tensor.forms import function
-from torchlike._tensor.host_data import as_dtype
 
 
 @function()
@@ -35,26 +35,28 @@ def arange(*args, out=None, dtype=None, device=None, requires_grad=False, **extr
         raise RuntimeError("step must be nonzero")
     if out is not None and out.dtype.category == dt.INTEGRAL and not int(step):
         raise ValueError("step must be nonzero")  # as a number of the dtype of ``out``
-    if not all(math.isfinite(x) for x in (start, end)):
+    if not all(is_whole(x) or math.isfinite(x) for x in (start, end)):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (step > 0 and start > end) or (step < 0 and start < end):
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    integral = all(isinstance(x, int) for x in (start, end, step))
-    d = as_dtype("arange", dtype)
+    integral = all(is_whole(x) for x in (start, end, step))
+    d = dt.as_dtype("arange", dtype)
     if d is None:
         d = out.dtype if out is not None else dt.int64 if integral else dt.get_default_dtype()
     if d is dt.bool_ or d.category == dt.COMPLEX:
         raise NotImplementedError(f"\"arange_cpu\" not implemented for '{dt.SCALAR_NAMES[d]}'")
     if d is dt.int64:
-        start, end, step = int(start), int(end), int(step)
+        start, end, step = (x if is_whole(x) else int(x) for x in (start, end, step))
         count = -(-(end - start) // step) if step else 0
+    elif integral:
+        count = -(-(end - start) // step)
     else:
         count = math.ceil((float(end) - float(start)) / step)
     if d.category == dt.INTEGRAL:
-        start, step = int(start), int(step)
+        start, step = (x if is_whole(x) else int(x) for x in (start, step))
     else:
         start, step = float(start), float(step)
-    result = make("arange", (start, step), ((int(count),), d), device, requires_grad)
+    result = make("arange", (start, step), ((count,), d), device, requires_grad)
     return into(out, result)
 
 
@@ -78,7 +80,7 @@ def range_(start, end=None, step=1, *, out=None, dtype=None, device=None, requir
 def _check_steps(steps):
     if isinstance(steps, bool) or not hasattr(steps, "__index__"):
         raise TypeError(f"linspace(): argument 'steps' must be int, not {type(steps).__name__}")
-    steps = steps.__index__()
+    steps = whole(steps)
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     return steps
@@ -134,7 +136,7 @@ def _count(name, argument, position, n):
             f"{name}(): argument '{argument}' (position {position}) must be int, not "
             f"{type(n).__name__}"
         )
-    return n.__index__()
+    return whole(n)
 
 
 @function()
@@ -156,7 +158,7 @@ def _triangle(name, lower):
         for label, n in (("row", row), ("col", col)):
             if n < 0:
                 raise RuntimeError(f"{label} must be non-negative, got{n}")
-        d = as_dtype(name, dtype) or dt.int64
+        d = dt.as_dtype(name, dtype) or dt.int64
         return make("triangle_indices", (), (row, col, offset, lower, d), device)
 
     indices.__name__ = name

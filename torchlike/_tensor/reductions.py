@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import warn
 from torchlike._engine.captures import at_hand
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -93,11 +96,25 @@ def _spread(name):
         elif correction is None:
             correction = 1
         dim = tuple(dim) if isinstance(dim, list) else dim
-        return into(out, apply(op, (input,), (dim, correction, bool(keepdim))))
+        result = apply(op, (input,), (dim, correction, bool(keepdim)))
+        _warn_of_freedom(name, input._value.aval.shape, dim, correction)
+        return into(out, result)
 
     spread.__name__ = spread.__qualname__ = name
     spread.__doc__ = op.fn.__doc__
     return spread
+
+
+def _warn_of_freedom(name, shape, dim, correction) -> None:
+    """Warn where the sum of squares is divided by nothing."""
+    dims = range(len(shape)) if dim is None or dim == () else dim
+    dims = (dims,) if isinstance(dims, int) else dims
+    count = math.prod([shape[d] for d in dims] if shape else ())
+    if count.__class__ is int and count <= correction:  # else an open size: who can tell
+        warn(
+            f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the "
+            "reduction factor (input numel divided by output numel)."
+        )
 
 
 for _name in ("var", "std"):

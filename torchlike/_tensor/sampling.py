@@ -13,7 +13,6 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.creation import as_leaf, from_numpy, python_number
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.forms import function, structseq
-from torchlike._tensor.host_data import as_dtype
 from torchlike._tensor.products import need_tensor
 from torchlike._tensor.searches import _check_bins, _like, _no_kernel
 
@@ -229,7 +228,7 @@ def _counts(points, edges, masses):
 def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
     """A tensor over an object's memory, shared with it unless it is read-only
     (https://pytorch.org/docs/stable/generated/torch.frombuffer.html)."""
-    d = as_dtype("frombuffer", dtype)
+    d = dt.as_dtype("frombuffer", dtype)
     try:
         view = memoryview(buffer)
     except TypeError:

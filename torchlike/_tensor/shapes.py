@@ -6,7 +6,9 @@ from itertools import pairwise
 from math import prod
 
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import warn_once
 from torchlike._core.sizes import Size
+from torchlike._core.symbolic import is_one, is_whole, whole
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.dispatch import apply
@@ -58,7 +60,7 @@ def sizes_argument(sizes) -> tuple:
                     f"argument 'size' must be tuple of ints, but found element of type "
                     f"{type(n).__name__}"
                 )
-            n = n.__index__()
+            n = whole(n)
         out.append(n)
     return tuple(out)
 
@@ -92,10 +94,10 @@ def infer_size(shape, numel: int) -> tuple:
 @method("view")
 def view(self, *shape, dtype=None):
     """A view under another shape or dtype (https://pytorch.org/docs/stable/generated/torch.Tensor.view.html)."""
-    from torchlike._core.dtypes import dtype as torch_dtype
-
-    if dtype is not None or (len(shape) == 1 and isinstance(shape[0], torch_dtype)):
-        return _view_dtype(self, dtype if dtype is not None else shape[0])
+    if dtype is None and len(shape) == 1 and isinstance(shape[0], (dt.dtype, type)):
+        dtype = shape[0]
+    if dtype is not None:
+        return _view_dtype(self, dt.as_dtype("view", dtype))
     if not shape:
         raise TypeError("view() received an invalid combination of arguments - got ()")
     a = self._value.aval
@@ -128,7 +130,7 @@ def _view_dtype(self, dtype):
 @method("view_as")
 def view_as(self, other):
     """A view of the shape of ``other``."""
-    return view(self, *shape_of(other))
+    return view(self, shape_of(other))
 
 
 @function(method=True)
@@ -277,7 +279,18 @@ def moveaxis(input, source, destination):
 
 
 def _transposed(self):
-    return _permuted(self, tuple(reversed(range(self._value.aval.ndim))))
+    ndim = self._value.aval.ndim
+    if ndim != 2:
+        warn_once(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
+            "deprecated and it will throw an error in a future release. Consider `x.mT` to "
+            "transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to "
+            "reverse the dimensions of a tensor."
+            if ndim
+            else "Tensor.T is deprecated on 0-D tensors. This function is the identity in these "
+            "cases."
+        )
+    return _permuted(self, tuple(reversed(range(ndim))))
 
 
 def _matrix_transposed(self):
@@ -306,12 +319,12 @@ def squeeze(input, dim=None):
     """Without dimensions of size one, or without the given ones that are."""
     shape = shape_of(input)
     if dim is None:
-        dims = tuple(d for d, n in enumerate(shape) if n == 1)
+        dims = tuple(d for d, n in enumerate(shape) if is_one(n))
         label = "SqueezeBackward0"
     else:
         given = dim if isinstance(dim, (tuple, list)) else (dim,)
         given = [wrap_dim(d, len(shape)) for d in given]
-        dims = tuple(sorted(d for d in given if shape and shape[d] == 1))
+        dims = tuple(sorted(d for d in given if shape and is_one(shape[d])))
         label = "SqueezeBackward1" if isinstance(dim, int) else "SqueezeBackward2"
     return named(apply_view(_SQUEEZE, input, (), (dims,)), label)
 
@@ -377,7 +390,7 @@ def broadcast_tensors(*tensors):
 @function()
 def broadcast_shapes(*shapes):
     """The common shape of several, by broadcasting; raises ``RuntimeError`` if there is none."""
-    shapes = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
+    shapes = [(s,) if is_whole(s) else tuple(s) for s in shapes]
     out = [1] * max((len(s) for s in shapes), default=0)
     for s in shapes:
         for i, n in enumerate(reversed(s), 1):
@@ -400,7 +413,7 @@ def narrow(input, dim: int, start, length: int):
     dim = wrap_dim(dim, len(shape))
     if isinstance(start, dispatch._Tensor) and (start.ndim or start.dtype.category != dt.INTEGRAL):
         raise RuntimeError("start must be an 0-dim integral Tensor.")
-    start, n = int(start), shape[dim]
+    start, n = whole(start), shape[dim]
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -n <= start <= n:
@@ -420,7 +433,7 @@ def select(input, dim: int, index: int):
     shape = shape_of(input)
     if not shape:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
-    dim, index = wrap_dim(dim, len(shape)), int(index)
+    dim, index = wrap_dim(dim, len(shape)), whole(index)
     n = shape[dim]
     if not -n <= index < n:
         raise IndexError(
@@ -441,7 +454,7 @@ def split(tensor, split_size_or_sections, dim: int = 0):
     if not shape:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     n = shape[dim]
-    if isinstance(sections, int):
+    if is_whole(sections):
         if sections < 0:
             raise RuntimeError(
                 f"split expects split_size be non-negative, but got split_size={sections}"
@@ -463,7 +476,7 @@ def split(tensor, split_size_or_sections, dim: int = 0):
     if not sizes:
         return ()
     out = apply_view(_SPLIT, tensor, (), (tuple(sizes), dim))
-    label = "SplitBackward0" if isinstance(sections, int) else "SplitWithSizesBackward0"
+    label = "SplitBackward0" if is_whole(sections) else "SplitWithSizesBackward0"
     return _several(out, label)
 
 

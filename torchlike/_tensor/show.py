@@ -17,16 +17,18 @@ def tensor_repr(t) -> str:
     node = t._node
     grad_fn = None if node is None else node_label(node)
     device = None if t.device.type == "cpu" else str(t.device)
+    kind = type(t)
+    class_name = "tensor" if kind.__module__.startswith("torchlike") else kind.__name__
     if t.device.type == "meta":
         return printing.format_meta_tensor(
             t._value.aval.shape, dtype_name=t.dtype.name,
             default_dtype_name=dt.get_default_dtype().name, requires_grad=t.requires_grad,
-            grad_fn_name=grad_fn, is_parameter=t._is_parameter,
+            grad_fn_name=grad_fn, is_parameter=t._is_parameter, class_name=class_name,
         )  # fmt: skip
     if t._value.is_traced():
         return f"tensor({t._value.array})"
     return printing.format_tensor(
         t._host(), dtype_name=t.dtype.name, default_dtype_name=dt.get_default_dtype().name,
         device=device, requires_grad=t.requires_grad, grad_fn_name=grad_fn,
-        is_parameter=t._is_parameter,
+        is_parameter=t._is_parameter, class_name=class_name,
     )  # fmt: skip

@@ -290,7 +290,11 @@ class AccumulateGrad:
 
     def register_hook(self, hook):
         """Call ``hook((), grads)`` after the gradient has been added to the leaf's."""
-        return self.variable.register_post_accumulate_grad_hook(lambda t: hook((), (t.grad,)))
+
+        def after(leaf):
+            hook((), (leaf.grad,))
+
+        return self.variable.register_post_accumulate_grad_hook(after)
 
     def __repr__(self):
         return f"<AccumulateGrad object at {id(self):#x}>"

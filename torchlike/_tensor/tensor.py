@@ -9,6 +9,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import warn, warn_once
 from torchlike._core.sizes import Size
 from torchlike._engine.flush import host_array, jax_array
 from torchlike._engine.prefix import local
@@ -71,9 +72,7 @@ class Tensor(_Instance):
         own.update({k: v for k, v in attributes.items() if k not in FIELDS})
 
     def __new__(cls, *args, **kwargs):
-        if cls is Tensor or not args:
-            return _legacy_new(cls, *args, **kwargs)
-        return object.__new__(cls)
+        return _legacy_new(cls, *args, **kwargs)
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -151,6 +150,15 @@ class Tensor(_Instance):
         """The accumulated gradient, or None."""
         if local.capture is not None:
             local.capture.gradients = True
+        if self._grad is None and self._node is not None and not self._retains:
+            warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its "
+                ".grad attribute won't be populated during autograd.backward(). If you indeed want "
+                "the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the "
+                "non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure you "
+                "access the leaf Tensor instead. See github.com/pytorch/pytorch/pull/30531 for "
+                "more information."
+            )
         return self._grad
 
     @grad.setter
@@ -397,13 +405,13 @@ class Tensor(_Instance):
         return bool(self.item())
 
     def __float__(self) -> float:
-        return float(_only_element(self))
+        return float(_scalar(self))
 
     def __int__(self) -> int:
-        return int(_only_element(self))
+        return int(_scalar(self))
 
     def __complex__(self) -> complex:
-        return complex(_only_element(self))
+        return complex(_scalar(self))
 
     def __index__(self) -> int:
         if self.dtype.category > dt.INTEGRAL or self._value.aval.numel != 1:
@@ -499,6 +507,15 @@ def _only_element(tensor):
     if tensor._value.aval.numel != 1:
         raise ValueError("only one element tensors can be converted to Python scalars")
     return tensor.item()
+
+
+def _scalar(tensor):
+    if dispatch.modes.grad and tensor.requires_grad:
+        warn_once(
+            "Converting a tensor with requires_grad=True to a scalar may lead to unexpected "
+            "behavior.\nConsider using tensor.detach() first."
+        )
+    return _only_element(tensor)
 
 
 def _legacy_new(cls, *args, **kwargs):

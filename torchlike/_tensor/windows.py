@@ -7,14 +7,13 @@ import math
 from torchlike._core import dtypes as dt
 from torchlike._tensor.creation import as_leaf, ones, zeros
 from torchlike._tensor.forms import FUNCTIONS, function
-from torchlike._tensor.host_data import as_dtype
 from torchlike._tensor.ranges import arange
 
 
 def _window(name, length, periodic, options, shape):
     """The part that all windows share; ``shape(n)`` makes n points of the symmetric window."""
     dtype, device, requires_grad = options
-    dtype = as_dtype(name, dtype) or dt.get_default_dtype()
+    dtype = dt.as_dtype(name, dtype) or dt.get_default_dtype()
     if dtype.category < dt.FLOATING:
         raise RuntimeError(f"{name} expects floating point dtypes, got: {dtype!r}")
     if length < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torchlike._core import devices as _devices
+from torchlike._tensor.legacy import tensor_types as _tensor_types
 from torchlike._tensor.queues import OutOfMemoryError as OutOfMemoryError
 from torchlike._tensor.queues import wait_for as _wait_for
 from torchlike._tensor.tensor import Tensor as _Tensor
@@ -60,6 +61,10 @@ __all__ = [
     "set_per_process_memory_fraction", "set_rng_state", "set_rng_state_all", "set_stream",
     "stream", "synchronize",
 ]  # fmt: skip
+
+_types = _tensor_types(True)  # FloatTensor and its kin
+globals().update(_types)
+__all__ += sorted(_types)
 
 has_half = True
 has_magma = False

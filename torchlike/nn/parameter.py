@@ -23,7 +23,7 @@ __all__ = [
 
 def _fresh(shape, device=None, dtype=None):
     """Zeros in host memory: nothing is recorded, so that a new model costs no program."""
-    dtype = dtype or dt.get_default_dtype()
+    dtype = dt.as_dtype("empty", dtype) or dt.get_default_dtype()
     return from_host(np.zeros(shape, dtype.numpy), target_device(device))
 
 

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterable
 
 from torchlike._core.devices import device, device_count
-from torchlike._core.errors import user_line
+from torchlike._core.errors import user_line, warn
 from torchlike._engine.prefix import local as _engine
 from torchlike._engine.values import Value
 from torchlike._ops.table import TABLE
@@ -196,9 +196,7 @@ def _detached(x, like):
 def check_backward_validity(inputs: Iterable) -> None:
     """Warn if no input wants a gradient."""
     if not any(x.requires_grad for x in inputs if isinstance(x, Tensor)):
-        warnings.warn(
-            "None of the inputs have requires_grad=True. Gradients will be None", stacklevel=3
-        )
+        warn("None of the inputs have requires_grad=True. Gradients will be None")
 
 
 # ---- with reentrant backward -------------------------------------------------------------------

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
+from torchlike._core.errors import warn
 from torchlike._engine.captures import at_hand
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -17,11 +16,10 @@ from torchlike.nn.functional.reduction import reduction_of
 def _warn_sizes(input, target) -> None:
     a, b = input._value.aval.shape, target._value.aval.shape
     if a != b:
-        warnings.warn(
+        warn(
             f"Using a target size (torch.Size({list(b)})) that is different to the input size "
             f"(torch.Size({list(a)})). This will likely lead to incorrect results due to "
-            "broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
+            "broadcasting. Please ensure they have the same size."
         )
 
 
@@ -172,12 +170,11 @@ def kl_div(
     """target * (log target - input)."""
     if size_average is None and reduce is None:
         if reduction == "mean":
-            warnings.warn(
+            warn(
                 "reduction: 'mean' divides the total loss by both the batch size and the support "
-                "size. 'batchmean' divides only by the batch size, and aligns with the KL div math "
-                "definition. 'mean' will be changed to behave the same as 'batchmean' in the next "
-                "major release.",
-                stacklevel=2,
+                "size.'batchmean' divides only by the batch size, and aligns with the KL div math "
+                "definition.'mean' will be changed to behave the same as 'batchmean' in the next "
+                "major release."
             )
         if reduction != "batchmean":
             reduction = reduction_of(reduction)

@@ -21,7 +21,7 @@ def full(shape, value, device=None, dtype=None):
         raise RuntimeError(
             f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}"
         )
-    dtype, device = dtype or dt.get_default_dtype(), target_device(device)
+    dtype, device = dt.as_dtype("empty", dtype) or dt.get_default_dtype(), target_device(device)
     if device is devices.META:  # no memory, however large
         return from_host(np.broadcast_to(np.zeros((), dtype.numpy), shape), device)
     return from_host(np.full(shape, value, dtype.numpy), device)

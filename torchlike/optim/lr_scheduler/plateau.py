@@ -76,7 +76,7 @@ class ReduceLROnPlateau(LRScheduler):
         if epoch is None:
             epoch = self.last_epoch + 1
         else:
-            warn_epoch(2)
+            warn_epoch()
         self.last_epoch = epoch
         if self._is_better(current, self.best):
             self.best = current

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
 
+from torchlike._core.errors import warn
 from torchlike._engine.captures import replayable
 from torchlike._tensor.tensor import Tensor
 from torchlike.optim.optimizer import Optimizer
@@ -64,9 +64,9 @@ def check_optimizer(optimizer) -> None:
         raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
 
 
-def warn_epoch(stacklevel: int) -> None:
+def warn_epoch() -> None:
     """Warn of ``step(epoch)``, as PyTorch does."""
-    warnings.warn(_EPOCH_WARNING, UserWarning, stacklevel=stacklevel + 1)
+    warn(_EPOCH_WARNING)
 
 
 def only_in_step(get_lr: Callable) -> Callable:
@@ -75,11 +75,9 @@ def only_in_step(get_lr: Callable) -> Callable:
     @functools.wraps(get_lr)
     def checked(self):
         if not self._get_lr_called_within_step:
-            warnings.warn(
+            warn(
                 "To get the last learning rate computed by the scheduler, please use "
                 "`get_last_lr()`.",
-                UserWarning,
-                stacklevel=2,
             )
         return get_lr(self)
 
@@ -163,26 +161,22 @@ class LRScheduler:
         """Set the learning rates of the next epoch."""
         if self._step_count == 1:
             if not hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):
-                warnings.warn(
+                warn(
                     "Seems like `optimizer.step()` has been overridden after learning rate "
                     "scheduler initialization. Please, make sure to call `optimizer.step()` "
                     f"before `lr_scheduler.step()`. {_HOW_TO}",
-                    UserWarning,
-                    stacklevel=2,
                 )
             elif not getattr(self.optimizer, "_opt_called", False):
-                warnings.warn(
+                warn(
                     "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch "
                     "1.1.0 and later, you should call them in the opposite order: "
                     "`optimizer.step()` before `lr_scheduler.step()`.  Failure to do this will "
                     "result in PyTorch skipping the first value of the learning rate schedule. "
                     f"{_HOW_TO}",
-                    UserWarning,
-                    stacklevel=2,
                 )
         self._step_count += 1
         if epoch is not None:
-            warn_epoch(2)
+            warn_epoch()
         self._update_lr(epoch)
 
     def _update_lr(self, epoch: int | None = None) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import multiprocessing
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from torchlike._core import devices
+from torchlike._core.errors import warn
 from torchlike._tensor.random import Generator
 from torchlike.utils.data import by_value, channel
 from torchlike.utils.data.collate import default_collate, default_convert
@@ -293,6 +295,13 @@ def _has_processes() -> bool:
     return channel.supported() and bool(sys.executable)
 
 
+def _processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _check_workers(num_workers, timeout, prefetch_factor, persistent_workers) -> None:
     if num_workers < 0:
         raise ValueError(
@@ -308,6 +317,14 @@ def _check_workers(num_workers, timeout, prefetch_factor, persistent_workers) ->
         )
     if prefetch_factor is not None and prefetch_factor < 0:
         raise ValueError("prefetch_factor option should be non-negative")
+    if num_workers > (most := _processors()):
+        warn(
+            f"This DataLoader will create {num_workers} worker processes in total. Our suggested "
+            f"max number of worker in current system is {most}, which is smaller than what this "
+            "DataLoader is going to create. Please be aware that excessive worker creation might "
+            "get DataLoader running slow or even freeze, lower the worker number to avoid "
+            "potential slowness/freeze if necessary."
+        )
     if persistent_workers and num_workers == 0:
         raise ValueError("persistent_workers option needs num_workers > 0")
 
