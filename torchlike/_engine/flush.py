@@ -95,6 +95,13 @@ def flush(
             run(segment, why, place)
 
 
+def end_setup() -> None:
+    """Run what is pending before training begins, if something is: a model's first numbers."""
+    segment = local.segment
+    if segment.node.depth and segment.frame is None and local.capture is None:
+        flush(segment, _SETUP)
+
+
 def run(segment: Segment, why: str, place: Place | None = None) -> None:
     """Compute every live value of a segment; on failure all stay pending and usable."""
     if segment.frame is not None:
@@ -136,9 +143,18 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
     commit(segment)
 
 
-# How often a segment that was cut by its length must come back before it is compiled: XLA takes
-# 2 ms and more for each op, running one alone costs 7 us, and a loop may well end before that pays.
-_BOUND_SIGHTINGS = 3
+# Seconds that XLA takes to compile one call of a program, and that each run of it saves of a call's
+# dispatch: a loop that is cut by its length, or that somebody looks into after so many calls, may
+# well end before its program has paid.
+_COMPILE, _SAVED = 4e-3, 8e-6
+_MANY = 128
+
+# How often what was prepared before a first step must come back before it is compiled.
+_SETUP_SIGHTINGS = 3
+
+# Flushes that end something else than a step: a segment that is too long, or what was prepared
+# before the first step, which would make its program another one than the second step's.
+_LONG, _SETUP = "bound", "setup"
 
 
 # At a place with so many small new keys and no reuse between, a key must come back once more.
@@ -161,13 +177,16 @@ def worth_compiling(node: Prefix, live: tuple, place: Place, why: str, small: bo
         return False
     if place.always:
         return True
-    if place.reused and why != "bound" and not (small and node.exact):
+    long = why == _LONG or (why == "value" and node.calls >= _MANY)
+    if place.reused and not long and why != _SETUP and not (small and node.exact):
         return True
     if node.seen is None:
         node.seen = {}
     seen = node.seen[live] = node.seen.get(live, 0) + 1
-    if why == "bound":
-        return seen > _BOUND_SIGHTINGS
+    if long:  # a program saves half of the work, too: less memory is read and written
+        return seen * (node.calls * _SAVED + node.work / 2) > node.calls * _COMPILE
+    if why == _SETUP:
+        return seen > _SETUP_SIGHTINGS
     if small and seen == 1:
         place.fresh += 1
     # Twenty lengths of a text that come back once each would be twenty compiles of a second.

@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import Any, ClassVar
 
 from torchlike._core.errors import DeviceMismatch, SparseOperand
-from torchlike._engine.flush import flush, place_of
+from torchlike._engine.flush import end_setup, flush, place_of
 from torchlike._engine.prefix import cut_from, local, record
 from torchlike._engine.values import Epoch, Packed
 from torchlike._ops.optimizers import Plan
@@ -83,6 +83,7 @@ class Optimizer:
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
+        end_setup()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters with options of its own."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._engine.flush import end_setup
 from torchlike._tensor.creation import zeros
 from torchlike._tensor.methods import _parse_to
 from torchlike._tensor.modes import no_grad
@@ -514,6 +515,7 @@ class Module(Called, Stateful):
         """Set training mode here and in all submodules."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
+        end_setup()
         self.training = mode
         for module in self.children():
             module.train(mode)
