@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from torchlike._core import devices
+from torchlike._core.settings import settings
 from torchlike._engine.captures import at_hand
 from torchlike._engine.values import Value, aval, expose
 from torchlike._ops.table import TABLE
@@ -34,6 +35,40 @@ def host_data(x) -> np.ndarray | None:
         return array
     expose(array)  # what is read here is a window on the array: nobody may overwrite it
     return np.asarray(array)
+
+
+_FEW, _SHORT = 4, 1 << 14  # tensors; bytes of them all
+
+
+def joined(tensors, join, dim):
+    """Short tensors that are alike, joined by ``join`` of numpy; None where not all are at hand.
+
+    Which of them are one and the same (the samples of a replay memory are, each time others) would
+    be part of what is recorded, and each time of another program.
+    """
+    first = tensors[0]
+    if len(tensors) < _FEW or first.__class__ is not dispatch._Tensor or settings.immediate:
+        return None
+    a = first._value.aval
+    if a.device is not devices.CPU or a.nbytes * len(tensors) > _SHORT or a.dtype.numpy is None:
+        return None
+    if modes.levels or modes.transforms or modes.around is not None or modes.cast is not None:
+        return None
+    arrays = []
+    for t in tensors:
+        if t.__class__ is not first.__class__ or t._value.aval is not a or t._requires_grad:
+            return None
+        storage = t._storage
+        if t._node is not None or (storage is not None and t._seen != storage.version):
+            return None
+        array = at_hand(t._value)
+        if array is None or not (array.__class__ is np.ndarray or array.is_ready()):
+            return None
+        arrays.append(array)
+    try:
+        return wrap_host(join(arrays, dim), a.dtype)
+    except ValueError:  # a wrong dimension: the op has PyTorch's words for it
+        return None
 
 
 def wrap_host(array: np.ndarray, dtype):

@@ -13,6 +13,7 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, METHODS, alias, function, inplace_of, method
+from torchlike._tensor.host_reads import joined
 from torchlike._tensor.products import need_tensor, need_tensors
 from torchlike._tensor.shapes import (
     reshape,
@@ -37,7 +38,10 @@ def cat(tensors, dim=0, *, out=None, axis=_UNSET):
     tensors = need_tensors("cat", "tensors", tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
-    result = apply(TABLE["cat"], tensors, (dim if axis is _UNSET else axis,))
+    dim = dim if axis is _UNSET else axis
+    result = joined(tensors, np.concatenate, dim)
+    if result is None:
+        result = apply(TABLE["cat"], tensors, (dim,))
     return into(out, result, apart=tensors)
 
 
@@ -48,7 +52,10 @@ def stack(tensors, dim=0, *, out=None, axis=_UNSET):
     tensors = need_tensors("stack", "tensors", tensors)
     if not tensors:
         raise RuntimeError("stack expects a non-empty TensorList")
-    result = apply(TABLE["stack"], tensors, (dim if axis is _UNSET else axis,))
+    dim = dim if axis is _UNSET else axis
+    result = joined(tensors, np.stack, dim)
+    if result is None:
+        result = apply(TABLE["stack"], tensors, (dim,))
     return result if out is None else dispatch.copy_out(out, result)
 
 
