@@ -67,7 +67,7 @@ def joined(tensors, join, dim):
         arrays.append(array)
     try:
         return wrap_host(join(arrays, dim), a.dtype)
-    except ValueError:  # a wrong dimension: the op has PyTorch's words for it
+    except (ValueError, TypeError):  # a wrong dimension: the op has PyTorch's words for it
         return None
 
 
