@@ -27,9 +27,11 @@ from torchlike.utils.data import (
 CONTEXTS = [
     m for m in ("forkserver", "spawn", "fork") if m in multiprocessing.get_all_start_methods()
 ]
-pytestmark = pytest.mark.skipif(
-    "forkserver" not in CONTEXTS, reason="workers are processes on Unix"
-)
+pytestmark = [
+    pytest.mark.skipif("forkserver" not in CONTEXTS, reason="workers are processes on Unix"),
+    # On a machine of few processors three workers are worth a warning.
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
+]
 
 
 def plain(value):

@@ -129,11 +129,10 @@ NOT_ASKED = {
 # all names of the namespace that are missing.
 MISSING = {
     "torch": {
-        "not built": "distributed export fx onnx",
+        "not built": "distributed fx onnx",
     },
     "torch.Tensor operators": {"tensors hash by identity, as objects do": "__hash__"},
     "torch.onnx": {"export is not built": "*"},
-    "torch.export": {"export is not built": "*"},
     "torch.ao.quantization": {"quantization is not built": "*"},
     "torch.quantization": {"quantization is not built": "*"},
     "torch.distributed": {"distributed training is not built": "*"},

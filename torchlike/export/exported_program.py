@@ -53,7 +53,10 @@ class ExportedProgram:
     ``torch.export.export`` and ``torch.export.load`` make it; ``module()`` is what can be called.
     """
 
-    def __init__(self, root, *args, **kwargs):
+    def __init__(
+        self, root, graph, graph_signature, state_dict, range_constraints, module_call_graph,
+        example_inputs=None, constants=None, *, verifiers=None,
+    ):  # fmt: skip
         raise NotSupported(
             "making an ExportedProgram of a torch.fx graph", "use torch.export.export(module, args)"
         )
