@@ -347,3 +347,19 @@ def test_numbers_keep_their_sign_and_width():
     n = torch.zeros(1, dtype=torch.int64)
     for k in (2**62 + 1, -(2**63), 5):
         assert (n + k).item() == k
+
+
+def test_joins_of_short_tensors_at_hand_are_no_part_of_a_program():
+    memory = [torch.tensor([float(i), 1.0]) for i in range(9)]
+    picks = ([0, 1, 2, 3], [0, 1, 1, 3], [5, 5, 5, 5])  # which are one differs each time
+    compiler.clear_stats()
+    joined = [torch.stack([memory[i] for i in pick]) for pick in picks]
+    assert compiler.stats()["ops"] == 0
+    assert [x[:, 0].tolist() for x in joined] == [[float(i) for i in pick] for pick in picks]
+    joined[0].zero_()
+    assert memory[1].tolist() == [1.0, 1.0]  # a copy
+
+    step = torch.compile(lambda x: torch.stack([torch.tensor(2.0)] * 4) * x)
+    assert [step(torch.tensor(float(n))).tolist() for n in range(5)] == [
+        [2.0 * n] * 4 for n in range(5)
+    ]

@@ -135,7 +135,7 @@ def _in_chunks(function, mask, is_causal, *arrays):
     if mask is not None or not _may_divide(query, key):
         return function(*arrays)
     lead = query.shape[:-2]
-    heads, bounds = math.prod(lead), _bounds(query, key, is_causal and mask is None)
+    heads, bounds = math.prod(lead), _bounds(query, key, is_causal)
     bytes_each = 4 * max((end - start) * keys for start, end, keys in bounds)
     if heads * bytes_each <= 4 * _CHUNK:
         return function(*arrays)

@@ -10,7 +10,9 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core.settings import settings
+from torchlike._core.symbolic import tracing
 from torchlike._engine.captures import at_hand
+from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval, expose
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -50,7 +52,9 @@ def joined(tensors, join, dim):
     if len(tensors) < _FEW or first.__class__ is not dispatch._Tensor or settings.immediate:
         return None
     a = first._value.aval
-    if a.device is not devices.CPU or a.nbytes * len(tensors) > _SHORT or a.dtype.numpy is None:
+    if a.device is not devices.CPU or a.nbytes * len(tensors) > _SHORT:
+        return None
+    if local.capture is not None or tracing.scope is not None:  # they want to see the op
         return None
     if modes.levels or modes.transforms or modes.around is not None or modes.cast is not None:
         return None
