@@ -51,7 +51,7 @@ class Program:
         first = dict.fromkeys(replaced[d] for d in self.donated if replaced[d] in live)
         self.outputs = (*first, *(slot for slot in live if slot not in first))
         self.function = jax.jit(
-            _body(self, path),
+            body_of(self, path),
             donate_argnums=tuple(1 + d for d in self.donated),
             compiler_options=compiler_options(node),
         )
@@ -189,7 +189,7 @@ def needed_calls(node: Prefix, live) -> list[Prefix]:
     return keep
 
 
-def _body(program: Program, path: list[Prefix]):
+def body_of(program: Program, path: list[Prefix]):
     """The Python function that XLA compiles: the calls in order, on tracers."""
 
     split = program.owner.floats

@@ -121,18 +121,22 @@ TRACED = (jax.core.Tracer, Batched, Hole)  # arrays without numbers
 
 
 class Packed:
-    """A flat Value of the CPU with Values that are pieces of it, cut out when they are needed."""
+    """A flat Value of the CPU with Values that are pieces of it, cut out when they are needed.
 
-    __slots__ = ("flat", "starts")
+    donated says that a program may overwrite the flat array: a piece cut out is a copy.
+    """
 
-    def __init__(self, flat: Value):
-        self.flat = flat
+    __slots__ = ("donated", "flat", "starts")
+
+    def __init__(self, flat: Value, donated: bool = False):
+        self.flat, self.donated = flat, donated
         self.starts: dict[int, int] = {}  # by the slot that the piece had
 
     def array_of(self, value: Value, flat: np.ndarray) -> np.ndarray:
         """The array of a piece, cut from the flat one."""
         start = self.starts[value.slot]
-        return flat[start : start + value.aval.numel].reshape(value.aval.shape)
+        piece = flat[start : start + value.aval.numel].reshape(value.aval.shape)
+        return piece.copy() if self.donated else piece
 
 
 class Parts:

@@ -51,8 +51,14 @@ class Flat:
     def __init__(self, args: tuple, kwargs: dict):
         self.tensors: list[Tensor] = []
         self.objects: list = []
-        put = self._put
-        spec = [put(x) for x in args]
+        put, tensors = self._put, self.tensors
+        spec: list = []
+        for x in args:
+            if x.__class__ in TENSORS and not _own(x):
+                tensors.append(x)
+                spec.append(_TENSOR)
+            else:
+                spec.append(put(x))
         if kwargs:
             spec.append(tuple([(name, put(x)) for name, x in kwargs.items()]))
         self.spec = tuple(spec)

@@ -6,10 +6,12 @@ where nobody but the function's own state holds them, and only get another array
 
 from __future__ import annotations
 
+import time
 from itertools import repeat
-from operator import attrgetter, is_, is_not, itemgetter
+from operator import attrgetter, is_, itemgetter
 from sys import getrefcount
 
+import jax
 import numpy as np
 
 from torchlike._core.errors import user_line
@@ -21,6 +23,7 @@ from torchlike._engine.stats import stats
 from torchlike._engine.values import Packed, Value, exposed
 from torchlike._tensor.bridge import SharedStorage, shared
 from torchlike._tensor.dispatch import wrap
+from torchlike.compiler._flat_state import FlatProgram, FlatState, is_flat, is_worth_it
 from torchlike.compiler._values import Known, New, Piece, Result
 
 _array, _value, _grad = attrgetter("_value.array"), attrgetter("_value"), attrgetter("_grad")
@@ -50,13 +53,14 @@ def _cell(t) -> int:
 class _Results:
     """The arrays of a run by the places of the composite's results; Values are made on demand."""
 
-    __slots__ = ("arrays", "avals", "order")
+    __slots__ = ("arrays", "direct")
 
-    def __init__(self, avals, order, arrays):
-        self.avals, self.order, self.arrays = avals, order, arrays
+    def __init__(self, direct, arrays):
+        self.direct, self.arrays = direct, arrays
 
     def __getitem__(self, place):
-        return Value(self.avals[place], self.arrays[self.order[place]])
+        direct = self.direct
+        return Value(direct.avals[place], self.arrays[direct.places[place]])
 
 
 class _Feed:
@@ -64,6 +68,9 @@ class _Feed:
 
     __slots__ = ("floats", "ints", "values")
     device = None
+
+    def __init__(self, floats, ints):
+        self.floats, self.ints, self.values = floats, ints, {}
 
     @property
     def owners(self):
@@ -74,43 +81,86 @@ class _Feed:
 
 
 class Direct:
-    """How a replay runs without recording; ``run`` returns False where it has to record."""
+    """How a replay runs without recording; ``run`` returns None where it has to record."""
 
     def __init__(self, replay, program):
-        self.replay, self.program = replay, program
+        self.replay, self.kept = replay, program
         self.place = replay.compiled.place
-        composite = replay.composite
-        order = {slot: i for i, slot in enumerate(program.outputs)}
-        self.avals, self.order = composite.avals, order
-        quick = replay.quick
-        # Those with a storage last: it holds the Value too.
-        quick = sorted(quick, key=lambda entry: entry[0]._storage is not None)
-        self.changed = [t for t, _, _ in quick]
-        self.versions = [n for _, _, n in quick]
-        self.stored = [t for t in self.changed if t._storage is not None]
-        self.holders = [_HELD + (t._storage is not None) for t in self.changed]
-        self.bare = len(self.changed) - len(self.stored)
-        self.pick = _picker([order[place] for _, place, _ in quick])
-        changed = {_cell(t): t for t in self.changed}
-        self.sources = [changed.get(_cell(t), t) for _, t in replay.direct]
-        # Of those that change, the count of holders tells whether storage and handle agree.
-        self.read = [t for t in self.sources if t._storage is not None and _cell(t) not in changed]
-        self.shared = -1
+        self.avals = replay.composite.avals
+        self.order = {slot: i for i, slot in enumerate(program.outputs)}
+        self.quick = quick = replay.quick
+        self.stored = [(t, n) for t, _, n in quick if t._storage is not None]
+        self.bare = [(t, n) for t, _, n in quick if t._storage is None]
+        self.cells = {_cell(t): t for t, _, _ in quick}
         shown = dict(replay.direct)
-        self.safe = all(d in shown and _cell(shown[d]) in changed for d in program.donated)
+        self.safe = all(d in shown and _cell(shown[d]) in self.cells for d in program.donated)
+        # Of those that change, the count of holders tells whether storage and handle agree.
+        self.read = [t for t in shown.values() if t._storage is not None
+                     and _cell(t) not in self.cells]  # fmt: skip
+        self.shared = -1
+        self.fine: set = set()  # classes of arrays that were looked at
+        self.numbers: tuple = (None, (), ())  # of the last run: all, the floats, the others
+        self._sort_grads(replay)
+        flat = self._flat()
+        self._arrange(program, flat)
+
+    def _sort_grads(self, replay) -> None:
+        """The gradients that are made anew: as ``_Whole``, ``_Pieces``, or by the templates."""
         self.other_grads: list = []
         whole, flats = [], {}
         for tensor, new in replay.grads:
             if not _is_plain(tensor, new):
                 self.other_grads.append((tensor, new))
             elif new.value.__class__ is Result:
-                whole.append((tensor.tensor, order[new.value.place]))
+                whole.append((tensor.tensor, new.value.place))
             else:
                 flats.setdefault(new.value.flat.place, []).append((tensor.tensor, new.value))
         self.grads = [_Whole([t for t, _ in whole], [n for _, n in whole])] if whole else []
-        self.grads += [
-            _Pieces(found, order[place], composite.avals[place]) for place, found in flats.items()
-        ]
+        self.grads += [_Pieces(found, place, self.avals[place]) for place, found in flats.items()]
+
+    def _flat(self) -> list:
+        """The (tensor, place of its new value) that may lie in one flat array."""
+        replay = self.replay
+        known = {_cell(t) for _, t in replay.direct}
+        found = [
+            (t, place) for t, place, _ in self.quick
+            if _cell(t) in known and place not in replay.repeated and is_flat(t)
+        ]  # fmt: skip
+        found.sort(key=lambda entry: entry[1])
+        return found if self.safe and is_worth_it(self.kept, found) else []
+
+    def _arrange(self, program, flat: list) -> None:
+        """Say which array of the program's comes from where, and goes where."""
+        order, cells = self.order, self.cells
+        sources = [(n, cells.get(_cell(t), t)) for n, t in self.replay.direct]
+        self.state, self.tried = None, not flat
+        self.program = program
+        self.position = range(len(self.replay.sources))
+        self.flat_at: dict = {}
+        if flat:
+            tensors = [t for t, _ in flat]
+            at = {id(t): n for n, t in sources}
+            ins, outs = [at[id(t)] for t in tensors], [order[place] for _, place in flat]
+            self.state = FlatState(tensors)
+            self.program = FlatProgram(program, self.state, ins, outs)
+            taken, made = set(ins), set(outs)
+            sources = [(n, t) for n, t in sources if n not in taken]
+            rest = [n for n in self.position if n not in taken]
+            self.position = {n: 1 + i for i, n in enumerate(rest)}
+            rest = [n for n in range(len(order)) if n not in made]
+            order = {n: 1 + i for i, n in enumerate(rest)}
+            order = {place: order[n] for place, n in self.order.items() if n in order}
+            self.flat_at = {place: i for i, (_, place) in enumerate(flat)}
+        self.sources = [t for _, t in sources]
+        self.places = order
+        alone = [(t, place) for t, place, _ in self.quick if place not in self.flat_at]
+        self.alone = [t for t, _ in alone]
+        self.holders = [_HELD + (t._storage is not None) for t in self.alone]
+        self.pick = _picker([order[place] for _, place in alone])
+        if self.state is not None:
+            self.state_holders = [_HELD + (t._storage is not None) for t in self.state.tensors]
+        for group in self.grads:
+            group.find(order)
 
     def run(self, moment, given, numbers):
         """Run the program; the results, or None if something else sees what it would overwrite.
@@ -120,37 +170,40 @@ class Direct:
         if not self.safe:
             return None
         if shared.count != self.shared:
-            if any(t._storage.__class__ is SharedStorage for t in (*self.read, *self.stored)):
+            stored = [t for t, _ in self.stored]
+            if any(t._storage.__class__ is SharedStorage for t in (*self.read, *stored)):
                 return None
             self.shared = shared.count
         if local.segment.node.depth:
             flush(None, "compiled call", self.place)
-        if list(map(_seen, self.read)) != list(map(_version, self.read)):
+        if self.read and list(map(_seen, self.read)) != list(map(_version, self.read)):
             return None
-        arrays = list(map(_array, self.sources))
-        feed = _Feed()
-        feed.values = {}
-        for n, value in given:  # in ascending order, so that each comes to its place
-            arrays.insert(n, value.array)
-            feed.values[n] = value
-        if not all(map(is_not, arrays, repeat(None))):
-            return None
-        changed = self.changed
-        values = list(map(_value, changed))
+        state, values = self.state, list(map(_value, self.alone))
         if list(map(getrefcount, values)) != self.holders:
             return None
+        if state is not None and not self._is_ready(state):
+            return None
+        arrays = list(map(_array, self.sources))
+        if self.numbers[0] is not numbers:
+            floats = [x for x in numbers if x.__class__ is float]
+            self.numbers = numbers, floats, [x for x in numbers if x.__class__ is not float]
+        feed = _Feed(*self.numbers[1:])
+        if state is not None:
+            arrays.insert(0, state.packed.flat.array)
+        for n, value in given:  # in ascending order, so that each comes to its place
+            n = self.position[n]
+            arrays.insert(n, value.array)
+            feed.values[n] = value
         program = self.program
+        if not self.fine.issuperset(map(type, arrays)) and not self._are_fine(arrays):
+            return None
         if program.donated:
-            donated = [arrays[d] for d in program.donated]
             if len({*map(id, arrays)}) != len(arrays):
                 return None
-            if exposed and not exposed.keys().isdisjoint(map(id, donated)):
+            if exposed and not exposed.keys().isdisjoint([id(arrays[d]) for d in program.donated]):
                 return None
-            if any([a.__class__ is np.ndarray for a in donated]):
-                return None
-            del donated
-        feed.floats = [x for x in numbers if x.__class__ is float]
-        feed.ints = [x for x in numbers if x.__class__ is not float]
+        if not self.tried and not self._try(feed, arrays):
+            return None
         done: list = []
         try:
             in_program_scope(_call, done, program, feed, arrays)
@@ -160,29 +213,79 @@ class Direct:
         stats.programs += 1
         stats.hits += 1
         self.place.flushes += 1
-        cache.touch(program)
+        cache.touch(self.kept)
         if program.checks:
             check_later(done[0][-1], program.checks)
-        moment.results = _Results(self.avals, self.order, done[0])
+        moment.results = _Results(self, done[0])
         return moment.results
 
+    def _are_fine(self, arrays: list) -> bool:
+        """Whether all are there, and those that are overwritten on the device."""
+        kinds = set(map(type, arrays))
+        if type(None) in kinds or any(
+            [arrays[d].__class__ is np.ndarray for d in self.program.donated]
+        ):
+            return False
+        self.fine = kinds - {np.ndarray}
+        return True
+
+    def _try(self, feed, arrays: list) -> bool:
+        """Whether the program with the flat array gives the same bits as the one without.
+
+        It may round otherwise where XLA makes other loops of it; then it is not used.
+        """
+        self.tried = True
+        start = time.perf_counter()
+        try:
+            same = in_program_scope(self.state.agrees, self.program, self.kept, feed, arrays)
+        except jax.errors.JaxRuntimeError:
+            same = False
+        stats.compiles += 1
+        stats.compile_seconds += time.perf_counter() - start
+        if not same:
+            self._scatter()
+        return same
+
+    def _scatter(self) -> None:
+        """Go without the flat array from here on."""
+        self.state.scatter()
+        self._arrange(self.kept, [])
+
+    def _is_ready(self, state: FlatState) -> bool:
+        """Whether the flat array holds what the tensors show, and they alone show it."""
+        if state.is_a_loss():
+            self._scatter()
+            return False
+        values = state.values if state.is_held() else list(map(_value, state.tensors))
+        if list(map(getrefcount, values)) != self.state_holders:
+            return False
+        if values is state.values:
+            return True
+        del values
+        state.gather()
+        return True
+
     def _write(self, values, arrays) -> None:
+        state = self.state
+        pieces = () if state is None else state.values
+        if any(map(_epoch, pieces)) or any(map(_epoch, values)):
+            line = user_line()
+            for v in (*pieces, *values):
+                if v.epoch is not None:
+                    v.epoch.line = line
+                    v.epoch = None
+        if state is not None:
+            state.write(arrays[0])
         if values:
-            if any(map(_epoch, values)):
-                line = user_line()
-                for v in values:
-                    if v.epoch is not None:
-                        v.epoch.line = line
-                        v.epoch = None
             for v, array in zip(values, self.pick(arrays), strict=True):
                 v.array = array
                 v.bounds = None
-            for t, n in zip(self.changed[: self.bare], self.versions, strict=False):
-                t._version_count += n
-            for t, n in zip(self.stored, self.versions[self.bare :], strict=True):
-                storage = t._storage
-                storage.version += n
-                t._seen = storage.version
+        for t, n in self.bare:
+            t._version_count += n
+        for t, n in self.stored:
+            storage = t._storage
+            storage.version += n
+            t._seen = storage.version
         for group in self.grads:
             group.write(arrays)
 
@@ -196,9 +299,13 @@ class _Whole:
     """Gradients that are results of their own; it keeps those it made, to use them again."""
 
     def __init__(self, params, places):
-        self.params, self.pick = params, _picker(places)
+        self.params, self.places = params, places
         self.grads: list = []
         self.values: list[Value] = []
+
+    def find(self, order: dict) -> None:
+        """Say where in the results each place is."""
+        self.pick = _picker([order[place] for place in self.places])
 
     def is_untouched(self) -> bool:
         """Whether the gradients are those made last, and nobody else holds or changed them."""

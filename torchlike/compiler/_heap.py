@@ -43,7 +43,7 @@ _MODULE_NAMES = ("training", "_parameters", "_buffers", "_modules", "_hooked")
 _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",
 )  # fmt: skip
-_OPTIMIZER_NAMES = ("param_groups", "state", "_packs", "_pre_hooks", "_post_hooks")
+_OPTIMIZER_NAMES = ("param_groups", "state", "_packs", "_pre_hooks", "_post_hooks", "_watched")
 _TENSOR_STATE = attrgetter(
     "_value.aval", "_requires_grad", "_node", "_hooks", "_after_hooks", "_storage"
 )
@@ -331,12 +331,27 @@ class Heap:
                     self._part(Entries(own[hooks], f"{path}.{hooks}"))
         elif "param_groups" in own and "defaults" in own:
             keys = [k for k in own if k in _OPTIMIZER_NAMES or self.reads(k)]
+            if not own.get("_watched", True):
+                self._states(own["state"], f"{path}.state")
             self._part(Attributes(own, path, tuple(keys), self.reads))
         elif _is_ours(kind) and not isinstance(obj, (dict, list)):
             self._part(Attributes(own, path))
         else:
             self._part(Attributes(own, path, tuple(filter(self.reads, own)), self.reads))
         return True
+
+    def _states(self, state: dict, path: str) -> None:
+        """The tensors of an optimizer's state, whose dicts nobody else has in hand.
+
+        The step changes them and tells so by ``_watched``; that one is added, the size tells.
+        """
+        slots = state.values()
+        if all(isinstance(x, Tensor) for slot in slots for x in slot.values()):
+            self._seen[id(state)] = state
+            self.parts.append(Entries(state, path, (), lambda key: True))
+            for slot in slots:
+                for name, x in slot.items():
+                    self._later(x, f"{path}[...][{name!r}]")
 
     def _of_module(self, kind: type, name: str) -> bool:
         if name in _MODULE_NAMES or self.reads(name):

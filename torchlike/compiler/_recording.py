@@ -174,14 +174,17 @@ class Recording:
             opened.operands(externals, numbers)
         self.before = self.heap = self.known = None
         local.segment = Segment(prefix.tree)
+        call = None
         if outs or composite.op.checks:
-            values, _ = record(composite.op, (), [*externals, *numbers])
+            values, call = record(composite.op, (), [*externals, *numbers])
             del externals
             take_place(composite, segment, values)
         else:
             segment.done = True
         if opened is None:
             flush(None, "compiled call", self.compiled.place)
+            if plan is not None and call is not None:
+                plan.shorten(call)
         self.replay = plan
 
     def _live(self, segment: Segment) -> list[int]:
@@ -376,7 +379,7 @@ class Recording:
             raise Unreplayable("it changes what stands in its arguments")
         if opened is not None:
             self._open_replay(replay, opened)
-        replay.early = namer.early
+        replay.early, replay.repeated = namer.early, namer.repeated
         if opened is not None:
             namer.claimed |= {x for kind, x in opened.references if kind == "result"}
         self._check_claims(segment, composite, namer.claimed)

@@ -39,6 +39,7 @@ class Replay:
         self.states = flat.states()
         self.changes, self.grads, self.entries = [], [], []
         self.early: list = []
+        self.repeated: set[int] = set()
         self.actions: list = []
         self.opened = self.tree = self.guards = None
         self.paths: dict = {}
@@ -149,7 +150,7 @@ class Replay:
         if self.opened is None and results:
             moment = results = early = None
             flush(None, "compiled call", self.compiled.place)
-            self._shorten(call)
+            self.shorten(call)
         return out
 
     def _act(self, drawn: dict) -> list:
@@ -167,7 +168,7 @@ class Replay:
             self.numbers = numbers
         return numbers
 
-    def _shorten(self, call) -> None:
+    def shorten(self, call) -> None:
         """Let the next runs call the program that this one has found, without recording."""
         programs = call.programs
         if self.fast is None and programs and call.depth == 1:

@@ -247,6 +247,7 @@ class Namer:
         self.opened, self.constants = opened, constants
         self.early: list[Early] = []
         self.claimed: set[int] = set()  # results that some reference leads to
+        self.repeated: set[int] = set()  # those that more than one leads to
         self._new: dict[int, New] = {}
         self._storages: dict[int, object] = {}
         self._keep: list = []
@@ -255,12 +256,12 @@ class Namer:
         """The reference to a value."""
         place = self.results.get(id(value))
         if place is not None:
-            self.claimed.add(place)
+            self._claim(place)
             return Result(place)
         packed = value.segment
         if packed.__class__ is Packed and id(packed.flat) in self.results:
             flat = Result(self.results[id(packed.flat)])
-            self.claimed.add(flat.place)
+            self._claim(flat.place)
             return Piece(flat, value.slot, packed.starts[value.slot], value.aval)
         found = self.before.get(id(value))
         if found is not None:
@@ -269,6 +270,9 @@ class Namer:
         if self.constants.get(id(value)) is value:
             return Copy(value)
         raise Unreplayable("it keeps a value that comes from elsewhere")
+
+    def _claim(self, place: int) -> None:
+        (self.repeated if place in self.claimed else self.claimed).add(place)
 
     def tensor(self, t: Tensor):
         """The reference to a tensor that the call returns or keeps."""

@@ -20,6 +20,9 @@ _LIBRARIES = (
       for name in ("jax", "jaxlib", "numpy", "optax", "ml_dtypes", "opt_einsum")),
 )  # fmt: skip
 
+# Modules of the code that they generate: its file is called "<string>".
+_GENERATES = ("torchlike.", "jax.", "jaxlib.", "numpy.", "optax.", "namedtuple_")
+
 # Functions in C that look at names or objects that only they know: everything may be read then.
 _LOOKS_ANYWHERE = frozenset((getattr, hasattr, setattr, delattr, vars, dir))
 # Those that do what only happens when they are called, or give what was not given to them.
@@ -60,6 +63,13 @@ def is_pure(function) -> bool:
     if isinstance(owner, _PLAIN):
         return True
     return kind.__module__ in _PURE_MODULES or kind.__module__.startswith("numpy.dtype")
+
+
+def _is_librarys(name: str, scope: dict) -> bool:
+    """Whether code of this file and these globals is a library's."""
+    if name == "<string>":
+        return scope.get("__name__", "").startswith(_GENERATES)
+    return name.startswith(_LIBRARIES)
 
 
 class Watch:
@@ -106,7 +116,7 @@ class Watch:
                 if around == 2 or name.startswith("<frozen importlib"):
                     kind = 2
                 else:
-                    library = around == 1 and name.startswith(_LIBRARIES)
+                    library = around == 1 and _is_librarys(name, frame.f_globals)
                     kind = 1 if library or name.startswith(PACKAGE) else 0
                 inside.append(kind)
                 if kind == 0 and code not in codes:

@@ -110,7 +110,8 @@ def share_steps(state, params, fresh: bool = False) -> None:
 
 
 def by_step(params, state):
-    """Parameters ordered by their step-count tensor: (params, sizes of the runs, the tensors).
+    """Parameters ordered by their step-count tensor: (params, sizes of the runs, the tensors,
+    whether a state got another one).
 
     A parameter that missed a step (it had no gradient) leaves those it shared a count with; the
     tensor's ``holders`` tells how many share it.
@@ -121,17 +122,20 @@ def by_step(params, state):
             if state[p]["step"] is not first:
                 break
         else:
-            return params, (len(params),), [first]
+            return params, (len(params),), [first], False
     runs: dict[int, tuple] = {}
+    changed = False
     for p in params:
         step = state[p]["step"]
         if step.__class__ is not Tensor or not hasattr(step, "holders"):
+            changed = True
             share_steps(state, [p])
             step = state[p]["step"]
         runs.setdefault(id(step), (step, []))[1].append(p)
     out, sizes, counters = [], [], []
     for step, members in runs.values():
         if step.holders != len(members):
+            changed = True
             step.holders -= len(members)
             step = step.clone()
             step.holders = len(members)
@@ -140,7 +144,7 @@ def by_step(params, state):
         out += members
         sizes.append(len(members))
         counters.append(step)
-    return out, tuple(sizes), counters
+    return out, tuple(sizes), counters, changed
 
 
 def full(a, number) -> Value:

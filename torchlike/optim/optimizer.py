@@ -62,6 +62,9 @@ class Optimizer:
     step_sparse = None  # a function of sparse_steps.py, where there is a step for such gradients
     _global_pre_hooks: ClassVar[OrderedDict] = OrderedDict()
     _global_post_hooks: ClassVar[OrderedDict] = OrderedDict()
+    # Whether others may hold the dicts of ``state``, or one was changed: only then a step has to
+    # look whether they are still what it left.
+    _watched = True
 
     def __init__(self, params, defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -70,7 +73,8 @@ class Optimizer:
                 f"dicts, but got {params.type()}"
             )
         self.defaults = defaults
-        self.state: defaultdict = defaultdict(dict)
+        self.__dict__["state"] = defaultdict(dict)
+        self._watched = False
         self.param_groups: list[dict[str, Any]] = []
         self._pre_hooks: OrderedDict = OrderedDict()
         self._post_hooks: OrderedDict = OrderedDict()
@@ -84,6 +88,17 @@ class Optimizer:
         for group in groups:
             self.add_param_group(group)
         end_setup()
+
+    @property
+    def state(self) -> defaultdict:
+        """The states by parameter, under PyTorch's names; it may be changed."""
+        self._watched = True
+        return self.__dict__["state"]
+
+    @state.setter
+    def state(self, state: dict) -> None:
+        self._watched = True
+        self.__dict__["state"] = state
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters with options of its own."""
@@ -212,9 +227,8 @@ class Optimizer:
 
     def _step_group(self, group, params, flags, line) -> None:
         rule = RULES[self.rule]
-        state = self.state
         pack = self._packs.get(id(group))
-        if pack is not None and pack.is_all(params) and pack.is_whole(state):
+        if pack is not None and pack.is_all(params) and self._is_whole(pack):
             self._run_packed(group, pack, flags, line)
             return
         names = rule.state(flags)
@@ -232,14 +246,18 @@ class Optimizer:
         pack = self._packs.get(id(group))
         if pack is not None:
             loose = [p for p in params if id(p) not in pack.ids]
-            if len(params) - len(loose) == len(pack.params) and pack.is_whole(state):
+            if len(params) - len(loose) == len(pack.params) and self._is_whole(pack):
                 self._run_packed(group, pack, flags, line)
                 if loose:
                     self._run(group, loose, names, flags, line)
                 return
             del self._packs[id(group)]
-            pack.dissolve(state)
+            pack.dissolve(self.__dict__["state"])
         self._run(group, params, names, flags, line)
+
+    def _is_whole(self, pack: Pack) -> bool:
+        """Whether the states of a pack's parameters are still the pack's own."""
+        return not self._watched or pack.is_whole(self.__dict__["state"])
 
     def _run_packed(self, group, pack, flags, line) -> None:
         """Record the fused step of a pack and rebind what it changes."""
@@ -282,7 +300,7 @@ class Optimizer:
 
     def _prepare(self, group, params, names, may_pack: bool = True, stepping: bool = False):
         """Make the states of parameters that have none yet; returns these parameters."""
-        rule, state = RULES[self.rule], self.state
+        rule, state = RULES[self.rule], self.__dict__["state"]
         if not names and not rule.counts:
             return ()
         fresh = [p for p in params if not state[p]]
@@ -308,14 +326,15 @@ class Optimizer:
     def _run(self, group, params, names, flags, line) -> None:
         """Record the fused step and rebind what it changes."""
         rule = RULES[self.rule]
-        state = self.state
+        state = self.__dict__["state"]
         if group.get("differentiable"):
             self._run_taped(group, params, names, flags)
             return
         numbers = [_number(x) for x in self.scalars(group)]
         cohorts, counters = (len(params),), []
         if rule.counts:
-            params, cohorts, counters = by_step(params, state)
+            params, cohorts, counters, changed = by_step(params, state)
+            self._watched = self._watched or changed
         plan = Plan(self.rule, tuple(flags.items()), rule.scalars, cohorts, names)
         slots = [state[p] for p in params]
         states = [slot[name] for name in names for slot in slots]
@@ -343,10 +362,11 @@ class Optimizer:
     def _run_taped(self, group, params, names, flags) -> None:
         """The step as an in-place op on the tape: parameters and states depend on what they were,
         on the gradients and on numbers that are tensors."""
-        rule, state = RULES[self.rule], self.state
+        rule, state = RULES[self.rule], self.__dict__["state"]
         cohorts, counters = (len(params),), []
         if rule.counts:
-            params, cohorts, counters = by_step(params, state)
+            params, cohorts, counters, changed = by_step(params, state)
+            self._watched = self._watched or changed
         plan = Plan(self.rule, tuple(flags.items()), rule.scalars, cohorts, names)
         states = [state[p][name] for name in names for p in params]
         grads = [p._grad for p in params]
@@ -393,7 +413,7 @@ class Optimizer:
             groups.append(packed)
         state = {
             (numbers[id(p)] if isinstance(p, Tensor) else p): _state_copy(s)
-            for p, s in self.state.items()
+            for p, s in self.__dict__["state"].items()
             if s
         }
         out = {"state": state, "param_groups": groups}
@@ -451,13 +471,15 @@ class Optimizer:
         if self.rule and RULES[self.rule].counts:
             counted = [
                 p
-                for p, slot in self.state.items()
+                for p, slot in self.__dict__["state"].items()
                 if isinstance(p, Tensor) and slot.get("step") is not None
             ]
-            share_steps(self.state, counted)
+            share_steps(self.__dict__["state"], counted)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+        own = self.__dict__
+        return {"defaults": own["defaults"], "state": own["state"],
+                "param_groups": own["param_groups"]}  # fmt: skip
 
     def __repr__(self) -> str:
         text = f"{type(self).__name__} ("
