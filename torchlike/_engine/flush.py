@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -13,7 +14,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._engine import prefix
 from torchlike._engine.compat import in_program_scope
-from torchlike._engine.host import run_host
+from torchlike._engine.host import Plan, run_host
 from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.primitives import Unsupported
 from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
@@ -135,18 +136,40 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
         run_op_by_op(segment, live)
     else:
         small = settings.host and segment.device is devices.CPU and node.work <= _SMALL
-        if worth_compiling(node, live, place, why, small):
+        sighting = sighting_of(node, live)
+        if worth_compiling(node, sighting, place, why, small):
             place.reused = False
             compile_and_run(segment, live)
         else:
-            run_op_by_op(segment, live, small)
+            start = time.perf_counter()
+            run_op_by_op(segment, live, small, sighting)
+            sighting.best = min(sighting.best, time.perf_counter() - start)
     commit(segment)
 
 
-# Seconds that XLA takes to compile one call of a program, and that each run of it saves of a call's
-# dispatch: a loop that is cut by its length, or that somebody looks into after so many calls, may
-# well end before its program has paid.
-_COMPILE, _SAVED = 4e-3, 8e-6
+class Sighting:
+    """What is known of a key without a program: how often it came, the seconds of its fastest run
+    op by op, and how NumPy runs it."""
+
+    __slots__ = ("best", "count", "plan")
+
+    def __init__(self):
+        self.count, self.best, self.plan = 0, math.inf, None
+
+
+def sighting_of(node: Prefix, live: tuple) -> Sighting:
+    """The sighting of the calls that end here, with these live slots."""
+    if node.seen is None:
+        node.seen = {}
+    found = node.seen.get(live)
+    if found is None:
+        found = node.seen[live] = Sighting()
+    return found
+
+
+# Seconds that XLA takes to compile one call of a program: a loop that is cut by its length, or that
+# somebody looks into after so many calls, may well end before its program has paid.
+_COMPILE = 4e-3
 _MANY = 128
 
 # How often what was prepared before a first step must come back before it is compiled.
@@ -164,7 +187,7 @@ _FRESH_KEYS = 8
 _SMALL = 0.01
 
 
-def worth_compiling(node: Prefix, live: tuple, place: Place, why: str, small: bool) -> bool:
+def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, small: bool) -> bool:
     """Whether to compile a new key: if it came back, or where programs are used again.
 
     Where keys keep changing (a growing length), segments run op by op instead. A small segment
@@ -180,11 +203,11 @@ def worth_compiling(node: Prefix, live: tuple, place: Place, why: str, small: bo
     long = why == _LONG or (why == "value" and node.calls >= _MANY)
     if place.reused and not long and why != _SETUP and not (small and node.exact):
         return True
-    if node.seen is None:
-        node.seen = {}
-    seen = node.seen[live] = node.seen.get(live, 0) + 1
-    if long:  # a program saves half of the work, too: less memory is read and written
-        return seen * (node.calls * _SAVED + node.work / 2) > node.calls * _COMPILE
+    sighting.count += 1
+    seen = sighting.count
+    if long:  # once its runs took as much longer than a program's would have as a compile takes
+        saved = sighting.best - node.work / 2
+        return seen > 1 and seen * saved > node.calls * _COMPILE
     if why == _SETUP:
         return seen > _SETUP_SIGHTINGS
     if small and seen == 1:
@@ -285,17 +308,52 @@ class ProgramFailed(RuntimeError):
     """A recorded call that XLA could not compile or run."""
 
 
-def run_op_by_op(segment: Segment, live, host: bool = False) -> None:
+def run_op_by_op(segment: Segment, live, host: bool = False, sighting=None) -> None:
     """Run each needed call by itself, dropping intermediates as they die.
 
     ``host``: by NumPy where it can, else as a program of its own.
     """
-    in_program_scope(_on_host if host else _op_by_op, segment, live)
+    if host:
+        in_program_scope(_on_host, segment, live, sighting)
+    else:
+        in_program_scope(_op_by_op, segment, live)
 
 
-def _on_host(segment: Segment, live) -> None:
+def _on_host(segment: Segment, live, sighting) -> None:
     with np.errstate(all="ignore"):
-        _op_by_op(segment, live, True)
+        if sighting is None or sighting.best == math.inf or not _by_plan(segment, live, sighting):
+            _op_by_op(segment, live, True)
+
+
+def _by_plan(segment: Segment, live, sighting) -> bool:
+    """Run a segment that has come back by its plan; False if it has none, or a call fails."""
+    plan = sighting.plan
+    if plan is None or (plan and plan.dtype is not dt.get_default_dtype()):
+        try:
+            plan = Plan(segment.node, live, needed_calls(segment.node, live))
+        except Unsupported:
+            plan = False
+        sighting.plan = plan
+    if not plan:
+        return False
+    externals = _on_the_host(segment.arrays)
+    try:
+        results, checks = plan.run(externals, segment.floats, segment.ints)
+    except Exception:  # one call after the other tells which one it was
+        return False
+    pending_checks.extend(checks)
+    _hand_out(segment, live, results, externals)
+    return True
+
+
+def _on_the_host(arrays: list) -> list:
+    return [x if x.__class__ is np.ndarray else np.asarray(x) for x in arrays]
+
+
+def _hand_out(segment: Segment, live, results: list, externals: list) -> None:
+    """Let NumPy's results be the segment's."""
+    views = [x for x, a in zip(externals, segment.arrays, strict=True) if x is not a]
+    segment.results = (live, [tuple([_owned(r, views) for r in results])], None)
 
 
 def _op_by_op(segment: Segment, live, host: bool = False) -> None:
@@ -310,7 +368,7 @@ def _op_by_op(segment: Segment, live, host: bool = False) -> None:
     failures: list[ProgramFailed] = []
     externals = segment.arrays
     if host:
-        externals = [x if x.__class__ is np.ndarray else np.asarray(x) for x in externals]
+        externals = _on_the_host(externals)
     for n, call in enumerate(calls):
         float_at, int_at = call.parent.floats, call.parent.ints
         arrays = []
@@ -355,11 +413,9 @@ def _op_by_op(segment: Segment, live, host: bool = False) -> None:
                 value.segment = None
         raise failures[0]
     if host:
-        views = [x for x, a in zip(externals, segment.arrays, strict=True) if x is not a]
-        results = tuple([_owned(values[s], views) for s in live])
+        _hand_out(segment, live, [values[s] for s in live], externals)
     else:
-        results = tuple([values[s] for s in live])
-    segment.results = (live, [results], None)
+        segment.results = (live, [tuple([values[s] for s in live])], None)
 
 
 def run_call(call: Prefix, arrays: list, host: bool):

@@ -26,6 +26,21 @@ _ndarray = np.ndarray
 
 def run_host(call: Prefix, arrays: list):
     """Run one call on numpy arrays: (results, its range checks or None); may raise Unsupported."""
+    function, sizes = kernel_of(call)
+    results = function(*[x for x in arrays if x is not None])
+    stats.host_ops += 1
+    out = []
+    for r, a in zip(results, call.avals, strict=False):
+        if r.__class__ is not _ndarray or r.shape != a.shape or r.dtype != a.dtype.numpy:
+            r = _fitted(r, a)
+        out.append(r)
+    if sizes:
+        return out, (results[-1], [(size, ndim, call) for size, ndim in sizes])
+    return out, None
+
+
+def kernel_of(call: Prefix) -> tuple:
+    """(function of the present arrays, its range checks) of a call; may raise Unsupported."""
     op = call.op
     key = (call.statics, call.in_avals, dt.get_default_dtype())
     kernel = op.hosted.get(key)
@@ -39,17 +54,60 @@ def run_host(call: Prefix, arrays: list):
         op.hosted[key] = kernel
     if kernel.__class__ is str:
         raise Unsupported(kernel)
-    function, sizes = kernel
-    results = function(*[x for x in arrays if x is not None])
-    stats.host_ops += 1
-    out = []
-    for r, a in zip(results, call.avals, strict=False):
-        if r.__class__ is not _ndarray or r.shape != a.shape or r.dtype != a.dtype.numpy:
-            r = _fitted(r, a)
-        out.append(r)
-    if sizes:
-        return out, (results[-1], [(size, ndim, call) for size, ndim in sizes])
-    return out, None
+    return kernel
+
+
+class Plan:
+    """The calls of a segment that has come back, as functions on one list of registers.
+
+    The registers are the segment's slots, its external arrays, and its run-time numbers.
+    """
+
+    __slots__ = ("dtype", "externals", "floats", "ints", "live", "slots", "steps")
+
+    def __init__(self, node: Prefix, live: tuple, calls: list[Prefix]):
+        self.dtype = dt.get_default_dtype()  # which the kernels depend on
+        self.live, self.slots, self.externals = live, node.slots, node.externals
+        self.floats, self.ints = node.floats, node.ints
+        last = {ref: n for n, call in enumerate(calls) for ref in call.refs}
+        numbers = self.slots + self.externals
+        self.steps = []
+        for n, call in enumerate(calls):
+            at = {float: numbers + call.parent.floats,
+                  int: numbers + self.floats + call.parent.ints}  # fmt: skip
+            ins = []
+            for ref in call.refs:
+                if ref.__class__ is int:
+                    ins.append(ref if ref >= 0 else self.slots + ~ref)
+                elif ref is float or ref is int:
+                    ins.append(at[ref])
+                    at[ref] += 1
+            function, sizes = kernel_of(call)
+            dead = [ref for ref in {*call.refs} if ref.__class__ is int and ref >= 0
+                    and last[ref] == n and ref not in live]  # fmt: skip
+            first = call.slots - call.outs
+            self.steps.append((function, ins, first, call.avals, sizes, call, dead))
+
+    def run(self, externals: list, floats: list, ints: list) -> tuple[list, list]:
+        """The live results, and (flags, [(size, ndim, call)]) of each call with range checks."""
+        registers = [None] * self.slots
+        registers += externals[: self.externals]
+        registers += map(np.float64, floats[: self.floats])
+        registers += map(np.int64, ints[: self.ints])
+        checks = []
+        for function, ins, at, avals, sizes, call, dead in self.steps:
+            results = function(*[registers[i] for i in ins])
+            for r, a in zip(results, avals, strict=False):
+                if r.__class__ is not _ndarray or r.shape != a.shape or r.dtype != a.dtype.numpy:
+                    r = _fitted(r, a)
+                registers[at] = r
+                at += 1
+            if sizes:
+                checks.append((results[-1], [(size, ndim, call) for size, ndim in sizes]))
+            for i in dead:
+                registers[i] = None
+        stats.host_ops += len(self.steps)
+        return [registers[slot] for slot in self.live], checks
 
 
 def _fitted(result, a):

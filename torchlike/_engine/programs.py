@@ -181,8 +181,7 @@ def needed_calls(node: Prefix, live) -> list[Prefix]:
     wanted = set(live)
     keep = []
     for call in reversed(path):
-        first = call.slots - call.outs
-        if call.op.checks or any(first <= s < call.slots for s in wanted):
+        if call.op.checks or not wanted.isdisjoint(range(call.slots - call.outs, call.slots)):
             keep.append(call)
             wanted.update(r for r in call.refs if r.__class__ is int and r >= 0)
     keep.reverse()

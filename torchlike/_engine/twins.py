@@ -160,21 +160,14 @@ def _index_shape(statics, in_avals):
     return None if found is None else [(found[1], x.dtype)]
 
 
-@_twin("index_basic")
-def _index(statics, in_avals, avals):
-    shape = in_avals[0].shape
-    found = _parts(statics[0], shape, in_avals)
-    if found is None or any(a is not int for a in in_avals[1:]):
-        return None
-    parts, out = found
+def _slices(parts, shape):
+    """A function of the run-time starts that gives the slices of a basic index, one a dimension."""
     plan = [
         (given, n - ((size - 1) * step + 1), size, step)
         for n, (size, step, given) in zip(shape, parts, strict=True)
     ]
 
-    def index(x, *starts):
-        if 0 in out:
-            return (np.empty(out, x.dtype),)
+    def slices(starts):
         starts, at = iter(starts), []
         for given, top, size, step in plan:
             if given:
@@ -182,9 +175,46 @@ def _index(statics, in_avals, avals):
                 at.append(slice(start, start + (size - 1) * step + 1, step))
             else:
                 at.append(slice(None))
-        return (x[tuple(at)].reshape(out),)
+        return tuple(at)
+
+    return slices
+
+
+@_twin("index_basic")
+def _index(statics, in_avals, avals):
+    shape = in_avals[0].shape
+    found = _parts(statics[0], shape, in_avals)
+    if found is None or any(a is not int for a in in_avals[1:]):
+        return None
+    parts, out = found
+    slices = _slices(parts, shape)
+
+    def index(x, *starts):
+        if 0 in out:
+            return (np.empty(out, x.dtype),)
+        return (x[slices(starts)].reshape(out),)
 
     return index
+
+
+@_twin("write_view")
+def _write_view(statics, in_avals, avals):
+    (links,), (base, new, *numbers) = statics, in_avals
+    if len(links) != 1 or links[0][0] != "index_basic" or base.dtype is not new.dtype:
+        return None
+    spec = links[0][2][0]
+    found = _parts(spec, base.shape, (base, *numbers))
+    if found is None or any(a is not int for a in numbers) or 0 in found[1]:
+        return None
+    parts, _ = found
+    slices, part = _slices(parts, base.shape), [size for size, _, _ in parts]
+
+    def write(x, y, *starts):
+        x = x.copy()
+        x[slices(starts)] = y.reshape(part)
+        return (x,)
+
+    return write
 
 
 def _split_part(statics, in_avals):
