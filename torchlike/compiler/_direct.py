@@ -26,7 +26,8 @@ from torchlike._tensor.dispatch import wrap
 from torchlike.compiler._flat_state import FlatProgram, FlatState, is_flat, is_worth_it
 from torchlike.compiler._values import Known, New, Piece, Result
 
-_array, _value, _grad = attrgetter("_value.array"), attrgetter("_value"), attrgetter("_grad")
+_array, _value = attrgetter("_value.array"), attrgetter("_value")
+_grads_value = attrgetter("_grad._value")
 _epoch, _seen, _version = attrgetter("epoch"), attrgetter("_seen"), attrgetter("_storage.version")
 _own_array = attrgetter("array")
 
@@ -308,16 +309,21 @@ class _Whole:
         self.pick = _picker([order[place] for place in self.places])
 
     def is_untouched(self) -> bool:
-        """Whether the gradients are those made last, and nobody else holds or changed them."""
-        grads, values = self.grads, self.values
-        return (
-            bool(grads)
-            and all(map(is_, map(_grad, self.params), grads))
-            and all(map(is_, map(_value, grads), values))
-            and _alone(grads)
-            and _alone(values)
-            and not any(map(_epoch, values))
-        )
+        """Whether the gradients are those made last, and nobody else holds or changed them.
+
+        One that stands in another's place would be one more holder of its Value.
+        """
+        values = self.values
+        try:
+            return (
+                bool(values)
+                and all(map(is_, map(_grads_value, self.params), values))
+                and _alone(self.grads)
+                and _alone(values)
+                and not any(map(_epoch, values))
+            )
+        except AttributeError:  # a parameter without gradient
+            return False
 
     def make(self, values: list[Value]) -> None:
         """Give the parameters new gradients with these values."""
