@@ -15,14 +15,14 @@ from torchlike._core import devices
 from torchlike._core.errors import warn
 from torchlike._tensor.random import Generator
 from torchlike.utils.data import by_value, channel
-from torchlike.utils.data.collate import default_collate, default_convert
-from torchlike.utils.data.dataset import Dataset, IterableDataset
-from torchlike.utils.data.iterators import (
+from torchlike.utils.data._iterators import (
     LocalIterator,
     ProcessIterator,
     TurnsIterator,
     parts_of,
 )
+from torchlike.utils.data.collate import default_collate, default_convert
+from torchlike.utils.data.dataset import Dataset, IterableDataset
 from torchlike.utils.data.nursery import nursery
 from torchlike.utils.data.position import Position, Resume, set_random_states, state_dict
 from torchlike.utils.data.sampler import (
@@ -210,6 +210,8 @@ class DataLoader(Generic[Sample]):
     def __iter__(self) -> Iterator:
         resume, self._resume = self._resume, None
         if not self.num_workers:
+            if self.timeout:
+                raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
             return LocalIterator(self, resume)
         if self._iterator is not None and self.persistent_workers and resume is None:
             self._iterator.restart()
