@@ -45,7 +45,7 @@ class Torch(types.ModuleType):
 
 def missing(module, shown: str, name: str):
     """An attribute that a module has not got yet: one of its modules, a stand-in, or an error."""
-    if not name.startswith("__"):
+    if not name.startswith("__") or name == "__config__":
         private = name.startswith("_")
         if private:
             functions = importlib.import_module(f"{SHIMS}.functions")
@@ -150,6 +150,8 @@ def _adopt_submodules(module, shown: str) -> None:
     for name, value in list(vars(module).items()):
         if isinstance(value, types.ModuleType) and not name.startswith("_"):
             _adopt(value, f"{shown}.{name}")
+    for name in vars(module).get("_shadowed", ()):  # modules that are not found by their names
+        _adopt(sys.modules[f"{module.__name__}.{name}"], f"{shown}.{name}")
 
 
 def _give_stand_ins(module, shown: str) -> None:

@@ -24,4 +24,6 @@ def disable_beta_transforms_warning() -> None:
     """Nothing: there is no such warning."""
 
 
-__getattr__, __dir__ = _later(__name__, ("datasets", "ops", "transforms", "utils"))
+__getattr__, __dir__ = _later(
+    __name__, ("datasets", "io", "models", "ops", "transforms", "tv_tensors", "utils")
+)

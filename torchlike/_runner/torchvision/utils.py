@@ -1,10 +1,14 @@
-"""torchvision.utils: a batch of images as one image."""
+"""torchvision.utils: a batch of images as one image, boxes and masks on images."""
 
 from __future__ import annotations
 
 import math
 
 import torchlike as torch
+from torchlike._runner.torchvision._drawing import draw_bounding_boxes as draw_bounding_boxes
+from torchlike._runner.torchvision._drawing import (
+    draw_segmentation_masks as draw_segmentation_masks,
+)
 
 
 def make_grid(

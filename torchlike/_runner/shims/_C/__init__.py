@@ -8,6 +8,9 @@ from torchlike._core.dtypes import dtype as dtype
 from torchlike._core.sizes import Size as Size
 from torchlike._runner.shims._C import _nn as _nn
 from torchlike._tensor.modes import modes
+from torchlike._tensor.overriding import (
+    DisableTorchFunctionSubclass as DisableTorchFunctionSubclass,
+)
 from torchlike._tensor.random import Generator as Generator
 
 has_openmp = has_mkl = has_cuda = has_mps = has_xpu = False

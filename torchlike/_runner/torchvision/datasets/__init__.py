@@ -1,6 +1,16 @@
-"""torchvision.datasets: folders of images; the datasets that are downloaded are stand-ins."""
+"""torchvision.datasets: folders of images and the small published datasets, from their files."""
 
-from torchlike._runner.torchvision.datasets.fakedata import FakeData as FakeData
-from torchlike._runner.torchvision.datasets.folder import DatasetFolder as DatasetFolder
-from torchlike._runner.torchvision.datasets.folder import ImageFolder as ImageFolder
+from torchlike._core.later import later as _later
 from torchlike._runner.torchvision.datasets.vision import VisionDataset as VisionDataset
+
+_NAMES = {
+    "cifar": ("CIFAR10", "CIFAR100"),
+    "fakedata": ("FakeData",),
+    "folder": ("DatasetFolder", "ImageFolder"),
+    "mnist": ("EMNIST", "FashionMNIST", "KMNIST", "MNIST", "QMNIST"),
+    "stl10": ("STL10",),
+    "svhn": ("SVHN",),
+}
+__getattr__, __dir__ = _later(
+    __name__, (*_NAMES, "utils", "vision"), {n: m for m, names in _NAMES.items() for n in names}
+)

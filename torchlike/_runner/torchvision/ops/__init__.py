@@ -8,6 +8,7 @@ from torchlike._runner.torchvision.ops.boxes import clip_boxes_to_image as clip_
 from torchlike._runner.torchvision.ops.boxes import complete_box_iou as complete_box_iou
 from torchlike._runner.torchvision.ops.boxes import distance_box_iou as distance_box_iou
 from torchlike._runner.torchvision.ops.boxes import generalized_box_iou as generalized_box_iou
+from torchlike._runner.torchvision.ops.boxes import masks_to_boxes as masks_to_boxes
 from torchlike._runner.torchvision.ops.boxes import nms as nms
 from torchlike._runner.torchvision.ops.boxes import remove_small_boxes as remove_small_boxes
 from torchlike._runner.torchvision.ops.losses import sigmoid_focal_loss as sigmoid_focal_loss

@@ -151,3 +151,15 @@ def batched_nms(boxes, scores, idxs, iou_threshold: float):
         return torch.empty((0,), dtype=torch.int64, device=boxes.device)
     offsets = idxs.to(boxes) * (boxes.max() + torch.tensor(1).to(boxes))
     return nms(boxes + offsets[:, None], scores, iou_threshold)
+
+
+def masks_to_boxes(masks):
+    """The smallest boxes (N, 4), xyxy, around the masks (N, H, W)."""
+    if masks.numel() == 0:
+        return torch.zeros((0, 4), device=masks.device, dtype=torch.float)
+    array = masks.cpu().numpy() != 0
+    boxes = np.zeros((len(array), 4), np.float32)
+    for i, mask in enumerate(array):
+        y, x = np.nonzero(mask)
+        boxes[i] = x.min(), y.min(), x.max(), y.max()
+    return torch.tensor(boxes, device=masks.device)

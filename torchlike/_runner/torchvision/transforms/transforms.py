@@ -35,15 +35,33 @@ def _uniform(low: float, high: float) -> float:
     return float(torch.empty(1).uniform_(float(low), float(high)).item())
 
 
+def _angles(x, name: str, lengths: tuple[int, ...] = (2,)) -> list[float]:
+    """A span of degrees; raises ``ValueError`` for a negative number or a sequence too long."""
+    if isinstance(x, numbers.Number):
+        if x < 0:
+            raise ValueError(f"If {name} is a single number, it must be positive.")
+        x = [-x, x]
+    elif len(x) not in lengths:
+        known = " or ".join(str(n) for n in lengths)
+        raise ValueError(f"{name} should be a sequence of length {known}.")
+    return [float(d) for d in x]
+
+
 class _Shown(nn.Module):
-    """A module whose repr tells the arguments named in ``_shown``."""
+    """A module whose repr tells the arguments named in ``_shown``, but not ``_unshown`` values."""
 
     _shown: tuple[str, ...] = ()
+    _unshown: tuple = ()
 
     def __repr__(self) -> str:
-        held = ((name, getattr(self, name)) for name in self._shown)
-        found = ", ".join(f"{name}={getattr(value, 'value', value)}" for name, value in held)
-        return f"{type(self).__name__}({found})"
+        held = [(name, getattr(self, name)) for name in self._shown]
+        told = [
+            f"{name}={getattr(value, 'value', value)}"
+            for name, value in held
+            if not any(value is u or value == u for u in self._unshown)
+            and (name != "center" or value is not None)
+        ]
+        return f"{type(self).__name__}({', '.join(told)})"
 
 
 class _Chain:
@@ -361,9 +379,18 @@ class RandomResizedCrop(nn.Module):
         window = self.get_params(img, self.scale, self.ratio)
         return F.resized_crop(img, *window, self.size, self.interpolation, antialias=self.antialias)
 
+    def __repr__(self) -> str:
+        scale, ratio = (tuple(round(x, 4) for x in span) for span in (self.scale, self.ratio))
+        return (
+            f"{type(self).__name__}(size={self.size}, scale={scale}, ratio={ratio}, "
+            f"interpolation={self.interpolation.value}, antialias={self.antialias})"
+        )
 
-class ColorJitter(nn.Module):
+
+class ColorJitter(_Shown):
     """Brightness, contrast, saturation and hue changed by chance, in a random order."""
+
+    _shown = ("brightness", "contrast", "saturation", "hue")
 
     def __init__(self, brightness=0, contrast=0, saturation=0, hue=0):
         super().__init__()
@@ -407,8 +434,10 @@ class ColorJitter(nn.Module):
         return img
 
 
-class GaussianBlur(nn.Module):
+class GaussianBlur(_Shown):
     """``functional.gaussian_blur`` with a random width."""
+
+    _shown = ("kernel_size", "sigma")
 
     def __init__(self, kernel_size, sigma=(0.1, 2.0)):
         super().__init__()
@@ -425,8 +454,10 @@ class GaussianBlur(nn.Module):
         return F.gaussian_blur(img, self.kernel_size, [sigma, sigma])
 
 
-class RandomErasing(nn.Module):
+class RandomErasing(_Shown):
     """A window of a tensor erased with probability ``p``."""
+
+    _shown = ("p", "scale", "ratio", "value", "inplace")
 
     def __init__(self, p=0.5, scale=(0.02, 0.33), ratio=(0.3, 3.3), value=0, inplace=False):
         super().__init__()
@@ -465,16 +496,18 @@ class RandomErasing(nn.Module):
         return F.erase(img, *self.get_params(img, self.scale, self.ratio, value), self.inplace)
 
 
-class RandomRotation(nn.Module):
-    """An image of Pillow turned by a random angle."""
+class RandomRotation(_Shown):
+    """The image turned by a random angle."""
+
+    _shown = ("degrees", "interpolation", "expand", "center", "fill")
 
     def __init__(
         self, degrees, interpolation=InterpolationMode.NEAREST, expand=False, center=None, fill=0
-    ):
+    ):  # fmt: skip
         super().__init__()
-        self.degrees = (-degrees, degrees) if isinstance(degrees, numbers.Number) else degrees
+        self.degrees = _angles(degrees, "degrees")
         self.interpolation, self.expand = F._mode(interpolation), expand
-        self.center, self.fill = center, fill
+        self.center, self.fill = center, 0 if fill is None else fill
 
     @staticmethod
     def get_params(degrees) -> float:
@@ -486,18 +519,26 @@ class RandomRotation(nn.Module):
         return F.rotate(img, angle, self.interpolation, self.expand, self.center, self.fill)
 
 
-class RandomAffine(nn.Module):
-    """An image of Pillow turned, shifted, scaled and sheared by chance."""
+class RandomAffine(_Shown):
+    """The image turned, shifted, scaled and sheared by chance."""
+
+    _shown = ("degrees", "translate", "scale", "shear", "interpolation", "fill", "center")
+    _unshown = (None, InterpolationMode.NEAREST, 0)
 
     def __init__(
         self, degrees, translate=None, scale=None, shear=None,
         interpolation=InterpolationMode.NEAREST, fill=0, center=None,
     ):  # fmt: skip
         super().__init__()
-        self.degrees = (-degrees, degrees) if isinstance(degrees, numbers.Number) else degrees
-        self.shear = (-shear, shear) if isinstance(shear, numbers.Number) else shear
+        self.degrees = _angles(degrees, "degrees")
+        self.shear = None if shear is None else _angles(shear, "shear", (2, 4))
+        if translate is not None and not all(0.0 <= t <= 1.0 for t in translate):
+            raise ValueError("translation values should be between 0 and 1")
+        if scale is not None and any(s <= 0 for s in scale):
+            raise ValueError("scale values should be positive")
         self.translate, self.scale = translate, scale
-        self.interpolation, self.fill, self.center = F._mode(interpolation), fill, center
+        self.interpolation, self.fill = F._mode(interpolation), 0 if fill is None else fill
+        self.center = center
 
     @staticmethod
     def get_params(degrees, translate, scale_ranges, shears, img_size) -> tuple:
