@@ -124,3 +124,33 @@ def test_what_cannot_be_shared():
             m.from_numpy(flipped)
         with pytest.raises(ValueError, match="byte order different"):
             m.from_numpy(swapped)
+
+
+def test_parts_of_a_tensor_are_shared_piece_by_piece():
+    """Overlapping parts, asked for one after the other, are one memory; only they are copied."""
+
+    def run(lib):
+        x = lib.arange(60.0).reshape(10, 6)
+        seen = []
+        a = x[2].numpy()
+        c = x[7:9, 2:4].numpy()
+        if lib is torchlike:
+            seen.append(sum(j - i for i, j in x._storage.filled) < 20)
+        else:
+            seen.append(True)
+        b = x[1:5].numpy()
+        a[3] = -1
+        x[3, 0] = -2
+        b[3, 5] = -3
+        x[8] *= 2
+        e = x.t()[1].numpy()
+        e[7] = -4
+        c += 100
+        whole = x.numpy()
+        whole[0, 0] = -5
+        seen += [y.tolist() for y in (a, b, c, e, x, whole)]
+        del a, b, c, e, whole
+        x += 1
+        return [*seen, x.tolist(), x[4].numpy().tolist()]
+
+    assert run(torchlike) == run(torch)

@@ -31,7 +31,11 @@ shared = _Shared()
 
 
 class SharedStorage(Storage):
-    """A storage whose truth is the memory of a NumPy array."""
+    """A storage whose truth is the memory of a NumPy array.
+
+    ``array`` is that memory; ``filled`` lists the stretches [start, end) of it that somebody has
+    asked for, in order; None means all of it. A row of a large tensor costs a row.
+    """
 
     __slots__ = ()
 
@@ -62,7 +66,12 @@ class SharedStorage(Storage):
                     "transformation of JAX",
                     "clone() the tensor before it",
                 ) from error
-            np.copyto(_root(self), seen)
+            if self.filled is None:
+                np.copyto(_root(self), seen)
+            else:
+                seen = seen.reshape(-1)
+                for start, end in self.filled:
+                    self.array[start:end] = seen[start:end]
         _value.__set__(self, value)
 
 
@@ -76,10 +85,22 @@ def look(storage: SharedStorage) -> None:
 
 def _take_over(storage: SharedStorage) -> None:
     old = _value.__get__(storage)
-    now = _root(storage)
-    if _same_bits(now, host_array(old)):
-        return
-    value = Value(old.aval, np.array(now))
+    seen = host_array(old)
+    if storage.filled is None:
+        now = _root(storage)
+        if _same_bits(now, seen):
+            return
+        now = np.array(now)
+    else:
+        seen, array = seen.reshape(-1), storage.array
+        written = [(i, j) for i, j in storage.filled if not _same_bits(array[i:j], seen[i:j])]
+        if not written:
+            return
+        now = np.array(seen)
+        for start, end in written:
+            now[start:end] = array[start:end]
+        now = now.reshape(old.aval.shape)
+    value = Value(old.aval, now)
     value.epoch = epoch_of(old)
     _value.__set__(storage, value)
     # Autograd is not told, as in PyTorch: what it saved is what it saved.
@@ -166,18 +187,36 @@ def array_of(tensor) -> np.ndarray:
     tensor._refresh()
     if not can_share(storage.value.aval):
         return np.array(host_array(tensor._value))
+    strides, offset = views.geometry(tensor)
+    a, value = tensor._value.aval, storage.value
     if storage.__class__ is Storage:
-        seen = host_array(storage.value)
-        array = np.empty(seen.size, seen.dtype)
-        storage.array = array
-        np.copyto(_root(storage), seen)
+        seen = host_array(value)
+        storage.array = np.empty(seen.size, seen.dtype)
+        storage.filled = []
+        if storage.geometry is not None:
+            storage.filled = None
+            np.copyto(_root(storage), seen)
         storage.__class__ = SharedStorage
         shared.count += 1
-    else:
-        array = storage.array
-    strides, offset = views.geometry(tensor)
-    a = tensor._value.aval
-    return _window(array, a.dtype.numpy, a.shape, strides, offset)
+    if storage.filled is not None:
+        last = offset + sum((n - 1) * s for n, s in zip(a.shape, strides, strict=True)) + 1
+        size, own = a.dtype.itemsize, value.aval.dtype.itemsize
+        _fill(storage, value, offset * size // own, -(-last * size // own))
+    return _window(storage.array, a.dtype.numpy, a.shape, strides, offset)
+
+
+def _fill(storage: SharedStorage, value: Value, start: int, end: int) -> None:
+    """Let the memory hold the elements from ``start`` to ``end``; what it holds already stays."""
+    seen, rest, at = host_array(value).reshape(-1), [], start
+    for i, j in storage.filled:
+        if j < start or i > end:
+            rest.append((i, j))
+            continue
+        if at < i:
+            storage.array[at:i] = seen[at:i]
+        start, end, at = min(start, i), max(end, j), max(at, j)
+    storage.array[at:end] = seen[at:end]
+    storage.filled = sorted([*rest, (start, end)])
 
 
 def share(tensor, array: np.ndarray) -> None:
@@ -199,6 +238,7 @@ def share(tensor, array: np.ndarray) -> None:
     strides = tuple(s // array.itemsize for s in array.strides)
     if strides != views.contiguous_strides(array.shape):
         storage.geometry = tensor._geometry = strides, 0
-    storage.array = array
+    storage.identity = array.ctypes.data
+    storage.array, storage.filled = array, None
     storage.__class__ = SharedStorage
     shared.count += 1
