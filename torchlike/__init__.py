@@ -2,57 +2,60 @@
 
 from __future__ import annotations
 
-from torchlike._core import absent_dtypes as _absent_dtypes
-from torchlike._core import dtypes as _dtypes
-from torchlike._core.absent_dtypes import qscheme as qscheme
-from torchlike._core.devices import device as device
-from torchlike._core.devices import get_default_device as get_default_device
-from torchlike._core.devices import set_default_device as set_default_device
-from torchlike._core.dtypes import dtype as dtype
-from torchlike._core.dtypes import get_default_dtype as get_default_dtype
-from torchlike._core.dtypes import promote_types as promote_types
-from torchlike._core.errors import NotSupported as NotSupported
-from torchlike._core.later import later as _later
-from torchlike._core.sizes import Size as Size
-from torchlike._core.symbolic import SymBool as SymBool
-from torchlike._core.symbolic import SymFloat as SymFloat
-from torchlike._core.symbolic import SymInt as SymInt
-from torchlike._tensor import install as _install
-from torchlike._tensor import layouts as _layouts
-from torchlike._tensor.forms import FUNCTIONS as _FUNCTIONS
-from torchlike._tensor.layouts import layout as layout
-from torchlike._tensor.layouts import memory_format as memory_format
-from torchlike._tensor.modes import enable_grad as enable_grad
-from torchlike._tensor.modes import inference_mode as inference_mode
-from torchlike._tensor.modes import is_grad_enabled as is_grad_enabled
-from torchlike._tensor.modes import is_inference_mode_enabled as is_inference_mode_enabled
-from torchlike._tensor.modes import no_grad as no_grad
-from torchlike._tensor.modes import set_grad_enabled as set_grad_enabled
-from torchlike._tensor.printing import get_printoptions as get_printoptions
-from torchlike._tensor.printing import set_printoptions as set_printoptions
-from torchlike._tensor.queries import can_cast as can_cast
-from torchlike._tensor.queries import finfo as finfo
-from torchlike._tensor.queries import get_num_threads as get_num_threads
-from torchlike._tensor.queries import iinfo as iinfo
-from torchlike._tensor.queries import is_storage as is_storage
-from torchlike._tensor.queries import is_tensor as is_tensor
-from torchlike._tensor.queries import result_type as result_type
-from torchlike._tensor.queries import set_default_dtype as set_default_dtype
-from torchlike._tensor.queries import set_num_threads as set_num_threads
-from torchlike._tensor.queries import typename as typename
-from torchlike._tensor.queues import AcceleratorError as AcceleratorError
-from torchlike._tensor.queues import Event as Event
-from torchlike._tensor.queues import OutOfMemoryError as OutOfMemoryError
-from torchlike._tensor.queues import Stream as Stream
-from torchlike._tensor.random import Generator as Generator
-from torchlike._tensor.random import default_generator as default_generator
-from torchlike._tensor.random import get_rng_state as get_rng_state
-from torchlike._tensor.random import initial_seed as initial_seed
-from torchlike._tensor.random import manual_seed as manual_seed
-from torchlike._tensor.random import seed as seed
-from torchlike._tensor.random import set_rng_state as set_rng_state
-from torchlike._tensor.random import thread_safe_generator as thread_safe_generator
-from torchlike._tensor.tensor import Tensor as Tensor
+from torchlike._core.collection import put_off as _collection_put_off
+
+with _collection_put_off():
+    from torchlike._core import absent_dtypes as _absent_dtypes
+    from torchlike._core import dtypes as _dtypes
+    from torchlike._core.absent_dtypes import qscheme as qscheme
+    from torchlike._core.devices import device as device
+    from torchlike._core.devices import get_default_device as get_default_device
+    from torchlike._core.devices import set_default_device as set_default_device
+    from torchlike._core.dtypes import dtype as dtype
+    from torchlike._core.dtypes import get_default_dtype as get_default_dtype
+    from torchlike._core.dtypes import promote_types as promote_types
+    from torchlike._core.errors import NotSupported as NotSupported
+    from torchlike._core.later import later as _later
+    from torchlike._core.sizes import Size as Size
+    from torchlike._core.symbolic import SymBool as SymBool
+    from torchlike._core.symbolic import SymFloat as SymFloat
+    from torchlike._core.symbolic import SymInt as SymInt
+    from torchlike._tensor import install as _install
+    from torchlike._tensor import layouts as _layouts
+    from torchlike._tensor.forms import FUNCTIONS as _FUNCTIONS
+    from torchlike._tensor.layouts import layout as layout
+    from torchlike._tensor.layouts import memory_format as memory_format
+    from torchlike._tensor.modes import enable_grad as enable_grad
+    from torchlike._tensor.modes import inference_mode as inference_mode
+    from torchlike._tensor.modes import is_grad_enabled as is_grad_enabled
+    from torchlike._tensor.modes import is_inference_mode_enabled as is_inference_mode_enabled
+    from torchlike._tensor.modes import no_grad as no_grad
+    from torchlike._tensor.modes import set_grad_enabled as set_grad_enabled
+    from torchlike._tensor.printing import get_printoptions as get_printoptions
+    from torchlike._tensor.printing import set_printoptions as set_printoptions
+    from torchlike._tensor.queries import can_cast as can_cast
+    from torchlike._tensor.queries import finfo as finfo
+    from torchlike._tensor.queries import get_num_threads as get_num_threads
+    from torchlike._tensor.queries import iinfo as iinfo
+    from torchlike._tensor.queries import is_storage as is_storage
+    from torchlike._tensor.queries import is_tensor as is_tensor
+    from torchlike._tensor.queries import result_type as result_type
+    from torchlike._tensor.queries import set_default_dtype as set_default_dtype
+    from torchlike._tensor.queries import set_num_threads as set_num_threads
+    from torchlike._tensor.queries import typename as typename
+    from torchlike._tensor.queues import AcceleratorError as AcceleratorError
+    from torchlike._tensor.queues import Event as Event
+    from torchlike._tensor.queues import OutOfMemoryError as OutOfMemoryError
+    from torchlike._tensor.queues import Stream as Stream
+    from torchlike._tensor.random import Generator as Generator
+    from torchlike._tensor.random import default_generator as default_generator
+    from torchlike._tensor.random import get_rng_state as get_rng_state
+    from torchlike._tensor.random import initial_seed as initial_seed
+    from torchlike._tensor.random import manual_seed as manual_seed
+    from torchlike._tensor.random import seed as seed
+    from torchlike._tensor.random import set_rng_state as set_rng_state
+    from torchlike._tensor.random import thread_safe_generator as thread_safe_generator
+    from torchlike._tensor.tensor import Tensor as Tensor
 
 __version__ = "0.1.0"
 
@@ -76,21 +79,22 @@ from math import pi as pi  # noqa: E402
 
 newaxis = None
 
-from torchlike import autograd as autograd  # noqa: E402
-from torchlike import compiler as compiler  # noqa: E402
-from torchlike import cuda as cuda  # noqa: E402
-from torchlike import linalg as linalg  # noqa: E402
-from torchlike import nn as nn  # noqa: E402
-from torchlike import random as random  # noqa: E402
-from torchlike import return_types as return_types  # noqa: E402
-from torchlike import special as special  # noqa: E402
-from torchlike import storage as storage  # noqa: E402
-from torchlike import version as version  # noqa: E402
-from torchlike._device_modules import get_device_module as get_device_module  # noqa: E402
-from torchlike._functional import FUNCTIONS as _TWINS  # noqa: E402
-from torchlike.compiler._compile import compile as compile  # noqa: E402
-from torchlike.storage import TypedStorage as TypedStorage  # noqa: E402
-from torchlike.storage import UntypedStorage as UntypedStorage  # noqa: E402
+with _collection_put_off():
+    from torchlike import autograd as autograd
+    from torchlike import compiler as compiler
+    from torchlike import cuda as cuda
+    from torchlike import linalg as linalg
+    from torchlike import nn as nn
+    from torchlike import random as random
+    from torchlike import return_types as return_types
+    from torchlike import special as special
+    from torchlike import storage as storage
+    from torchlike import version as version
+    from torchlike._device_modules import get_device_module as get_device_module
+    from torchlike._functional import FUNCTIONS as _TWINS
+    from torchlike.compiler._compile import compile as compile
+    from torchlike.storage import TypedStorage as TypedStorage
+    from torchlike.storage import UntypedStorage as UntypedStorage
 
 _install.publish(globals(), _TWINS)
 
@@ -99,14 +103,15 @@ _LATER = {
     "GradScaler": "amp", "autocast": "amp", "vmap": "func", "Future": "futures",
     "cond": "_higher_order_ops", "while_loop": "_higher_order_ops",
     "load": "serialization", "save": "serialization", "summary": "utils._summary",
+    "Tag": "_custom_ops",
 }  # fmt: skip
 __getattr__, __dir__ = _later(
     "torchlike",
     (
-        "accelerator", "amp", "ao", "backends", "cpu", "distributions", "export", "fft", "func",
-        "functional", "futures", "hub", "jit", "library", "masked", "mps", "multiprocessing",
-        "nested", "ops", "optim", "overrides", "profiler", "quantization", "serialization",
-        "signal", "sparse", "testing", "types", "utils", "xpu",
+        "_dynamo", "_higher_order_ops", "accelerator", "amp", "ao", "backends", "cpu",
+        "distributions", "export", "fft", "func", "functional", "futures", "hub", "jit", "library",
+        "masked", "mps", "multiprocessing", "nested", "ops", "optim", "overrides", "profiler",
+        "quantization", "serialization", "signal", "sparse", "testing", "types", "utils", "xpu",
     ),
     _LATER,
 )  # fmt: skip
