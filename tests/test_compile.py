@@ -359,6 +359,28 @@ def test_arguments_of_compile():
         torch.compile(f, backend=lambda graph, inputs: graph)
 
 
+def test_eager_backends():
+    net = torch.nn.Linear(2, 2)
+    compiled = torch.compile(net, backend="eager")
+    assert list(compiled.state_dict()) == ["_orig_mod.weight", "_orig_mod.bias"]
+    assert copy.deepcopy(compiled)._call.plain is not None
+    assert torch.compile(net, disable=True) is net
+    torch.compiler.set_default_backend("eager")
+    try:
+        assert torch.compiler.get_default_backend() == "eager"
+        calls = []
+        call = torch.compile(calls.append)
+        for i in range(3):
+            call(i)
+        assert calls == [0, 1, 2]
+    finally:
+        torch.compiler.set_default_backend(None)
+    assert torch.compiler.get_default_backend() == "inductor"
+    assert "eager" in torch.compiler.list_backends(None)
+    with pytest.raises(RuntimeError, match="Invalid backend"):
+        torch.compiler.set_default_backend("mine")
+
+
 def test_disable_and_stances():
     x = torch.ones(2)
     calls = []

@@ -13,16 +13,19 @@ from tests.hazards import (
     HAZARDS,
     difference,
     hidden,
+    kept,
     modules,
     plain,
     recipes,
     tensors,
     training,
+    unseen,
     values,
 )
 from torchlike._core.errors import NotSupported
 
-assert hidden and modules and recipes and tensors and training and values  # fill the table
+assert hidden and kept and modules and recipes  # they fill the table
+assert tensors and training and unseen and values
 NAMED = {hazard.name: hazard for hazard in HAZARDS}
 
 

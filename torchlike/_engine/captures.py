@@ -19,11 +19,12 @@ class Capture:
                 numbers of optimizers, steps of schedules (see ``draw``, ``number``, ``replayable``)
     constants   by identity, the host's Values that the call made of plain Python data
     cuts        pieces to be cut out of flat values at the end (see ``cut_from``)
+    casts       what autocast keeps of the casts of weights, until the call ends
     broken      (why, user's line) of what made it impossible to keep the call in one program
     """
 
     __slots__ = (
-        "actions", "broken", "constants", "cuts", "gradients", "inside", "segment",
+        "actions", "broken", "casts", "constants", "cuts", "gradients", "inside", "segment",
         "strict",
     )  # fmt: skip
 
@@ -32,6 +33,7 @@ class Capture:
         self.actions: list = []
         self.cuts: list = []
         self.constants: dict[int, Value] = {}
+        self.casts: dict = {}
         self.broken: tuple[str, str] | None = None
         self.gradients = False  # whether somebody has looked at a ``.grad``, or set one
         self.inside = 0  # calls that are done again as a whole: what they do is not noted

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import PACKAGE
+from torchlike._engine.prefix import local
 from torchlike._ops.table import TABLE, Dtype
 from torchlike._tensor import dispatch, watching
 from torchlike._tensor.forms import function
@@ -268,7 +269,9 @@ def _cast(x, target, lower):
         and x._node is None and x._base is None
     ):  # fmt: skip
         return watching.plain(TABLE["to_dtype"], (x,), (target,))
-    kept = state.casts.get(id(x))
+    # A replay cannot see which casts stand there: a recorded call has its own.
+    casts = state.casts if local.capture is None else local.capture.casts
+    kept = casts.get(id(x))
     if kept is not None:
         source, before, version, result = kept
         fresh = source() is x and before is target and version == version_of(x)
@@ -276,7 +279,7 @@ def _cast(x, target, lower):
             return result
     result = watching.plain(TABLE["to_dtype"], (x,), (target,))
     if state.nesting:
-        state.casts[id(x)] = (weakref.ref(x), target, version_of(x), result)
+        casts[id(x)] = (weakref.ref(x), target, version_of(x), result)
     return result
 
 

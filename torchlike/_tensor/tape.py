@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import weakref
 from heapq import heappop, heappush
 from operator import attrgetter
 
@@ -13,6 +12,7 @@ from torchlike._engine.prefix import Stretch, local, record, record_again, recor
 from torchlike._engine.values import Value, overwritten_at
 from torchlike._ops.derivatives import Spec, derivative
 from torchlike._ops.table import TABLE
+from torchlike._tensor.handles import Hooks, hold
 from torchlike._tensor.modes import modes
 
 _next_number = itertools.count().__next__
@@ -102,7 +102,7 @@ class Node:
 
     def name(self) -> str:
         """PyTorch's name of this node, e.g. ``AddBackward0``."""
-        return self.label or self.op.grad_name
+        return self.label or self.op.node_name(self.call.statics, self.call.in_avals)
 
     def __repr__(self):
         return f"<{self.name()} object at {id(self):#x}>"
@@ -142,9 +142,9 @@ class Node:
     def register_hook(self, hook):
         """Call ``hook(grad_inputs, grad_outputs)`` when this node's gradients are computed."""
         if self.hooks is None:
-            self.hooks = {}
+            self.hooks = Hooks()
             self.segment = None
-        return Handle(self.hooks, hook)
+        return hold(self.hooks, hook)
 
     def register_prehook(self, hook):
         """Call ``hook(grad_outputs)`` before this node's gradients are computed."""
@@ -153,9 +153,9 @@ class Node:
     def add_result_hook(self, index, hook):
         """Call ``hook(grad)`` with the gradient of one result (None: with all)."""
         if self.pre_hooks is None:
-            self.pre_hooks = {}
+            self.pre_hooks = Hooks()
             self.segment = None
-        return Handle(self.pre_hooks, (index, hook))
+        return hold(self.pre_hooks, (index, hook))
 
     def release(self):
         """Free what was saved; a second backward through here is an error."""
@@ -310,34 +310,6 @@ def _first(out):
     return out[0] if isinstance(out, tuple) else out
 
 
-class Handle:
-    """Removes a hook again; also a context manager."""
-
-    __slots__ = ("_hooks", "id", "__weakref__")
-    _numbers = itertools.count()
-
-    def __init__(self, hooks: dict, hook):
-        self._hooks = weakref.ref(hooks) if isinstance(hooks, _WeakDict) else hooks
-        self.id = next(Handle._numbers)
-        hooks[self.id] = hook
-
-    def remove(self) -> None:
-        """Take the hook off; a second call does nothing."""
-        hooks = self._hooks() if isinstance(self._hooks, weakref.ref) else self._hooks
-        if hooks is not None:
-            hooks.pop(self.id, None)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.remove()
-
-
-class _WeakDict(dict):
-    __slots__ = ("__weakref__",)
-
-
 # ---- the walk ----------------------------------------------------------------------------------
 
 
@@ -353,12 +325,13 @@ def add_values(a, b):
         return _sparse.add(a, b)
 
 
-def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None):
+def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None, since=0):
     """Walk the tape from ``roots``, pairs ((node, index) or leaf tensor, gradient).
 
     Returns {id(leaf tensor): (tensor, gradient)} and {(node, index): gradient} for the wanted
     interior edges. ``tensors`` is the dispatch module, which stands above this one. ``wanted``
-    limits the walk to what reaches those targets. Gradients are Values, or Tensors if
+    limits the walk to what reaches those targets, ``since`` to the nodes with such a number or a
+    later one, of which older ones may be targets. Gradients are Values, or Tensors if
     ``create_graph``. Nodes run in the reverse order of their creation, which is a
     topological order: a call's operands are older than it.
     """
@@ -394,6 +367,9 @@ def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None):
         node = heappop(heap)[1]
         grads = pending.pop(node)
         arrived = ()
+        if node.number < since:
+            interior.update({edge: grads[edge[1]] for edge in interior if edge[0] is node})
+            continue
         if node.pre_hooks:
             grads = _run_pre_hooks(node, grads, to_tensor, to_value, create_graph)
         if node.retained:

@@ -53,9 +53,11 @@ class Compiled:
 
     _guarded = ("function",)
 
-    def __init__(self, function, *, fullgraph=False, dynamic=None, name=None, limit=None):
+    def __init__(
+        self, function, *, fullgraph=False, dynamic=None, name=None, limit=None, eager=False
+    ):
         self.function, self.fullgraph, self.dynamic = function, fullgraph, dynamic
-        self.limit = limit
+        self.limit, self.eager = limit, eager
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.lock = threading.RLock()
         self.place = place_of_function(function, "compiled call")
@@ -68,7 +70,7 @@ class Compiled:
         self.replays: list = []
         self.breaks: dict = {}
         self.reasons: list[str] = []
-        self.plain: tuple | None = None
+        self.plain: tuple | None = ("its backend is eager", None) if self.eager else None
         self.recordings = 0
         self._composites: dict = {}
 
@@ -216,7 +218,7 @@ _MODES = (
     "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "lite",
 )  # fmt: skip
 BACKENDS = ("inductor", "cudagraphs", "openxla", "tvm", "onnxrt")
-_PLAIN_BACKENDS = ("eager", "aot_eager", "aot_eager_decomp_partition")
+EAGER_BACKENDS = ("eager", "aot_eager", "aot_eager_decomp_partition")
 
 
 def compile(
@@ -244,38 +246,54 @@ def compile(
         )
     if mode is not None and mode not in _MODES:
         raise RuntimeError(f"Unrecognized mode={mode}, should be one of: {', '.join(_MODES)}")
-    if callable(backend):
-        raise errors.NotSupported(
-            "a backend of your own, which takes FX graphs", "leave backend= out: XLA compiles"
-        )
     if shapes_spec is not None:
         raise errors.NotSupported("shapes_spec", "every size is exact: leave it out")
-    if backend is not None and backend not in BACKENDS and backend not in _PLAIN_BACKENDS:
-        raise InvalidBackend(f"Invalid backend: {backend!r}, see `torch._dynamo.list_backends()`")
-    plain = disable or backend in _PLAIN_BACKENDS
+    backend = default.backend if backend is None else known_backend(backend)
     kept = {"fullgraph": fullgraph, "dynamic": dynamic, "limit": recompile_limit}
     if name is not None:
         kept["name"] = name
+    if backend in EAGER_BACKENDS:
+        kept["eager"] = True
     for kind, wrap in wrappers:
         if isinstance(model, kind):
-            return wrap(model, plain, kept)
-    return compile_function(model, plain, kept)
+            return wrap(model, disable, kept)
+    return compile_function(model, disable, kept)
 
 
 class InvalidBackend(RuntimeError):
     """No backend of this name."""
 
 
+def known_backend(name: str) -> str:
+    """The name of a backend; raises for one that there is not."""
+    if callable(name):
+        raise errors.NotSupported(
+            "a backend of your own, which takes FX graphs", "leave backend= out: XLA compiles"
+        )
+    if name not in BACKENDS and name not in EAGER_BACKENDS:
+        raise InvalidBackend(f"Invalid backend: {name!r}, see `torch._dynamo.list_backends()`")
+    return name
+
+
+class Default:
+    """The backend of ``compile`` if none is given."""
+
+    backend = BACKENDS[0]
+
+
+default = Default()
+
+
 # (class, function) of objects that nn compiles in its own way: nn fills it in.
 wrappers: list = []
 
 
-def compile_function(function, plain: bool, kept: dict):
+def compile_function(function, disable: bool, kept: dict):
     """A function in place of another, with its name, signature and documentation."""
     inner = getattr(function, "_torchdynamo_orig_callable", None)
     if inner is not None:
         function = inner
-    if plain:
+    if disable:
         return function
     compiled = Compiled(function, **kept)
 

@@ -13,7 +13,7 @@ from torchlike._engine.flush import clear_caches
 from torchlike._engine.prefix import local
 from torchlike._tensor.creation import from_numpy
 from torchlike.compiler import _compile
-from torchlike.compiler._compile import BACKENDS, InvalidBackend, all_compiled
+from torchlike.compiler._compile import BACKENDS, EAGER_BACKENDS, all_compiled, known_backend
 
 _STANCES = (
     "default", "eager_then_compile", "aot_eager_then_compile", "force_eager", "eager_on_recompile",
@@ -111,19 +111,19 @@ set_stance.__module__ = "torchlike.compiler"
 
 
 def list_backends(exclude_tags=("debug", "experimental")) -> list[str]:
-    """The names that ``backend=`` takes; each of them means XLA."""
-    return list(BACKENDS)
+    """The names that ``backend=`` takes: all mean XLA but the debug ones, which run the Python."""
+    hidden = "debug" in (exclude_tags or ())
+    return sorted(BACKENDS if hidden else (*BACKENDS, *EAGER_BACKENDS))
 
 
 def get_default_backend() -> str:
     """The backend of ``compile`` if none is given."""
-    return "inductor"
+    return _compile.default.backend
 
 
 def set_default_backend(backend) -> None:
-    """Choose the backend of ``compile``; raises for one that there is not."""
-    if backend is not None and backend not in BACKENDS:
-        raise InvalidBackend(f"Invalid backend: {backend!r}, see `torch._dynamo.list_backends()`")
+    """Choose the backend of ``compile`` (None: the first one); raises for one that there is not."""
+    _compile.default.backend = BACKENDS[0] if backend is None else known_backend(backend)
 
 
 def cudagraph_mark_step_begin() -> None:

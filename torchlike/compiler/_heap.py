@@ -8,6 +8,7 @@ import functools
 import sys
 import threading
 import types
+import weakref
 from itertools import chain
 from operator import attrgetter, call, is_, itemgetter
 
@@ -20,20 +21,31 @@ from torchlike._core.errors import PACKAGE
 from torchlike._tensor.bridge import SharedStorage
 from torchlike._tensor.random import Generator
 from torchlike._tensor.tensor import Tensor
+from torchlike.compiler._parts import (
+    ATOMS,
+    MISSING,
+    PRIMITIVES,
+    Attributes,
+    Cleared,
+    Content,
+    Entries,
+    Items,
+    Members,
+    Part,
+    Slots,
+)
+from torchlike.compiler._watch import is_pure
 
-MISSING = type("Missing", (), {"__repr__": lambda self: "nothing"})()
-# Compared by value: a new number that is equal to the old one changes nothing.
-PRIMITIVES = (int, float, complex, bool, str, bytes, type(None))
-_ATOMS = frozenset(PRIMITIVES)
 _LEAVES = (
-    *PRIMITIVES, dt.dtype, devices.device, enum.Enum, type(Ellipsis), type(NotImplemented), slice,
-    range, np.generic, np.dtype, np.ufunc, jax.Array, Generator, types.BuiltinFunctionType,
+    dt.dtype, devices.device, type(Ellipsis), type(NotImplemented), slice,
+    range, np.generic, np.dtype, np.ufunc, jax.Array, Generator,
     types.MethodDescriptorType, types.WrapperDescriptorType, types.GetSetDescriptorType,
-    types.MemberDescriptorType, types.MethodWrapperType, types.CodeType, types.GenericAlias,
-    types.UnionType, BaseException,
+    types.MemberDescriptorType, types.CodeType, types.GenericAlias,
+    types.UnionType,
 )  # fmt: skip
-_PLAIN_NAMES = frozenset(("Pattern", "TypeVar", "_SpecialForm", "_GenericAlias", "weakref",
-    "ReferenceType", "date", "datetime", "timedelta", "Decimal", "Fraction",
+_PLAIN_TYPES = frozenset((*PRIMITIVES, object))
+_PLAIN_NAMES = frozenset(("Pattern", "TypeVar", "_SpecialForm", "_GenericAlias", "_tuplegetter",
+    "date", "datetime", "timedelta", "Decimal", "Fraction",
     "UUID", "PosixPath", "Namespace_"))  # fmt: skip
 _MAX_OBJECTS = 100_000
 _MAX_CONTENT = 1 << 16  # bytes of a NumPy array that are compared at each call
@@ -43,6 +55,7 @@ _MODULE_NAMES = ("training", "_parameters", "_buffers", "_modules", "_hooked")
 _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",
 )  # fmt: skip
+_CALLED_BY_SCHEDULES = frozenset(("optimizer", "lr_lambdas", "_schedulers", "_scale_fn_custom"))
 _OPTIMIZER_NAMES = ("param_groups", "state", "_packs", "_pre_hooks", "_post_hooks", "_watched")
 _TENSOR_STATE = attrgetter(
     "_value.aval", "_requires_grad", "_node", "_hooks", "_after_hooks", "_storage"
@@ -53,130 +66,29 @@ class TooLarge(Exception):
     """More objects can be reached than are worth a look at every call."""
 
 
-class Part:
-    """One container: what it held, by key; ``now()`` is what it holds."""
-
-    __slots__ = ("keys", "old", "owner", "path", "whole")
-
-    def __init__(self, owner, path: str, keys: tuple, whole: bool):
-        self.owner, self.path, self.whole = owner, path, whole
-        self.keys = keys
-        self.old = self.now()
-
-    def name(self, key) -> str:
-        """How a user would write the entry."""
-        if key.__class__ not in _ATOMS:  # the state of a parameter, by the parameter
-            return f"{self.path}[...]"
-        if self.path.endswith(("._modules", "._parameters", "._buffers")):
-            return f"{self.path.rpartition('.')[0]}.{key}"
-        return f"{self.path}[{key!r}]"
-
-
-class Entries(Part):
-    """A dict, or some of its keys: those that ``reads`` says are read."""
-
-    __slots__ = ("reads", "size")
-
-    def __init__(self, owner, path, keys=None, reads=None):
-        self.size, self.reads = len(owner), reads
-        super().__init__(owner, path, tuple(owner) if keys is None else keys, keys is None)
-
-    def now(self):
-        owner = self.owner
-        return [owner.get(k, MISSING) for k in self.keys]
-
-    def added(self) -> list:
-        """Keys that were not there and would be read."""
-        if len(self.owner) == self.size or (not self.whole and self.reads is None):
-            return []
-        old = set(self.keys)
-        return [k for k in self.owner if k not in old and (self.whole or self.reads(k))]
-
-
-class Attributes(Entries):
-    """The attributes of an object, or those that somebody reads."""
-
-    __slots__ = ()
-
-    def name(self, key) -> str:
-        return f"{self.path}.{key}" if self.path else str(key)
-
-
-class Items(Part):
-    """A list or deque."""
-
-    __slots__ = ()
-
-    def __init__(self, owner, path):
-        super().__init__(owner, path, tuple(range(len(owner))), True)
-
-    def now(self):
-        return list(self.owner)
-
-
-class Slots(Part):
-    """Attributes that are in no dict: of functions, cells and classes with slots."""
-
-    __slots__ = ()
-
-    def __init__(self, owner, path, keys):
-        super().__init__(owner, path, keys, False)
-
-    def now(self):
-        return [_attribute(self.owner, k) for k in self.keys]
-
-    def name(self, key) -> str:
-        return self.path if key == "cell_contents" else f"{self.path}.{key}"
-
-
-class Members(Part):
-    """A set."""
-
-    __slots__ = ()
-
-    def __init__(self, owner, path):
-        super().__init__(owner, path, (0,), True)
-
-    def now(self):
-        return [frozenset(self.owner)]
-
-
-class Content(Part):
-    """The numbers of a NumPy array."""
-
-    __slots__ = ()
-
-    def __init__(self, owner, path):
-        super().__init__(owner, path, ("content",), False)
-
-    def now(self):
-        return [(self.owner.shape, self.owner.dtype.str, self.owner.tobytes())]
-
-
-def _attribute(owner, name):
-    try:
-        return getattr(owner, name)
-    except (AttributeError, ValueError):
-        return MISSING
-
-
 class Heap:
     """A walk over what a function can reach, and what it found.
 
     names, anything   what the code reads of objects by name (see ``Watch``)
+    ran               the code that was seen to run
     tensors           id -> tensor, each once; ``paths`` tells where
     parts             the containers
     opaque            (path, what) of objects that nobody can look into
     """
 
-    def __init__(self, names, anything: bool = False):
-        self.names, self.anything = frozenset(names), anything
+    def __init__(self, names, anything: bool = False, ran=()):
+        self.names, self.anything, self.ran = frozenset(names), anything, ran
+        self.functions: set[types.CodeType] = set()  # what functions were looked into
         self.tensors: dict[int, Tensor] = {}
         self.paths: dict[int, str] = {}
         self.parts: list[Part] = []
         self.opaque: list[tuple[str, str]] = []
         self.instances: list = []  # objects of classes written in Python
         self.modules: list = []  # nn.Modules, for the report
+        self.again: set[int] = set()  # ids of what was met twice
+        self.optimizers: list = []
+        self.weak: list = []  # weak references
+        self.shared: dict[int, str] = {}  # ids of groups that more than their optimizer leads to
         self._seen: dict[int, object] = {}  # keeps what it names alive: ids are not used again
         self._todo: collections.deque = collections.deque()
 
@@ -187,22 +99,28 @@ class Heap:
             self._visit(*self._todo.popleft())
 
     def _later(self, obj, path) -> None:
-        if obj.__class__ not in _ATOMS:
+        if type(obj) not in ATOMS:  # not __class__: an object may make up even that
             self._todo.append((obj, path))
 
     def _part(self, part: Part) -> None:
         self.parts.append(part)
         for key, value in zip(part.keys, part.old, strict=True):
-            if value.__class__ not in _ATOMS:
+            if type(value) not in ATOMS:
                 self._todo.append((value, part.name(key)))
 
     def _visit(self, obj, path: str) -> None:
-        if isinstance(obj, _LEAVES) or id(obj) in self._seen:
+        kind = type(obj)
+        if id(obj) in self._seen or kind in _PLAIN_TYPES:
+            self.again.add(id(obj))
             return
         self._seen[id(obj)] = obj
         if len(self._seen) > _MAX_OBJECTS:
             raise TooLarge(path)
-        kind = type(obj)
+        if _makes_up_attributes(kind):
+            self.opaque.append((path, f"a {kind.__qualname__}, which has a __getattribute__"))
+            return
+        if isinstance(obj, _LEAVES):
+            return
         if isinstance(obj, Tensor):
             self.tensor(obj, path)
         elif isinstance(obj, tuple):
@@ -213,6 +131,8 @@ class Heap:
         elif isinstance(obj, types.MethodType):
             self._later(obj.__self__, "self" if path.isidentifier() else f"{path}.__self__")
             self._later(obj.__func__, path)
+        elif isinstance(obj, types.BuiltinFunctionType | types.MethodWrapperType):
+            self._later(obj.__self__, f"{path}.__self__")  # a module, or what it is a method of
         elif isinstance(obj, type):
             self._class(obj, path)
         elif isinstance(obj, types.ModuleType):
@@ -238,9 +158,13 @@ class Heap:
         elif isinstance(obj, functools.partial):
             for name in ("func", "args", "keywords"):
                 self._later(getattr(obj, name), f"{path}.{name}")
+            if isinstance(obj.func, types.BuiltinFunctionType) and not is_pure(obj.func):
+                self.opaque.append((path, f"a functools.partial of {obj.func.__qualname__}"))
         elif isinstance(obj, property):
             for f in (obj.fget, obj.fset):
                 self._later(f, path)
+        elif isinstance(obj, functools.cached_property):
+            self._later(obj.func, path)
         elif isinstance(obj, staticmethod | classmethod):
             self._later(obj.__func__, path)
         elif isinstance(obj, np.ndarray):
@@ -248,13 +172,19 @@ class Heap:
                 self.parts.append(Content(obj, path))
             else:
                 self.opaque.append((path, "a large NumPy array"))
-        elif hasattr(obj, "__wrapped__") and hasattr(obj, "cache_info"):  # functools.lru_cache
+        elif isinstance(obj, functools._lru_cache_wrapper):
+            self.parts.append(Cleared(obj, path))
             self._later(obj.__wrapped__, path)
         elif kind.__name__ in _PLAIN_NAMES or kind.__name__ in (
             "cython_function_or_method", "PjitFunction", "_ArrayFunctionDispatcher",
         ):  # fmt: skip
             pass
-        elif not self._object(obj, path):
+        elif isinstance(obj, weakref.ReferenceType):
+            self.weak.append((obj, path))
+        elif isinstance(obj, enum.Enum):
+            self._later(obj._value_, f"{path}.value")
+            self._object(obj, path)
+        elif not self._object(obj, path) and not isinstance(obj, (*PRIMITIVES, BaseException)):
             self.opaque.append((path, f"a {kind.__module__}.{kind.__qualname__}"))
 
     def tensor(self, t: Tensor, path: str) -> None:
@@ -262,6 +192,7 @@ class Heap:
         self.tensors[id(t)] = t
         self._seen[id(t)] = t
         self.paths[id(t)] = path
+        self._later(type(t), f"type({path})")
         if t._sparse:
             self.opaque.append((path, "a sparse tensor"))
         if t._storage.__class__ is SharedStorage:
@@ -330,10 +261,10 @@ class Heap:
                 if own.get(hooks) is not None:
                     self._part(Entries(own[hooks], f"{path}.{hooks}"))
         elif "param_groups" in own and "defaults" in own:
-            keys = [k for k in own if k in _OPTIMIZER_NAMES or self.reads(k)]
-            if not own.get("_watched", True):
-                self._states(own["state"], f"{path}.state")
-            self._part(Attributes(own, path, tuple(keys), self.reads))
+            self.optimizers.append((obj, path))  # looked into at the end
+        elif self._is_only_stepped(kind, own):
+            for name in _CALLED_BY_SCHEDULES & own.keys():
+                self._later(own[name], f"{path}.{name}")
         elif _is_ours(kind) and not isinstance(obj, (dict, list)):
             self._part(Attributes(own, path))
         else:
@@ -353,6 +284,15 @@ class Heap:
                 for name, x in slot.items():
                     self._later(x, f"{path}[...][{name!r}]")
 
+    def _is_only_stepped(self, kind: type, own: dict) -> bool:
+        """Whether this is a schedule of which nothing is read but by its step, which is replayed
+        as a whole: it may be stepped elsewhere, too."""
+        if not kind.__module__.startswith("torchlike.optim.lr_scheduler") or self.anything:
+            return False
+        return self.names.isdisjoint(
+            k for k in (*dir(kind), *own) if k[0] != "_" and k not in ("step", "optimizer")
+        )
+
     def _of_module(self, kind: type, name: str) -> bool:
         if name in _MODULE_NAMES or self.reads(name):
             return True
@@ -363,6 +303,7 @@ class Heap:
             if "__wrapped__" in f.__dict__:  # of a decorator of ours
                 self._later(f.__wrapped__, path)
             return
+        self.functions.add(f.__code__)
         self._part(Slots(f, path, ("__code__", "__defaults__", "__kwdefaults__")))
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=False):
             self._later(cell, name)
@@ -377,8 +318,41 @@ class Heap:
         if kind.__module__ == "builtins" or _is_ours(kind):
             return
         own = vars(kind)
-        keys = tuple([k for k in own if k in ("forward", "__call__") or k in self.names])
+        keys = tuple([k for k, x in own.items() if k in self.names or self._runs(x)])
         self._part(Attributes(own, kind.__qualname__, keys, self.names.__contains__))
+        for other in (type(kind), *kind.__mro__[1:]):
+            self._later(other, other.__qualname__)
+
+    def _runs(self, method) -> bool:
+        """Whether a method was seen to run: operators and such are named nowhere."""
+        code = getattr(getattr(method, "__func__", method), "__code__", None)
+        return code is not None and code in self.ran
+
+    def look_into_optimizers(self) -> None:
+        """Walk from the optimizers too, now that it is known what else leads to their groups."""
+        for obj, path in self.optimizers:  # grows on the way
+            for group in (obj.param_groups, *obj.param_groups):
+                if id(group) in self._seen:
+                    self.shared[id(group)] = path
+            own = vars(obj)
+            keys = [k for k in own if k in _OPTIMIZER_NAMES or self.reads(k)]
+            if not own.get("_watched", True):
+                self._states(own["state"], f"{path}.state")
+            self._part(Attributes(own, path, tuple(keys), self.reads))
+            while self._todo:
+                self._visit(*self._todo.popleft())
+
+    def look_for_hidden(self) -> None:
+        """Note what may be read though no name or object held leads to it: functions with closures
+        that ran, and what is held weakly, which guards would keep alive."""
+        for weak, path in self.weak:
+            obj = weak()
+            if obj is not None and id(obj) not in self._seen and not isinstance(obj, type):
+                self.opaque.append((path, "a weak reference"))
+        inner = {c for code in self.ran for c in code.co_consts if isinstance(c, types.CodeType)}
+        for code in self.ran:
+            if code.co_freevars and code not in self.functions and code not in inner:
+                self.opaque.append((code.co_qualname, "a function that is called out of sight"))
 
     def _module(self, module, path: str) -> None:
         name = module.__name__
@@ -399,10 +373,16 @@ class Heap:
                 Entries(sys.modules, "sys.modules", tuple(m for m in imported if m in sys.modules))
             )
         keys = tuple([k for k in names if k in scope])
-        if keys:
+        if names:
             self._part(Attributes(scope, "", keys, frozenset(names).__contains__))
         while self._todo:
             self._visit(*self._todo.popleft())
+
+
+def _makes_up_attributes(kind: type) -> bool:
+    """Whether a class has a ``__getattribute__`` in Python."""
+    found = next(vars(k)["__getattribute__"] for k in kind.__mro__ if "__getattribute__" in vars(k))
+    return isinstance(found, types.FunctionType)
 
 
 def _is_ours(kind: type) -> bool:
@@ -416,7 +396,7 @@ def same(a, b) -> bool:
         return True
     if a.__class__ is not b.__class__:
         return False
-    if a.__class__ in _ATOMS:
+    if a.__class__ in ATOMS:
         return a == b and repr(a) == repr(b)
     if isinstance(a, tuple):
         return len(a) == len(b) and all(map(same, a, b))
@@ -449,7 +429,28 @@ def _getter(part: Part):
 
 def plain_state(t: Tensor) -> tuple:
     """What is compared of a tensor that another one takes the place of in each call."""
-    return t._value.aval, t._requires_grad, t._node is None, t._storage is None, t.__class__
+    return (
+        t._value.aval, t._requires_grad, t._node is None, t._storage is None, t.__class__,
+        not t._chain,
+    )  # fmt: skip
+
+
+def state_of_entry(x):
+    """The same of what may stand in an entry that each call replaces; None if it may not."""
+    if isinstance(x, Tensor):
+        return plain_state(x)
+    if x.__class__ is tuple:
+        states = tuple(map(state_of_entry, x))
+        return None if None in states else states
+    return (x.__class__, repr(x)) if x.__class__ in ATOMS else None
+
+
+def holds_tensors(x) -> bool:
+    """Whether this is a tensor, or a tuple of tensors and plain values."""
+    if x.__class__ is not tuple:
+        return isinstance(x, Tensor)
+    tensors = [isinstance(t, Tensor) for t in x]
+    return any(tensors) and all(found or t.__class__ in ATOMS for found, t in zip(tensors, x))
 
 
 class Guards:
@@ -488,14 +489,17 @@ class Guards:
         self.listed = list(chain.from_iterable(self.lists))
         self.sizes = list(map(len, self.sized))
         self.states = list(chain.from_iterable(map(_TENSOR_STATE, self.tensors)))
+        self.memory = {id(t._storage) for t in self.tensors if self.places}
 
-    @staticmethod
-    def _state_at(owner, key):
+    def _state_at(self, owner, key):
         try:
-            t = owner[key]
+            x = owner[key]
         except (KeyError, IndexError):
             return None
-        return plain_state(t) if isinstance(t, Tensor) else None
+        for t in x if x.__class__ is tuple else (x,):
+            if isinstance(t, Tensor) and t._storage is not None and id(t._storage) in self.memory:
+                return None
+        return state_of_entry(x)
 
     def hold(self) -> bool:
         """Whether everything is as it was."""

@@ -17,24 +17,26 @@ from torchlike._engine.captures import Capture
 from torchlike._engine.composites import take_place
 from torchlike._engine.flush import flush
 from torchlike._engine.prefix import Segment, cut_from, local, record
-from torchlike._engine.programs import replaced_inputs
 from torchlike._engine.values import Value, aval
 from torchlike._tensor import dispatch, tape, views
 from torchlike._tensor.function import FunctionNode
 from torchlike._tensor.modes import modes
 from torchlike._tensor.tensor import Tensor
 from torchlike.compiler._arguments import Flat
-from torchlike.compiler._heap import (
-    Entries,
-    Guards,
-    Heap,
-    Items,
-    TooLarge,
-    plain_state,
-    same,
-)  # fmt: skip
-from torchlike.compiler._opened import Again, Backward, CompiledNode, Opened
-from torchlike.compiler._replay import Replay
+from torchlike.compiler._heap import Guards, Heap, TooLarge, holds_tensors, same, state_of_entry
+from torchlike.compiler._library import switches
+from torchlike.compiler._opened import (
+    Again,
+    Backward,
+    CompiledNode,
+    Opened,
+    Spent,
+    below,
+    is_spent,
+    reads_of,
+)
+from torchlike.compiler._parts import Elements, Entries, Items
+from torchlike.compiler._replay import Replay, donations, owners_of
 from torchlike.compiler._surroundings import surrounding
 from torchlike.compiler._values import (
     Argument,
@@ -69,13 +71,14 @@ class Recording:
         self.args, self.kwargs = args, kwargs
         self.replay = self.why = self.result = None
         self.complete = False
-        self.heap = self.known = self.before = None
+        self.heap = self.known = self.before = self.values = None
         self._run(args, kwargs)
 
     def _run(self, args, kwargs) -> None:
         compiled, watch = self.compiled, self.compiled.watch
         flush(why="compiled call")
-        if watch.ran and not watch.effects:
+        watch.effects[:] = watch.handed  # others of an earlier call may come no more
+        if watch.ran:
             try:
                 self._look()
             except TooLarge as error:
@@ -86,7 +89,7 @@ class Recording:
         try:
             with watch.running() as all_known:
                 self.result = compiled.function(*args, **kwargs)
-                self.complete = self.heap is not None and all_known()
+                self.complete = self.heap is not None and all_known() and not watch.effects
         finally:
             local.capture = None
         self.capture = capture
@@ -96,21 +99,26 @@ class Recording:
         try:
             self._conclude(segment)
         finally:
-            self.before = self.heap = self.known = None
+            self.before = self.heap = self.known = self.values = self.namer = None
 
     # ---- before the call -----------------------------------------------------------------------
 
     def _look(self) -> None:
         """Remember everything that the call can reach, as it is now."""
         compiled, watch = self.compiled, self.compiled.watch
-        heap = self.heap = Heap(watch.names, watch.anything)
+        heap = self.heap = Heap(watch.names, watch.anything, watch.codes)
         heap.add(compiled.function, compiled.name)
         for x in self.objects:
             heap.add(x, "an argument")
+        for t in self.arguments:
+            heap.add(t.__class__, t.__class__.__qualname__)
         for found in watch.codes.values():
             heap.scope(*found)
+        heap.parts += switches(heap.reads)
+        heap.look_into_optimizers()
+        heap.look_for_hidden()
         heap.name_by_modules()
-        self.known, self.before = {}, {}
+        self.known, self.before, self.values = {}, {}, []
         for i, t in enumerate(self.arguments):
             if id(t) not in heap.tensors:
                 self._know(Argument(i), t)
@@ -123,6 +131,7 @@ class Recording:
             return
         self.known[id(t)] = (reference, t)
         storage = t._storage
+        self.values.append(t._value)  # a view that is written loses it, and ids are used again
         if storage is None or t._seen == storage.version:
             self.before[id(t._value)] = ValueOf(reference)
         if storage is not None:
@@ -147,14 +156,16 @@ class Recording:
 
     def _conclude(self, segment: Segment) -> None:
         """Put a composite in the segment's place; make a Replay if the call can be replayed."""
-        for packed, value, start in self.capture.cuts:
-            cut_from(packed, value, start)
+        for cut in self.capture.cuts:
+            cut_from(*cut)
+        self.capture.cuts = self.capture.casts = cut = None  # what these held is nobody's now
         found: list = []
         tensors_in(self.result, found)
+        self._retire(found)
         opened = self._open(segment, found)
         outs = self._live(segment)
         noted = self._noted()
-        donates, outs = _donations(segment, outs, opened is not None)
+        donates, outs = donations(segment, outs, opened is not None)
         composite = self.compiled.composite(segment, outs, noted, donates)
         if opened is not None:
             self._connect(opened, segment, composite)
@@ -172,7 +183,7 @@ class Recording:
         ]
         if opened is not None:
             opened.operands(externals, numbers)
-        self.before = self.heap = self.known = None
+        self.before = self.heap = self.known = self.values = None
         local.segment = Segment(prefix.tree)
         call = None
         if outs or composite.op.checks:
@@ -216,6 +227,15 @@ class Recording:
                     at[n] += 1
         return noted
 
+    def _retire(self, found: list) -> None:
+        """Let go of histories that no backward can go through any more: parts of them are freed."""
+        for t in found:
+            node, storage = t._node, t._storage
+            if node is not None and node.number >= self.start and is_spent(node, self.start):
+                t._node = Spent(node)
+                if storage is not None and storage.node is node:
+                    storage.node = t._node
+
     def _open(self, segment: Segment, found: list):
         """Put one tape node in the place of all that the call has recorded on the tape.
 
@@ -233,7 +253,7 @@ class Recording:
                 outputs.append(t)
         if not outputs:
             return None
-        nodes, edges = _below(outputs, self.start)
+        nodes, edges = below(outputs, self.start)
         if any(n.hooks or n.pre_hooks or n.retained for n in nodes):
             self._give_up("it registers hooks on the tape")
             return None
@@ -245,6 +265,7 @@ class Recording:
         level = len(modes.levels)
         shapes = [t._value.aval for t in outputs]
         before = modes.grad, modes.walk
+        read = reads_of(nodes, self.compiled.watch)
         try:
             with tracing(shapes, level) as (body, holes):
                 modes.grad = False
@@ -253,7 +274,7 @@ class Recording:
                 ]
                 with self._watching(nodes):
                     leaves, interior = tape.run(
-                        roots, dispatch, retain_graph=True, wanted=set(edges)
+                        roots, dispatch, retain_graph=True, wanted=set(edges), since=self.start
                     )
                 grads = [
                     leaves[id(e)][1] if e.__class__ is not tuple and id(e) in leaves
@@ -282,6 +303,8 @@ class Recording:
             return None
         finally:
             modes.grad, modes.walk = before
+        if read is not None and read.failed() is None:  # else it changes what it reads
+            backward.guards = reads_of(nodes, self.compiled.watch)
         opened = Opened(backward, outputs, [edges[i] for i in kept], shapes)
         opened.saved = [s[2] for s in sources if s[0] != "grad"]
         opened.node = CompiledNode(backward, opened.edges, opened.saved, shapes)
@@ -357,7 +380,7 @@ class Recording:
         if opened is not None:
             places = {id(t): i for i, t in enumerate(opened.outputs)}
         draws = {id(a[1]): i for i, a in enumerate(self.capture.actions) if a[0] == "draw"}
-        namer = Namer(known, self.before, results, places, constants, heap._seen)
+        namer = Namer(known, self.before, results, places, constants, heap._seen, draws)
         sources = []
         for ref, _ in zip(segment.owners, segment.arrays, strict=True):
             value = ref()
@@ -369,6 +392,7 @@ class Recording:
         replay.tree = namer.tree(self.result)
         replay.actions = self.capture.actions
         self.placed: dict = {}
+        self.roots, self.namer = {s.tensor for s in sources if s.__class__ is RootOf}, namer
         self._effects(replay, namer)
         if surrounding() != self.compiled.around:
             raise Unreplayable("it leaves grad mode, autocast or a default changed")
@@ -380,6 +404,14 @@ class Recording:
         if opened is not None:
             self._open_replay(replay, opened)
         replay.early, replay.repeated = namer.early, namer.repeated
+        refs = [*namer.used, *(r for r, _ in replay.grads), *(r for r, *_ in replay.changes)]
+        replay.fragile = [
+            r for r in dict.fromkeys(refs)
+            if r.__class__ is Through or (r.__class__ is Known and r.place is not None)
+        ]  # fmt: skip
+        # A view that was there before is read anew from what it is a view of when that has changed.
+        views_of = (t._value for _, t in known.values() if t._chain)
+        namer.claimed |= {results[id(v)] for v in views_of if id(v) in results}
         if opened is not None:
             namer.claimed |= {x for kind, x in opened.references if kind == "result"}
         self._check_claims(segment, composite, namer.claimed)
@@ -425,23 +457,22 @@ class Recording:
                 raise Unreplayable("it changes a tensor in place that is on the tape")
             if t._requires_grad is not wanted:
                 raise Unreplayable("it changes whether a tensor requires grad")
-            value = t._value if now is None else now.value
-            count = t._version_count if now is None else now.version
-            if value is not root or count != version:
-                if now is not None:
-                    if id(now) in storages:
-                        continue
-                    storages.add(id(now))
-                    reference = next(
-                        (r for r, o in known.values() if o._storage is now and not o._chain),
-                        reference,
-                    )
-                name = None if value is root else namer.value(value)
-                silent = 0 if now is None else now.silent - silent
-                replay.changes.append((reference, name, count - version, silent))
             if t._grad is not grad:
                 name = None if t._grad is None else namer.tensor(t._grad)
                 replay.grads.append((reference, name))
+            value = t._value if now is None else now.value
+            count = t._version_count if now is None else now.version
+            if (value is root and count == version) or id(now) in storages:
+                continue
+            if now is not None:
+                storages.add(id(now))
+                reference = next(
+                    (r for r, o in known.values() if o._storage is now and not o._chain),
+                    reference,
+                )
+            name = None if value is root else namer.value(value)
+            silent = 0 if now is None else now.silent - silent
+            replay.changes.append((reference, name, count - version, silent))
         exempt = self._exempt(replay)
         for part in self.heap.parts:
             if id(part.owner) in exempt:
@@ -454,26 +485,49 @@ class Recording:
             for key, old, new in zip(part.keys, part.old, now, strict=True):
                 if same(old, new):
                     continue
-                if isinstance(new, Tensor) and isinstance(part, Entries | Items):
-                    replay.entries.append((part.owner, key, namer.tensor(new)))
-                    found = known.get(id(old))
-                    if found is not None and found[0].__class__ is Known:
-                        found[0].place = part.owner, key
-                        self.placed[id(old)] = part.owner, key, plain_state(old)
+                if holds_tensors(new) and isinstance(part, Entries | Items):
+                    replay.entries.append((part.owner, key, namer.entry(new)))
+                    self._replaces(part, key, old)
                     continue
                 raise Unreplayable(f"it changes {part.name(key)}")
+
+    def _replaces(self, part, key, old) -> None:
+        """Note that each call puts a new tensor, or tuple of them, in the place of an old one."""
+        state, others = state_of_entry(old), self.known.values()
+        if state is None:
+            raise Unreplayable(f"it replaces {part.name(key)}, which is no plain tensor")
+        self.placed[id(part.owner), key] = part.owner, key, state
+        for i, t in enumerate(old if old.__class__ is tuple else (old,)):
+            if not isinstance(t, Tensor):
+                continue
+            reference = self.known[id(t)][0]
+            if t._chain and (
+                t._storage.value is not self.state[id(t)][0]
+                or reference in self.roots | self.namer.roots()
+            ):
+                raise Unreplayable(f"it replaces {part.name(key)}, a view that it looks behind")
+            shared = t._storage is not None and any(
+                o is not t and o._storage is t._storage for _, o in others
+            )
+            if shared or id(t) in self.heap.again or any(t is a for a in self.arguments):
+                raise Unreplayable(f"it replaces {part.name(key)}, which has another name, too")
+            reference.place = (part.owner, key, i) if old.__class__ is tuple else (part.owner, key)
+            self.placed[id(t)] = part.owner, key, state
 
     def _exempt(self, replay) -> set[int]:
         """Ids of the dicts that a replay reads or changes by Python: nobody else looks there."""
         owners: list = []
         for action in self.capture.actions:
             if action[0] == "call":
-                _schedule(action[2], owners)
+                owners_of(action[2], owners)
             elif action[0] == "group":
                 owners.append(action[2])
         seen = self.compiled.watch.names & _SCHEDULE_NAMES
         if owners and (seen or self.compiled.watch.anything):
             raise Unreplayable(f"it steps an optimizer and reads {', '.join(sorted(seen))}")
+        for o in owners:
+            if id(o) in self.heap.shared:
+                raise Unreplayable(f"the groups of {self.heap.shared[id(o)]} have another name")
         return {id(o) for o in owners}
 
     def _guard(self, replay) -> None:
@@ -489,11 +543,12 @@ class Recording:
                 for i, k in enumerate(part.keys)
                 if any(part.owner is o and k is key for o, key, _ in replay.entries)
             ]
+            keys = tuple([k for i, k in enumerate(part.keys) if i not in changed])
             if changed and isinstance(part, Entries):
-                keys = tuple([k for i, k in enumerate(part.keys) if i not in changed])
-                parts.append(type(part)(part.owner, part.path, keys, part.reads))
+                replaced = [part.keys[i] for i in changed]
+                parts.append(type(part)(part.owner, part.path, keys, part.reads, replaced))
             elif changed:
-                raise Unreplayable(f"it puts a new tensor into {part.path}")
+                parts.append(Elements(part.owner, part.path, keys))
             else:
                 parts.append(part)
         used = {id(s.tensor.tensor) for s in replay.sources if isinstance(s, ValueOf | RootOf)
@@ -516,16 +571,6 @@ class Recording:
         replay.paths = dict(self.heap.paths)
 
 
-def _schedule(scheduler, owners: list) -> None:
-    own = vars(scheduler)
-    owners.append(own)
-    for inner in own.get("_schedulers", ()):
-        _schedule(inner, owners)
-    optimizer = own.get("optimizer")
-    for group in () if optimizer is None else optimizer.param_groups:
-        owners.append(group)
-
-
 def _aval_of(array, device):
     return aval(tuple(array.shape), dt.BY_NUMPY[np.dtype(array.dtype)], device)
 
@@ -533,38 +578,3 @@ def _aval_of(array, device):
 def _number(segment, key):
     kind, place = key
     return (segment.floats if kind is float else segment.ints)[place]
-
-
-def _below(outputs, start: int):
-    """The nodes made since ``start`` below some tensors, and the older edges and leaves there."""
-    nodes, edges, seen = [], [], set()
-    stack = [t._node for t in outputs]
-    while stack:
-        node = stack.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        nodes.append(node)
-        for edge in node.targets:
-            if edge.__class__ is tuple and edge[0].number >= start:
-                stack.append(edge[0])
-            elif not any(_same_edge(edge, e) for e in edges):
-                edges.append(edge)
-    return nodes, edges
-
-
-def _same_edge(a, b) -> bool:
-    if a.__class__ is tuple:
-        return b.__class__ is tuple and a[0] is b[0] and a[1] == b[1]
-    return a is b
-
-
-def _donations(segment, outs, is_open: bool):
-    """(places of operands that results replace, the slots with those results last)."""
-    if is_open:
-        return (), outs
-    replaced = sorted(replaced_inputs(segment.node.path()).items())
-    wanted = set(outs)
-    replaced = {d: slot for d, slot in replaced if slot in wanted}
-    last = list(replaced.values())
-    return tuple(replaced), [*(s for s in outs if s not in set(last)), *last]

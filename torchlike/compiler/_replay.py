@@ -7,6 +7,7 @@ from operator import is_
 from torchlike._core.errors import user_line
 from torchlike._engine.flush import flush
 from torchlike._engine.prefix import record
+from torchlike._engine.programs import replaced_inputs
 from torchlike._engine.stats import stats
 from torchlike._engine.values import Epoch, Value, epoch_of
 from torchlike._tensor.dispatch import value_of
@@ -30,6 +31,7 @@ class Replay:
     changes   (tensor, value or None, versions, silent ones) of tensors or their storages
     grads     (tensor, its new gradient or None)
     entries   (container, key, new tensor)
+    fragile   references that lead elsewhere once the call has written
     opened    None, or what the new tape node is made of
     """
 
@@ -39,6 +41,7 @@ class Replay:
         self.states = flat.states()
         self.changes, self.grads, self.entries = [], [], []
         self.early: list = []
+        self.fragile: list = []
         self.repeated: set[int] = set()
         self.actions: list = []
         self.opened = self.tree = self.guards = None
@@ -114,7 +117,7 @@ class Replay:
     def run(self, arguments):
         """The call's result; everything else that it does is done too."""
         moment = Moment(arguments)
-        drawn: dict = {}
+        drawn = moment.drawn
         numbers = self.numbers
         if numbers is None:
             numbers = self._act(drawn)
@@ -123,6 +126,8 @@ class Replay:
         early = moment.early
         for reference in self.early:
             early[reference] = reference.reference.get(moment)
+        for reference in self.fragile:
+            moment.made[reference] = reference.find(moment)
         self.runs += 1
         stats.replays += 1
         if self.fast is not None:
@@ -227,3 +232,25 @@ class Replay:
             t.find(moment)._grad = None if gradient is None else gradient.find(moment)
         for owner, key, new in self.entries:
             owner[key] = new.find(moment)
+
+
+def owners_of(scheduler, owners: list) -> None:
+    """Add the dicts that a schedule's step reads and changes."""
+    own = vars(scheduler)
+    owners.append(own)
+    for inner in own.get("_schedulers", ()):
+        owners_of(inner, owners)
+    optimizer = own.get("optimizer")
+    for group in () if optimizer is None else optimizer.param_groups:
+        owners.append(group)
+
+
+def donations(segment, outs, is_open: bool):
+    """(places of operands that results replace, the slots with those results last)."""
+    if is_open:
+        return (), outs
+    replaced = sorted(replaced_inputs(segment.node.path()).items())
+    wanted = set(outs)
+    replaced = {d: slot for d, slot in replaced if slot in wanted}
+    last = list(replaced.values())
+    return tuple(replaced), [*(s for s in outs if s not in set(last)), *last]

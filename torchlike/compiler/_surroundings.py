@@ -11,6 +11,7 @@ from torchlike._engine.captures import surroundings
 from torchlike._engine.prefix import local
 from torchlike._tensor.autocast import state as autocast
 from torchlike._tensor.modes import modes
+from torchlike._tensor.overriding import local as overriding
 
 # (open levels of vmap, transforms, traced bodies, what calls or sees ops in their place), in one
 # look: all false where a call is part of nothing that has to see each op.
@@ -20,8 +21,9 @@ _switches = attrgetter("grad", "inference", "mutation")
 
 def elsewhere() -> bool:
     """Whether this call is part of something that has to see each op."""
-    return (
+    return bool(
         any(_around(modes)) or local.segment.frame is not None or tracing.scope is not None
+        or overriding.modes
     )  # fmt: skip
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 
 import numpy as np
 
+from torchlike._core import devices
+from torchlike._core import dtypes as dt
 from torchlike._engine.values import Packed, Value
 from torchlike._tensor import tape
 from torchlike._tensor.tensor import Tensor
 from torchlike._tensor.views import Storage, storage_of
 
 _new = object.__new__
+_CONSTANTS = (
+    int, float, complex, str, bytes, np.generic, dt.dtype, devices.device, enum.Enum, range,
+)  # fmt: skip
 
 
 class Unreplayable(Exception):
@@ -21,15 +27,17 @@ class Unreplayable(Exception):
 class Moment:
     """One replay: its tensor arguments, the composite's results, its node, what it has made.
 
-    early holds values from before the call that are needed after it has changed things.
+    early holds values from before the call that are needed after it has changed things, drawn the
+    random numbers of this call.
     """
 
-    __slots__ = ("arguments", "early", "made", "node", "packs", "results")
+    __slots__ = ("arguments", "drawn", "early", "made", "node", "packs", "results")
 
     def __init__(self, arguments):
         self.arguments = arguments
         self.results = self.node = None
         self.early: dict = {}
+        self.drawn: dict = {}
         self.made: dict = {}
         self.packs: dict = {}
 
@@ -40,7 +48,8 @@ class Moment:
 class Known:
     """A tensor that lives as long as what the function can reach.
 
-    place is the (container, key) where each call puts a new one, if it does.
+    place is the (container, key) where each call puts a new one, if it does; with an index, that
+    of a tuple. Found once before anything is written (see ``Replay.fragile``).
     """
 
     __slots__ = ("place", "tensor")
@@ -51,8 +60,10 @@ class Known:
     def find(self, moment):
         if self.place is None:
             return self.tensor
-        owner, key = self.place
-        return owner[key]
+        if self in moment.made:
+            return moment.made[self]
+        owner, key, *index = self.place
+        return owner[key][index[0]] if index else owner[key]
 
 
 class Argument:
@@ -76,6 +87,8 @@ class Through:
         self.owner, self.name = owner, name
 
     def find(self, moment):
+        if self in moment.made:
+            return moment.made[self]
         return getattr(self.owner.find(moment), self.name)
 
 
@@ -133,6 +146,18 @@ class Constant:
 
     def get(self, moment):
         return self.value
+
+
+class Drawn:
+    """Random numbers that the n-th action of a call has drawn."""
+
+    __slots__ = ("action",)
+
+    def __init__(self, action):
+        self.action = action
+
+    def get(self, moment):
+        return moment.drawn[self.action]
 
 
 class Copy(Constant):
@@ -228,6 +253,15 @@ class New:
         return made
 
 
+class TupleOf:
+    """A tuple of tensors that the call makes."""
+
+    __slots__ = ("find",)
+
+    def __init__(self, make):
+        self.find = make
+
+
 OPEN = object()  # stands for the tape node of the replay
 _FIELDS = ("_chain", "_detached", "_silent", "_made", "_geometry", "_requires_grad", "_retains")
 
@@ -241,8 +275,10 @@ class Namer:
     opened    id of a tensor -> its place among the results of the tape node that replaces its own
     """
 
-    def __init__(self, known, before, results, opened, constants, lasting):
+    def __init__(self, known, before, results, opened, constants, lasting, draws):
         self.known, self.before, self.results = known, before, results
+        self.draws = draws  # id of a value -> the action that has drawn it
+        self.used: list = []  # references to tensors that were there before
         self.lasting = lasting  # ids of all other objects that were there before
         self.opened, self.constants = opened, constants
         self.early: list[Early] = []
@@ -267,6 +303,8 @@ class Namer:
         if found is not None:
             self.early.append(Early(found))
             return self.early[-1]
+        if id(value) in self.draws:
+            return Drawn(self.draws[id(value)])
         if self.constants.get(id(value)) is value:
             return Copy(value)
         raise Unreplayable("it keeps a value that comes from elsewhere")
@@ -278,6 +316,7 @@ class Namer:
         """The reference to a tensor that the call returns or keeps."""
         found = self.known.get(id(t))
         if found is not None:
+            self.used.append(found[0])
             return found[0]
         new = self._new.get(id(t))
         if new is not None:
@@ -306,6 +345,10 @@ class Namer:
         new.storage = None if t._storage is None else self.storage(t)
         return new
 
+    def roots(self) -> set:
+        """References to tensors of whose storages the results show other parts."""
+        return {s.tensor for s in self._storages.values() if s.__class__ is StorageOf}
+
     def storage(self, t: Tensor):
         storage = t._storage
         found = self._storages.get(id(storage))
@@ -325,14 +368,20 @@ class Namer:
             self._keep.append(storage)
         return found
 
+    def entry(self, x):
+        """The reference to a tensor, or a tuple of them, that stands in a container."""
+        return self.tensor(x) if isinstance(x, Tensor) else TupleOf(self.tree(x))
+
     def tree(self, x):
         """A function of a moment that makes again what the call returned."""
         if isinstance(x, Tensor):
             reference = self.tensor(x)
             return reference.find
-        if x is None or isinstance(x, (int, float, complex, str, bytes, np.generic)):
+        if x is None or isinstance(x, _CONSTANTS):
             return lambda moment: x
         kind = x.__class__
+        if kind in (set, frozenset) and all(y is None or isinstance(y, _CONSTANTS) for y in x):
+            return lambda moment: kind(x)
         if kind is tuple or kind is list:
             parts = [self.tree(y) for y in x]
             return lambda moment: kind([part(moment) for part in parts])

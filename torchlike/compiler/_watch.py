@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import dis
 import functools
+import gc
 import os
+import string
 import sys
 import sysconfig
 import types
@@ -14,17 +17,16 @@ from torchlike._core.errors import PACKAGE
 
 # Code of these is as good as ours where ours called it: it keeps no state of the user's.
 _PATHS = sysconfig.get_paths()
+_PACKAGES = ("jax", "jaxlib", "numpy", "optax", "ml_dtypes", "opt_einsum")
 _LIBRARIES = (
     "<frozen ", _PATHS["stdlib"], _PATHS["platstdlib"],
-    *(os.path.join(_PATHS[where], name) for where in ("purelib", "platlib")
-      for name in ("jax", "jaxlib", "numpy", "optax", "ml_dtypes", "opt_einsum")),
+    *(os.path.join(_PATHS[where], name) for where in ("purelib", "platlib") for name in _PACKAGES),
 )  # fmt: skip
 
-# Modules of the code that they generate: its file is called "<string>".
-_GENERATES = ("torchlike.", "jax.", "jaxlib.", "numpy.", "optax.", "namedtuple_")
-
-# Functions in C that look at names or objects that only they know: everything may be read then.
-_LOOKS_ANYWHERE = frozenset((getattr, hasattr, setattr, delattr, vars, dir))
+# Functions in C that are told a name; if no code spells it out, everything may be read.
+_TOLD_A_NAME = frozenset((getattr, hasattr, setattr, delattr))
+_LOOKS_ANYWHERE = frozenset((*_TOLD_A_NAME, vars, dir, str.format, str.format_map))
+_ANY_NAME = frozenset(("__dict__", "__getattribute__"))
 # Those that do what only happens when they are called, or give what was not given to them.
 _IMPURE = frozenset((
     print, input, open, exec, eval, compile, globals, locals, breakpoint, id,
@@ -32,7 +34,7 @@ _IMPURE = frozenset((
 _PURE_MODULES = frozenset((
     "builtins", "math", "cmath", "operator", "_operator", "itertools", "functools", "_functools",
     "collections", "_collections", "_bisect", "_heapq", "copy", "_struct", "_json", "_sre", "_abc",
-    "types", "_typing", "_weakref", "binascii", "_stat", "_string", "numpy",
+    "re", "types", "_typing", "_weakref", "binascii", "_stat", "_string", "numpy",
     "numpy._core._multiarray_umath", "numpy._core.multiarray", "zlib", "atexit",
 ))  # fmt: skip
 _PLAIN = (
@@ -65,11 +67,45 @@ def is_pure(function) -> bool:
     return kind.__module__ in _PURE_MODULES or kind.__module__.startswith("numpy.dtype")
 
 
-def _is_librarys(name: str, scope: dict) -> bool:
-    """Whether code of this file and these globals is a library's."""
-    if name == "<string>":
-        return scope.get("__name__", "").startswith(_GENERATES)
-    return name.startswith(_LIBRARIES)
+def _is_format(function) -> bool:
+    return (
+        isinstance(getattr(function, "__self__", None), str)
+        and function.__name__ in ("format", "format_map")
+    )  # fmt: skip
+
+
+def _is_made_for_us(frame) -> bool:
+    """Whether this is code that the standard library made for a class of ours, or of a library."""
+    if frame.f_code.co_filename != "<string>":
+        return False
+    name = (frame.f_globals.get("__name__") or "").split(".")[0]
+    ours = name in ("torchlike", *_PACKAGES) or name.startswith("namedtuple_")
+    return ours or name in sys.stdlib_module_names
+
+
+def _is_value(instruction) -> bool:
+    """Whether what is loaded is not called by the next instructions."""
+    return instruction.argrepr == instruction.argval  # else it says that there is a place for self
+
+
+def _line(code, instruction) -> int:
+    lines = (n for start, end, n in code.co_lines() if start <= instruction.offset < end)
+    return next(lines, None) or code.co_firstlineno
+
+
+@functools.lru_cache(1000)
+def _spelled(code: types.CodeType, offset: int) -> str | None:
+    """The name in ``getattr(x, "name")``, called at an offset; None if no name stands there."""
+    found = list(dis.get_instructions(code))
+    at = next((n for n, i in enumerate(found) if i.offset == offset), 0)
+    if found[at].opname != "CALL":
+        return None
+    first = at - (found[at - 1].opname == "PRECALL") - (found[at].arg - 1)
+    if first < 0 or any(i.is_jump_target for i in found[first : at + 1]):
+        return None
+    name, *default = found[first : first + found[at].arg - 1]
+    plain = all(i.opname.startswith("LOAD_") and i.opname != "LOAD_ATTR" for i in default)
+    return name.argval if plain and name.opname == "LOAD_CONST" else None
 
 
 class Watch:
@@ -78,7 +114,8 @@ class Watch:
     codes      user's code -> (the globals that it names, all its globals, modules it imports)
     names      what that code reads of modules and objects; complete unless ``anything``
     anything   whether names were looked up that no code spells out
-    effects    (what, line) of the calls that a replay may not leave out
+    effects    (what, line) of the calls that a replay may not leave out, in the call watched last
+    handed     those of them that code in C may have made unseen
     """
 
     def __init__(self):
@@ -87,36 +124,81 @@ class Watch:
         self.anything = False
         self.ran = False  # whether a whole call has been watched
         self.effects: list[tuple[str, str]] = []
+        self.handed: list[tuple[str, str]] = []
 
     def add(self, code: types.CodeType, scope: dict) -> None:
         """Note a piece of code that ran."""
         named, imported = {}, {}
+        given = None  # what the last instruction has put on the stack, not to be called at once
         for i in dis.get_instructions(code):
+            of = vars(given) if isinstance(given, types.ModuleType) else {}
+            given = None
+            if i.opname == "LOAD_ATTR" and _is_value(i):
+                given = of.get(i.argval)
+                self._give(given, code, i)
             if i.opname in _GLOBAL:
                 named[i.argval] = None
+                if i.opname == "LOAD_GLOBAL" and _is_value(i):
+                    given = scope.get(i.argval, getattr(builtins, i.argval, None))
+                    self._give(given, code, i)
             elif i.opname == "IMPORT_NAME":
                 imported[i.argval] = None
+            elif i.opname == "MATCH_CLASS":  # by position, it reads names that the class tells
+                self.anything = True
         self.codes[code] = tuple(named), scope, tuple(imported)
         self.names.update(code.co_names)
+        if "__getattr__" in code.co_names or not _ANY_NAME.isdisjoint(code.co_names):
+            # With a name that stands there, or, if this makes up attributes, with one asked for.
+            self.names.update(x for x in code.co_consts if isinstance(x, str))
+            if code.co_name[:2] != "__" and not _ANY_NAME.isdisjoint(code.co_names):
+                self.anything = True
+
+    def _give(self, function, code, instruction) -> None:
+        """Note that a function in C is given to somebody, who may call it unseen from C."""
+        if isinstance(function, types.BuiltinFunctionType) and not is_pure(function):
+            what = f"it hands on {function.__qualname__}"
+            self._effect(what, code, _line(code, instruction))
+            self.handed += self.effects[-1:]
+
+    def _effect(self, what: str, code, line) -> None:
+        if len(self.effects) < 10:
+            self.effects.append((what, f"{code.co_filename}:{line}"))
+
+    def _looked(self, function, frame) -> None:
+        """Note what a function that looks anywhere was told to look at."""
+        code, owner = frame.f_code, getattr(function, "__self__", None)
+        if isinstance(owner, str):  # its format method
+            for _, field, _, _ in string.Formatter().parse(owner):
+                self.names.update((field or "").replace("[", ".").replace("]", ".").split("."))
+            return
+        name = _spelled(code, frame.f_lasti) if function in _TOLD_A_NAME else None
+        if name is None:
+            self.anything = True
+        else:
+            self.names.add(name)
 
     @contextmanager
     def running(self):
         """Note what runs inside the block on this thread; yields a function: is it all known?"""
         before = sys.getprofile()
-        known = len(self.codes), self.anything
+        known = len(self.codes), len(self.names), self.anything
         # Per open frame: 0 the user's, 1 ours or a library's that ours has called, 2 an import.
         inside = [1]
-        codes, effects = self.codes, self.effects
+        codes = self.codes
+        # What the collector of garbage calls, it may call anywhere.
+        anywhere = {getattr(f, "__code__", None) for f in gc.callbacks}
 
         def told(frame, event, arg):
             if event == "call":
                 code = frame.f_code
                 name = code.co_filename
                 around = inside[-1]
-                if around == 2 or name.startswith("<frozen importlib"):
+                if around == 2 or name.startswith("<frozen importlib") or code in anywhere:
                     kind = 2
                 else:
-                    library = around == 1 and _is_librarys(name, frame.f_globals)
+                    library = around == 1 and (
+                        name.startswith(_LIBRARIES) or _is_made_for_us(frame)
+                    )
                     kind = 1 if library or name.startswith(PACKAGE) else 0
                 inside.append(kind)
                 if kind == 0 and code not in codes:
@@ -125,19 +207,15 @@ class Watch:
                 if len(inside) > 1:
                     inside.pop()
             elif event == "c_call" and not inside[-1]:
-                if arg in _LOOKS_ANYWHERE:
-                    self.anything = True
-                elif not is_pure(arg) and len(effects) < 10:
-                    effects.append(
-                        (
-                            f"it calls {getattr(arg, '__qualname__', arg)}",
-                            f"{frame.f_code.co_filename}:{frame.f_lineno}",
-                        )
-                    )
+                if arg in _LOOKS_ANYWHERE or _is_format(arg):
+                    self._looked(arg, frame)
+                elif not is_pure(arg):
+                    name = getattr(arg, "__qualname__", arg)
+                    self._effect(f"it calls {name}", frame.f_code, frame.f_lineno)
 
         sys.setprofile(told)
         try:
-            yield lambda: (len(self.codes), self.anything) == known
+            yield lambda: (len(self.codes), len(self.names), self.anything) == known
             self.ran = True
         finally:
             if hasattr(before, "enable"):  # cProfile's, which setprofile does not take
