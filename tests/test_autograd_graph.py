@@ -182,6 +182,17 @@ def test_hooks_of_nodes():
     assert both(run)[0] == both(run)[1]
 
 
+@pytest.mark.parametrize("op", ["mul", "div", "pow", "atan2"])
+def test_the_other_operand_is_saved_first(op):
+    def run(t):
+        x, y, seen = *(t.full((2,), n, requires_grad=True) for n in (2.0, 3.0)), []
+        with t.autograd.graph.saved_tensors_hooks(lambda v: (seen.append(v.tolist()), v)[1], id):
+            getattr(t, op)(x, y)
+        return seen[:2]
+
+    assert both(run)[0] == both(run)[1]
+
+
 def test_what_nodes_have_saved():
     def run(t):
         x = t.tensor([0.5, 1.0], requires_grad=True)

@@ -16,8 +16,8 @@ LAYERS = [
     "_ops",
     "_engine",
     "_tensor",
-    "_higher_order_ops accelerator amp autograd backends compiler cpu cuda fft func linalg "
-    "overrides random nested signal sparse special testing types mps xpu "
+    "_higher_order_ops accelerator amp autograd backends compiler cpu cuda fft func "
+    "linalg overrides random nested signal sparse special testing types mps xpu "
     "return_types storage version",
     "_custom_ops _device_modules _dynamo _functional functional futures multiprocessing nn",
     "ao distributed distributions export hub jit library ops masked onnx optim profiler "

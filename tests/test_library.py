@@ -68,6 +68,40 @@ def in_place(lib, ns):
     return y.tolist(), lib.library.infer_schema(inpl, mutates_args={"x"})
 
 
+def in_place_and_returned(lib, ns):
+    def inpl(x):
+        return x.add_(1)
+
+    inpl.__annotations__ = {"x": lib.Tensor, "return": lib.Tensor}
+    op = lib.library.custom_op(f"{ns}::r", inpl, mutates_args={"x"}, tags=lib.Tag.inplace)
+    y = lib.zeros(2)
+    return op(y) is y, y.tolist()
+
+
+def within_autocast(lib, ns):
+    op = scaled(lib, ns)
+    op.register_autocast("cpu", lib.bfloat16)
+    with lib.autocast("cpu", dtype=lib.bfloat16):
+        inside = [str(op(lib.ones(2, dtype=d)).dtype)[-8:] for d in (lib.float32, lib.float64)]
+    return inside, str(op(lib.ones(2)).dtype)[-7:], repr(lib.library.Library(ns, "FRAGMENT"))
+
+
+def a_derivative_in_numpy(lib, ns):
+    def sine(x):
+        return lib.from_numpy(np.sin(x.numpy()))
+
+    sine.__annotations__ = {"x": lib.Tensor, "return": lib.Tensor}
+    op = lib.library.custom_op(f"{ns}::sine", sine, mutates_args=())
+    op.register_autograd(
+        lambda ctx, g: g * ctx.saved_tensors[0].cos(),
+        setup_context=lambda ctx, inputs, output: ctx.save_for_backward(inputs[0]),
+    )
+    x = lib.zeros(2, requires_grad=True)
+    y = op(x)
+    y.sum().backward()
+    return x.grad.tolist(), type(y.grad_fn).__name__
+
+
 def by_schema(lib, ns):
     lib.library.define(f"{ns}::baz", "(Tensor x, int n=2) -> Tensor")
     lib.library.impl(f"{ns}::baz", "cpu")(lambda x, n=2: x + n)
@@ -128,7 +162,8 @@ def a_missing_op(lib, ns):
 
 @pytest.mark.parametrize(
     "program",
-    [a_derivative, no_derivative, several, in_place, by_schema, by_a_library, over_a_batch,
+    [a_derivative, no_derivative, several, in_place, in_place_and_returned, within_autocast,
+     a_derivative_in_numpy, by_schema, by_a_library, over_a_batch,
      for_meta, an_alias, no_annotation, no_namespace, a_missing_argument, a_wrong_argument,
      a_missing_op],
 )  # fmt: skip

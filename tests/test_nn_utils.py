@@ -557,6 +557,23 @@ def weights_in_another_memory_format(lib):
 
 
 @scenario
+def gradients_of_convolutions(lib):
+    found = []
+    for rank, size in ((1, (2, 4, 9)), (2, (2, 4, 7, 8)), (3, (1, 4, 5, 6, 5))):
+        for kw in ({"stride": 2, "padding": 1}, {"dilation": 2, "groups": 2, "padding": 2}):
+            x = inputs(lib, *size)
+            w = inputs(lib, 6, 4 // kw.get("groups", 1), *[3] * rank).requires_grad_()
+            g = inputs(lib, *getattr(lib.nn.functional, f"conv{rank}d")(x, w, **kw).shape)
+            by_input = getattr(lib.nn.grad, f"conv{rank}d_input")(x.shape, w, g, **kw)
+            by_input.square().mean().backward()
+            by_weight = getattr(lib.nn.functional.grad, f"conv{rank}d_weight")
+            found += [by_input, w.grad, by_weight(x, w.shape, g, **kw)]
+    with lib.no_grad():
+        found.append(lib.nn.grad.conv3d_input(x.shape, w, g, **kw))
+    return found
+
+
+@scenario
 def stateless_call(lib):
     layer = lib.nn.Linear(2, 2)
     state = {"weight": lib.ones(2, 2), "bias": lib.zeros(2)}

@@ -394,3 +394,48 @@ def test_swapping_parameters_and_state():
     assert found[0][0] == found[1][0]
     for theirs, mine in zip(found[0][1], found[1][1], strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Rprop"])
+def test_a_file_that_is_older_than_the_options(name):
+    found = []
+    for lib in BOTH:
+        p = lib.nn.Parameter(lib.ones(3))
+        optimizer = getattr(lib.optim, name)([p], lr=0.1)
+        p.grad = lib.ones(3)
+        optimizer.step()
+        saved = copy.deepcopy(optimizer.state_dict())
+        (group,) = saved["param_groups"]
+        for option in (
+            "maximize",
+            "foreach",
+            "differentiable",
+            "decoupled_weight_decay",
+            "nesterov",
+        ):
+            group.pop(option, None)
+        group.update(weight_decay=0.5, lr=0.2)
+        again = getattr(lib.optim, name)([p], lr=0.1)
+        again.load_state_dict(saved)
+        again.step()
+        found.append((p.detach().numpy(), repr(again)))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5)
+    assert found[0][1] == found[1][1]
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+@pytest.mark.parametrize("name", ["SGD", "Adam", "Adagrad"])
+def test_a_parameter_that_is_given_twice(name):
+    found = []
+    for lib in BOTH:
+        p, q = lib.nn.Parameter(lib.ones(2)), lib.nn.Parameter(lib.ones(3))
+        optimizer = getattr(lib.optim, name)([p, q, p], lr=0.1)
+        for _ in range(3):
+            p.grad, q.grad = lib.full((2,), 0.5), lib.ones(3)
+            optimizer.step()
+        state = optimizer.state_dict()
+        steps = {k: float(s.get("step", 0)) for k, s in state["state"].items()}
+        found.append((p.detach().numpy(), q.detach().numpy(), steps, state["param_groups"]))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-5)
+    assert found[0][2:] == found[1][2:]

@@ -217,7 +217,7 @@ FORWARD = {
         x.m.hsmm(x.u, x.e), x.m.sspaddmm(x.m.eye(4)[:, :2].to_sparse(), x.s, x.e, beta=2, alpha=3),
     ],
     "products by reduce": lambda x: [
-        x.m.sparse.mm(x.c, x.e, how) for how in ("sum", "mean", "amax", "amin")
+        x.m.sparse.mm(x.c, x.e, how) for how in ("sum", "mean", "amax", "amin", "max", "min")
     ],
     "sampled_addmm": lambda x: x.m.sparse.sampled_addmm(
         x.c, x.d @ x.e, x.e.t(), beta=0.5, alpha=2.0

@@ -3,13 +3,14 @@
 import contextlib
 import random
 import re
+import weakref
 
 import numpy as np
 import pytest
 
 import torchlike
 from tests.ops.table import to_numpy, torch
-from tests.view_programs import IN_PLACE_LABELS, LABELS, LEAF, PROGRAMS, ROOT
+from tests.view_programs import IN_PLACE_LABELS, LABELS, LEAF, NODES, PROGRAMS, ROOT
 
 # ---- running a program on both sides -----------------------------------------------------------
 
@@ -101,6 +102,15 @@ def test_program(name):
 @pytest.mark.parametrize("expression", LABELS)
 def test_grad_fn_name(expression):
     same_end([LEAF, f"h.append({expression})"], label=True)
+
+
+@pytest.mark.parametrize("expression", NODES)
+def test_node_name(expression):
+    ours, theirs = (
+        run(library, [LEAF, f"h.append({expression})"])[1]["h"][1].grad_fn.name()
+        for library in (torchlike, torch)
+    )
+    assert ours == theirs.rsplit(":", 1)[-1]
 
 
 @pytest.mark.parametrize("name", IN_PLACE_LABELS)
@@ -302,3 +312,14 @@ def test_fuzz_gradients(seed):
     rng = random.Random(1000 + seed)
     for _ in range(5):
         same_end(fuzz_program(rng, True))
+
+
+def test_a_detached_tensor_keeps_no_history_alive():
+    """Nor what that has saved: validation outside ``no_grad`` that collects results, say."""
+    weight = torchlike.ones(3, requires_grad=True)
+    result = weight.exp()
+    history, shown = weakref.ref(result._node), result.detach()
+    assert history() is result._node
+    del result
+    assert history() is None
+    assert not shown.requires_grad

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import collections.abc
+import enum
 import inspect
 import threading
 import types
@@ -13,13 +14,28 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._engine.batched import levels_of
 from torchlike._tensor import levels
+from torchlike._tensor.autocast import is_autocast_enabled
 from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.function import Function
 from torchlike._tensor.modes import modes, no_grad
 from torchlike._tensor.tensor import Tensor
+from torchlike.amp.autocast_mode import _cast, autocast
 from torchlike.func import trees
 
 _registry: dict[str, CustomOpDef] = {}  # by "namespace::name"
+
+Tag = enum.Enum(
+    "Tag",
+    "core cudagraph_unsafe data_dependent_output dynamic_output_shape flexible_layout generated "
+    "inplace inplace_view maybe_aliasing_or_mutating needs_contiguous_strides needs_exact_strides "
+    "needs_fixed_stride_order nondeterministic_bitwise nondeterministic_seeded out out_variant "
+    "pointwise pt2_compliant_tag reduction view_copy",
+    start=0,
+    module="torchlike",
+)
+Tag.__doc__ = (
+    "What an operator says of itself (https://pytorch.org/docs/stable/torch.html#operator-tags)."
+)
 
 
 class _Watchers(threading.local):
@@ -80,6 +96,8 @@ class CustomOpDef:
         self._kernels: dict = {}  # by the kind of device; None is every other
         self._fake = self._backward = self._setup = self._vmap = None
         self._disabled: set = set()
+        self.returns_changed = False  # whether a tag says that results are changed arguments
+        self._casts: dict = {}  # by the kind of device: what autocast makes of its arguments
         self._opoverload = OpOverload(self, f"{qualname.replace('::', '.')}.default")
         packet = OpOverload(self, qualname.replace("::", "."))
         packet.default, self._opoverload._packet = self._opoverload, packet
@@ -146,7 +164,23 @@ class CustomOpDef:
                 )
         return bound.args, bound.kwargs
 
+    def register_autocast(self, device_type: str, cast_inputs):
+        """Within autocast for this kind of device, call with its floating arguments cast."""
+        if not isinstance(device_type, str):
+            raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
+        if device_type not in ("cpu", "cuda"):
+            raise ValueError(f"Unknown device type: {device_type}")
+        self._casts[device_type] = cast_inputs
+
     def __call__(self, *args, **kwargs):
+        for kind, dtype in self._casts.items():
+            if is_autocast_enabled(kind):
+                with autocast(kind, enabled=False):
+                    args, kwargs = _cast(args, kind, dtype), _cast(kwargs, kind, dtype)
+                    return self._without_autocast(*args, **kwargs)
+        return self._without_autocast(*args, **kwargs)
+
+    def _without_autocast(self, *args, **kwargs):
         args, kwargs = self._bind(args, kwargs)
         if watchers.around is not None:
             return watchers.around(self, args, kwargs, lambda: self._called(args, kwargs))
@@ -180,7 +214,7 @@ class CustomOpDef:
                 "backend: no kernel is registered for it"
             )
         out = kernel(*args, **kwargs)
-        given = {id(x) for x in leaves}
+        given = {id(x) for x in leaves} - self._changed(args, kwargs)
         if any(id(x) in given for x in trees.flatten(out)[0]):
             raise RuntimeError(
                 f"{self._qualname}: The output of this custom operator (1) must not also be an "
@@ -188,6 +222,13 @@ class CustomOpDef:
                 "operator or other returns. Please clone() it."
             )
         return out
+
+    def _changed(self, args, kwargs) -> set:
+        """The ids of the arguments that the operator changes in place, if it may return them."""
+        if not self.returns_changed:
+            return set()
+        named = self._signature.bind(*args, **kwargs).arguments
+        return {id(named[name]) for name in self._mutates if name in named}
 
     def _on_tape(self, args, kwargs):
         return self._through_function(args, kwargs, self._backward)
@@ -244,7 +285,7 @@ class CustomOpDef:
                     out += trees.flatten(g)[0] if some else [g] * part.num_leaves
                 return tuple(out) + (None,) * (len(flat) - len(out))
 
-        Call.__name__ = f"{self._name}_op"
+        Call.__name__ = f"GeneratedBackwardFor_{self._qualname.replace('::', '_')}_default"
         out = Call.apply(*flat)
         return trees.unflatten(out, named["spec"])
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from torchlike import _custom_ops as _c
 from torchlike._core.errors import NotSupported
 from torchlike._custom_ops import CustomOpDef as CustomOpDef
+from torchlike._custom_ops import Tag as Tag
 
 __all__ = [
     "CustomOpDef", "Library", "custom_op", "define", "get_ctx", "impl", "impl_abstract",
@@ -48,11 +49,16 @@ def custom_op(
             signature, text = _c.parse(schema), schema
         op = CustomOpDef(name, signature, text, tuple(mutates_args))
         op._init_fn = fn
+        op.returns_changed = any(tag in (Tag.inplace, Tag.out) for tag in _tuple(tags))
         op.__doc__, op.__wrapped__ = fn.__doc__, fn
         op.register_kernel(device_types, fn)
         return op
 
     return make if fn is None else make(fn)
+
+
+def _tuple(tags) -> tuple:
+    return () if tags is None else (tags,) if isinstance(tags, Tag) else tuple(tags)
 
 
 def infer_schema(
@@ -108,6 +114,12 @@ def register_autograd(op, backward: Callable, /, *, setup_context=None, lib=None
     _c.find(op).register_autograd(backward, setup_context=setup_context)
 
 
+def register_autocast(op, device_type: str, cast_inputs, /, *, lib=None) -> None:
+    """Within autocast for this kind of device, call with the floating arguments of this kind cast
+    (https://pytorch.org/docs/stable/library.html#torch.library.register_autocast)."""
+    _c.find(op).register_autocast(device_type, cast_inputs)
+
+
 def register_vmap(op, func: Callable | None = None, /, *, lib=None):
     """Register ``func(info, in_dims, *args) -> (results, out_dims)``, called under vmap."""
     return _c.find(op).register_vmap(func)
@@ -153,6 +165,9 @@ class Library:
             )
         self.ns, self.kind, self.dispatch_key = ns, kind, dispatch_key
 
+    def __repr__(self) -> str:
+        return f"Library(kind={self.kind}, ns={self.ns}, dispatch_key={self.dispatch_key})>"
+
     def define(self, schema: str, alias_analysis: str = "", *, tags=()) -> str:
         """Name an operator, e.g. ``"mul2(Tensor x) -> Tensor"``; returns its name."""
         name, bracket, rest = schema.partition("(")
@@ -171,11 +186,6 @@ class Library:
 
 
 # ---- not supported -----------------------------------------------------------------------------
-
-
-def register_autocast(op, device_type: str, cast_inputs, /, *, lib=None) -> None:
-    """Raises ``NotSupported``."""
-    raise NotSupported("library.register_autocast", "cast the inputs in the operator")
 
 
 def register_torch_dispatch(op, torch_dispatch_class, func=None, /, *, lib=None,

@@ -20,6 +20,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported
 from torchlike._core.sizes import Size
 from torchlike._engine.flush import host_array
+from torchlike._engine.prefix import local
 from torchlike._engine.values import Value
 from torchlike._ops.table import TABLE
 from torchlike._tensor import views
@@ -57,6 +58,8 @@ def save(
     A path holds either all of the new file or what it held before. The file is a protocol-2 pickle
     whatever ``pickle_protocol`` says, which loads as the same object.
     """
+    if local.capture is not None:
+        local.capture.refuse("a file is written")
     _check_pickle_module(pickle_module)
     write = fmt.write_zip if _use_new_zipfile_serialization else fmt.write_legacy
     write(f, obj, describe=_describe)
@@ -76,6 +79,8 @@ def load(
     Raises ``pickle.UnpicklingError`` for a file that names what is not allowed, ``RuntimeError`` or
     ``EOFError`` for one that is damaged. ``weights_only=False`` runs what the file says.
     """
+    if local.capture is not None:  # it may hold other numbers the next time
+        local.capture.refuse("a file is read")
     weights_only = _weights_only(weights_only, pickle_module)
     if weights_only and pickle_module is not None:
         raise RuntimeError("Can not safely load weights when explicit pickle_module is specified")
@@ -200,8 +205,7 @@ def _storage_window(t: Tensor) -> tuple:
     """(storage, offset, stride): a tensor as a window on the elements that its views share."""
     own = value_of(t)  # brings a view up to date with its base
     shared = t._storage
-    chain = t._chain
-    if shared is None or any(op.name == "conj_view" for op, *_ in chain):
+    if shared is None or views.conjugated(t):
         key, value, (stride, offset) = ("tensor", id(t)), own, (None, 0)
         stride = views.contiguous_strides(own.aval.shape)
     else:

@@ -48,6 +48,7 @@ ROWS = [
     Row("arange", [S(0, 50, 0.1, dtype=F64)], tol=1e-15),  # XLA fuses the product
     Row("range", [S(1, 4), S(1, 4, 0.5), S(0, 2, dtype=I64)], errors=[S(1, 4, -1), S(1, 4, 0)]),
     Row("linspace", [S(3, 10, 5), S(0, 1, 100), S(-3, 7.7, 333), S(0, 10, 4, dtype=I64),
+        S(-3, 7.7, 33, dtype=I64), S(-3, 7.7, 333, dtype="torch.bfloat16"),
             S(0, 1, 0), S(2, 5, 1),
                      S(start=0, end=1, steps=3), S(5, -5, 1000), S(0, 10, 7, dtype=I32),
                      S(0, 1, 10, dtype=BF16),

@@ -136,7 +136,8 @@ ROWS = [
         "gradient",
         [
             S(M),
-            S(M, spacing=2.0, dim=0),
+            S(M, spacing=2.0, dim=0), S(T((2, 4))), S(T((3,)), edge_order=2),
+            S(T((2, 4)), spacing=(np.array([-2.0, -1]), np.array([1.0, 2, 4, 6]))),
             S(X, spacing=(2, 3.5), dim=(0, -1), edge_order=2),
             S(M, spacing=(np.cumsum([1, 2, 1, 4.0]), np.arange(6)), edge_order=2),
             S(V, spacing=(T((6,), low=0, high=9),)),

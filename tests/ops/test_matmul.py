@@ -91,7 +91,7 @@ ROWS = [
     Row("vdot", [S(V, V), S(cplx(3), cplx(3))], forms=FORMS, errors=[S(V, T((4,))), S(M, V)]),
     Row(
         "inner",
-        [S(V, V), S(M, V), S(B, M), S(T(), M), S(M, T()), S(B, T((4, 3)))],
+        [S(V, V), S(M, V), S(B, M), S(T(), M), S(M, T()), S(B, T((4, 3))), S(M, T((), "int64"))],
         forms=FORMS,
         errors=[S(M, T((2, 4)))],
     ),

@@ -108,6 +108,22 @@ SCALAR_NAMES = {
     float8_e8m0fnu: "Float8_e8m0fnu",
 }  # fmt: skip
 
+# And as C++ types, which other messages name.
+C_NAMES = {
+    float32: "float", float64: "double", float16: "c10::Half", bfloat16: "c10::BFloat16",
+    int64: "long int", int32: "int", int16: "short int", int8: "signed char",
+    uint8: "unsigned char", bool_: "bool", complex64: "c10::complex<float>",
+    complex128: "c10::complex<double>",
+}  # fmt: skip
+
+
+def does_not_fit(d: dtype) -> RuntimeError:
+    """PyTorch's error for a number that a dtype cannot hold."""
+    plain = d.category != INTEGRAL or d is int32
+    name = C_NAMES.get(d, d.name) if plain else f"{d.name}_t"
+    return RuntimeError(f"value cannot be converted to type {name} without overflow")
+
+
 _default = float32
 
 

@@ -102,3 +102,14 @@ def warn_once(message: str) -> None:
     if message not in _given:
         _given.add(message)
         warn(message)
+
+
+_HEAP_TYPE = 1 << 9  # a class that is made at run time, as those written in Python are
+
+
+def type_name(x) -> str:
+    """PyTorch's name of an object's class: with its module if it is written in C."""
+    kind = type(x)
+    if kind.__flags__ & _HEAP_TYPE or kind.__module__ == "builtins":
+        return kind.__name__
+    return f"{kind.__module__}.{kind.__name__}"

@@ -16,7 +16,14 @@ from torchlike._engine.compat import in_program_scope
 from torchlike._engine.stats import stats
 from torchlike._engine.values import Aval, Batched, Packed, Value, aval, from_array
 from torchlike._ops.derivatives import Spec
-from torchlike._ops.table import Op, Scalar, check_operands, collecting_bad_indices, evaluate
+from torchlike._ops.table import (
+    Op,
+    Scalar,
+    check_operands,
+    check_statics,
+    collecting_bad_indices,
+    evaluate,
+)
 
 
 class Prefix:
@@ -469,6 +476,7 @@ def infer(op: Op, statics: tuple, in_avals: tuple, device) -> tuple:
     if found is not None:
         return found
     check_operands(op, in_avals)
+    check_statics(op, statics)
     out = None
     if op.pointwise:
         out = _infer_pointwise(op, statics, in_avals, device)

@@ -33,6 +33,8 @@ def _no_bool(c_name, x):
 def hardtanh(input, min_val: float, max_val: float):
     """Clamped to [min_val, max_val]; no gradient at the edges themselves."""
     _no_bool("hardtanh", input)
+    if jnp.iscomplexobj(input):
+        raise NotImplementedError("clamp is not supported for complex types")
     low, high = jnp.asarray(min_val, input.dtype), jnp.asarray(max_val, input.dtype)
     return jnp.where(input <= low, low, jnp.where(input >= high, high, input))
 
@@ -52,6 +54,7 @@ def prelu(input, weight):
             f"prelu: Type promoting not supported. Got {dt.SCALAR_NAMES[torch_dtype(input)]} and "
             f"{dt.SCALAR_NAMES[torch_dtype(weight)]}"
         )
+    require_floating(input, "prelu_cpu")
     if weight.ndim > 1:
         raise RuntimeError(
             f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
@@ -160,7 +163,7 @@ def gelu(input, *, approximate: str):
 @_activation("silu")
 def silu(input):
     """x * sigmoid(x)."""
-    require_floating(input, "silu_cpu")
+    require_floating(input, "silu_cpu", complex=True)
     return input * jax.nn.sigmoid(input)
 
 

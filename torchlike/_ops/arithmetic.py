@@ -8,6 +8,7 @@ from jax import lax
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions
 from torchlike._ops.derivatives import NO_DERIVATIVE
+from torchlike._ops.overloads import by_operand, by_sides
 from torchlike._ops.table import FORMS, Number, binary, op, torch_dtype, unary
 
 _BY_OTHER = {"input": ("other",), "other": ("input", "other")}
@@ -68,7 +69,8 @@ def sub(input, other, *, alpha: Number = None):
 
 
 @op(promotes="result", computes="opmath", linear=True, refuses=_no_bool_subtraction,
-    numbers=("other",), forms=("function",))  # fmt: skip
+    numbers=("other",), forms=("function",),
+    grad_name=by_operand("Rsub", "other", 0, 1))  # fmt: skip
 def rsub(input, other, *, alpha: Number = None):
     """other - alpha * input."""
     return other - (input if alpha is None else alpha * input)
@@ -117,6 +119,7 @@ _C_NAMES = {dt.float32: "float", dt.float64: "double", dt.int64: "long int", dt.
 
 
 @op(computes="opmath", promotes="result", numbers=("weight",), forms=FORMS, refuses=_same_dtypes,
+    grad_name=by_operand("Lerp", "weight", 1, 0),
     needs={"input": ("weight",), "end": ("weight",), "weight": ("input", "end")})  # fmt: skip
 def lerp(input, end, weight):
     """input + weight * (end - input), exact at both ends."""
@@ -159,14 +162,16 @@ def divide_toward_zero(x, y):
     return lax.div(*jnp.broadcast_arrays(x, y))
 
 
-binary("floor_divide", divide_down, vjp=NO_DERIVATIVE, numbers=_BOTH, forms=())
+binary("floor_divide", divide_down, vjp=NO_DERIVATIVE, numbers=_BOTH, forms=(),
+       grad_name="NotImplemented")  # fmt: skip
 binary("div_floor", lambda x, y: lax.stop_gradient(divide_down(x, y)), linear=True,
-       grad_name="DivBackward1", forms=())  # fmt: skip
+       grad_name="DivBackward2", forms=())  # fmt: skip
 binary("div_trunc", lambda x, y: lax.stop_gradient(divide_toward_zero(x, y)), linear=True,
-       grad_name="DivBackward1", forms=())  # fmt: skip
+       grad_name="DivBackward2", forms=())  # fmt: skip
 
 
-@op(promotes="result", computes="opmath", forms=(), needs=_BY_OTHER)
+@op(promotes="result", computes="opmath", forms=(), needs=_BY_OTHER,
+    grad_name=by_operand("Remainder", "other", 1, 0))  # fmt: skip
 def remainder(input, other):
     """The remainder with the sign of the divisor, as Python's %."""
     refuse("remainder_cpu", input, dt.BOOL, dt.COMPLEX)
@@ -187,7 +192,8 @@ _modulo = conventions.with_slopes(
 )
 
 
-@op(promotes="result", computes="opmath", numbers=("other",), forms=(), needs=_BY_OTHER)
+@op(promotes="result", computes="opmath", numbers=("other",), forms=(), needs=_BY_OTHER,
+    grad_name=by_operand("Fmod", "other", 1, 0))  # fmt: skip
 def fmod(input, other):
     """The remainder with the sign of the dividend, as C's fmod."""
     refuse("fmod_cpu", input, dt.BOOL, dt.COMPLEX)
@@ -227,7 +233,8 @@ _differentiable_power = conventions.with_slopes(
 )
 
 
-@op("pow", promotes="result", computes="opmath", forms=(), grad_name="PowBackward1")
+@op("pow", promotes="result", computes="opmath", forms=(),
+    grad_name=by_operand("Pow", "exponent", 1, 0))  # fmt: skip
 def pow_(input, exponent):
     """input ** exponent."""
     refuse("pow", input, dt.BOOL)
@@ -283,7 +290,7 @@ def logaddexp2(input, other):
     return jnp.logaddexp2(input, other)
 
 
-@op(promotes="float", computes="opmath", forms=FORMS)
+@op(promotes="float", computes="opmath", forms=FORMS, grad_name=by_sides("Xlogy"))
 def xlogy(input, other):
     """input * log(other), 0 where the input is 0 and the other no nan."""
     refuse("xlogy_cpu", input, dt.COMPLEX)
@@ -300,7 +307,8 @@ _xlogy = conventions.with_slopes(
 )  # fmt: skip
 
 
-@op(promotes="float", computes="opmath", numbers=("other",), forms=FORMS)
+@op(promotes="float", computes="opmath", numbers=("other",), forms=FORMS,
+    grad_name=by_operand("Copysign", "other", 0, 1))  # fmt: skip
 def copysign(input, other):
     """The magnitude of the input with the sign of the other."""
     refuse("copysign_cpu", input, dt.COMPLEX)

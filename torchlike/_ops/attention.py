@@ -12,7 +12,7 @@ from jax import lax
 from torchlike._core import dtypes as dt
 from torchlike._ops.dims import surely
 from torchlike._ops.table import Number, torch_dtype
-from torchlike._ops.windows import layer, widen
+from torchlike._ops.windows import layer, require_floating, widen
 
 
 def _product(a, b, at_a, at_b):
@@ -40,8 +40,7 @@ def _check(query, key, value):
 
 
 def _c_name(x):
-    names = {dt.float32: "float", dt.float64: "double"}
-    return names.get(torch_dtype(x), torch_dtype(x).name)
+    return dt.C_NAMES.get(torch_dtype(x), torch_dtype(x).name)
 
 
 def scores(query, key, mask, is_causal, scale, first=0):
@@ -211,7 +210,13 @@ def _attention_vjp(c, g):
     return (*back(grads[:3]), grads[3] if c.need[3] else None, None, None)
 
 
-@layer("scaled_dot_product_attention", saves="both", vjp=_attention_vjp)
+def _node(c):
+    # What PyTorch chooses on the CPU.
+    flash = c.query.ndim == 4 and c.dropped is None
+    return "ScaledDotProductFlashAttentionForCpuBackward0" if flash else "UnsafeViewBackward0"
+
+
+@layer("scaled_dot_product_attention", saves="both", vjp=_attention_vjp, grad_name=_node)
 def scaled_dot_product_attention(
     query,
     key,
@@ -226,6 +231,7 @@ def scaled_dot_product_attention(
 ):
     """Attention; ``dropped`` is a mask of 0 and 1 over the probabilities, kept at rate ``keep``."""
     _check(query, key, value)
+    require_floating(query, "softmax_lastdim_kernel_impl")
     query, key, value = _aligned(query, key, value, enable_gqa)
     apply = partial(_forward, mask=mask, is_causal=is_causal, scale=scale)
     return _in_chunks(apply, mask, is_causal, query, key, value, _weight(dropped, keep))

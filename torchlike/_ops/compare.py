@@ -216,7 +216,8 @@ def _same_dtype(input, values):
         raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
 
 
-@op(promotes="result", numbers=(), forms=FORMS, vjp=NO_DERIVATIVE, refuses=_same_dtype)
+@op(promotes="result", numbers=(), forms=FORMS, vjp=NO_DERIVATIVE, refuses=_same_dtype,
+    grad_name="NotImplemented")  # fmt: skip
 def heaviside(input, values):
     """0 below zero, 1 above, ``values`` at zero."""
     if jnp.iscomplexobj(input):

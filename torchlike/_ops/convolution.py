@@ -15,8 +15,8 @@ from torchlike._ops.windows import layer, unbatched
 
 def per_dim(value, rank: int, name: str) -> tuple:
     """One integer for each spatial dimension."""
-    if isinstance(value, int):
-        return (value,) * rank
+    if hasattr(value, "__index__"):
+        return (int(value),) * rank
     value = tuple(value)
     if len(value) == 1:
         return value * rank
@@ -39,7 +39,7 @@ def _check(input, weight, bias, groups, name, transposed):
     if shape[0] < groups or shape[0] % groups:
         raise RuntimeError(
             f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
-            f"but got weight of size [{shape}] instead"
+            f"but got weight of size {shape} instead"
         )
     if input.shape[1] != channels:
         raise RuntimeError(
@@ -53,12 +53,28 @@ def _check(input, weight, bias, groups, name, transposed):
             f"{given} of size {shape}, expected bias to be 1-dimensional with {out} elements, but "
             f"got bias of size {list(bias.shape)} instead"
         )
-    for other in (weight,) if bias is None else (weight, bias):
-        if other.dtype != input.dtype:
-            a, b = torch_dtype(input), torch_dtype(other)
-            raise RuntimeError(
-                f"expected scalar type {dt.SCALAR_NAMES[a]} but found {dt.SCALAR_NAMES[b]}"
-            )
+    a, b = torch_dtype(input), torch_dtype(weight)
+    if bias is not None and bias.dtype != input.dtype and not (transposed and a is not b):
+        c = torch_dtype(bias)
+        raise RuntimeError(
+            f"Input type ({dt.C_NAMES.get(a, a.name)}) and bias type "
+            f"({dt.C_NAMES.get(c, c.name)}) should be the same"
+        )
+    if a is not b and a is dt.float64:
+        raise RuntimeError(
+            f"expected scalar type {dt.SCALAR_NAMES[a]} but found {dt.SCALAR_NAMES[b]}"
+        )
+    if a is not b:
+        raise RuntimeError(
+            f"Input type ({_tensor_type(a)}) and weight type ({_tensor_type(b)}) should be the "
+            "same or input should be a MKLDNN tensor and weight is a dense tensor"
+        )
+
+
+def _tensor_type(d) -> str:
+    if d in (dt.bfloat16, dt.complex64, dt.complex128):
+        return f"CPU{dt.SCALAR_NAMES[d]}Type"
+    return f"torch.{dt.SCALAR_NAMES[d]}Tensor"
 
 
 def _geometry(weight: tuple, stride, padding, dilation, rank):
@@ -180,7 +196,14 @@ def _but_channels(g, rank: int) -> tuple:
     return tuple(i for i in range(g.ndim) if i != g.ndim - rank - 1)
 
 
-@layer("convolution", needs=_NEEDS, vjp=_rule(False))
+def _node(c):
+    return "SqueezeBackward1" if c.input.ndim == c.rank + 1 else "ConvolutionBackward0"
+
+
+@layer(
+    "convolution", needs=_NEEDS, vjp=_rule(False), grad_name=_node,
+    signature="conv{rank}d(input, weight, bias, stride, padding, dilation, groups)",
+)  # fmt: skip
 def convolution(
     input,
     weight,
@@ -219,7 +242,11 @@ def convolution(
     return result[0] if lone else result
 
 
-@layer("conv_transpose", needs=_NEEDS, vjp=_rule(True), grad_name="ConvolutionBackward0")
+@layer(
+    "conv_transpose", needs=_NEEDS, vjp=_rule(True), grad_name=_node,
+    signature="conv_transpose{rank}d(input, weight, bias, stride, padding, output_padding, groups, "
+    "dilation)",
+)  # fmt: skip
 def conv_transpose(
     input, weight, bias=None, *, stride: Shape, padding: Shape, output_padding: Shape, groups: Dim,
     dilation: Shape, rank: Dim,
@@ -231,6 +258,14 @@ def conv_transpose(
     if lone:
         input = input[None]
     _check(input, weight, bias, groups, f"conv_transpose{rank}d", True)
+    if weight.ndim != input.ndim:
+        raise RuntimeError(
+            f"Expected {weight.ndim}-dimensional input for {weight.ndim}-dimensional weight "
+            f"{list(weight.shape)}, but got {input.ndim}-dimensional input of size "
+            f"{list(input.shape)} instead"
+        )
+    if any(e < 0 for e in extra):
+        raise RuntimeError("negative output_padding is not supported")
     if any(e >= s and e >= d for e, s, d in zip(extra, stride, dilation)):
         names = ("depth", "height", "width")[-rank:]
         parts = [

@@ -81,9 +81,11 @@ def arange(start, step, size: Shape, dtype: Dtype):
 _LANES = {dt.float32: 8, dt.float64: 4}
 
 
-def _steps(start, end, n, dtype):
+def _steps(start, end, n, dtype, rounded=False):
     """n numbers from start to end, counted from the nearer end as PyTorch does; float64."""
     working = dtype.numpy if dtype.category >= dt.FLOATING else jnp.float64
+    if dtype.category < dt.FLOATING:  # between integers, wrapped into the dtype
+        start, end = (x.astype(jnp.int64).astype(dtype.numpy) for x in (start, end))
     a, b = start.astype(working), end.astype(working)
     wide = jnp.complex128 if dtype.category == dt.COMPLEX else jnp.float64
     # The step is rounded to the dtype, the products are not: PyTorch's kernel fuses them. XLA
@@ -91,7 +93,11 @@ def _steps(start, end, n, dtype):
     step = ((b - a).astype(wide) / max_dim(n - 1, 1)).astype(working)
     a, b, step = a.astype(wide), b.astype(wide), step.astype(wide)
     index = jnp.arange(n, dtype=jnp.int64)
-    return jnp.where(index < n // 2, a + step * index, b - step * (n - 1 - index))
+    rise, fall = step * index, step * (n - 1 - index)
+    if rounded:  # after every operation
+        half = lambda i: (step * i.astype(dtype.numpy).astype(wide)).astype(dtype.numpy)  # noqa: E731
+        rise, fall = half(index).astype(wide), half(n - 1 - index).astype(wide)
+    return jnp.where(index < n // 2, a + rise, b - fall)
 
 
 def _ends(start, end):
@@ -104,7 +110,7 @@ def linspace(start, end, n: Dim, dtype: Dtype):
     start, end = _ends(start, end)
     if n == 1:
         return start.astype(dtype.numpy).reshape(1)
-    return _steps(start, end, n, dtype).astype(dtype.numpy)
+    return _steps(start, end, n, dtype, dtype in dt.HALF).astype(dtype.numpy)
 
 
 @op("logspace", differentiable=False, promotes="raw")

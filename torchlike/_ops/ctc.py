@@ -59,7 +59,10 @@ def _ctc_vjp(c, g):
     return (out[:, 0] if lone else out), None, None, None
 
 
-@layer("ctc_loss", checks=True, vjp=_ctc_vjp)
+_NODES = {"none": "CtcLossBackward0", "mean": "MeanBackward0", "sum": "SumBackward0"}
+
+
+@layer("ctc_loss", checks=True, vjp=_ctc_vjp, grad_name=lambda c: _NODES[c.reduction])
 def ctc_loss(
     log_probs, targets, input_lengths, target_lengths, blank: Dim, reduction: str,
     zero_infinity: bool, longest: int, checked: bool,

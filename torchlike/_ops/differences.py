@@ -11,7 +11,8 @@ from torchlike._ops.table import op, torch_dtype
 
 def _part(x, dim: int, start: int, stop: int):
     n = x.shape[dim]
-    return lax.slice_in_dim(x, start % n, stop if stop > 0 else n + stop, axis=dim)
+    start = start if start >= 0 else n + start
+    return lax.slice_in_dim(x, start, stop if stop > 0 else n + stop, axis=dim)
 
 
 @op("gradient_even", promotes="float", numbers=("spacing",), grad_name="CatBackward0")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
+from torchlike._core import dtypes as dt
 from torchlike._ops.normalization import safe_norm
-from torchlike._ops.table import Dim
+from torchlike._ops.table import Dim, torch_dtype
 from torchlike._ops.windows import layer
 
 
@@ -19,8 +20,13 @@ def pairwise_distance(x1, x2, p: float = 2.0, eps: float = 1e-6, keepdim: bool =
 @layer("cosine_similarity", promotes="result", forms=("function",), grad_name="SumBackward1")
 def cosine_similarity(x1, x2, dim: Dim = 1, eps: float = 1e-8):
     """The cosine of the angle between vectors along a dimension."""
-    if not jnp.issubdtype(x1.dtype, jnp.inexact):
-        raise RuntimeError("expected common dtype to be floating point, yet common dtype is Long")
+    if not jnp.issubdtype(x1.dtype, jnp.floating):
+        name = dt.SCALAR_NAMES[torch_dtype(x1)]
+        raise RuntimeError(
+            f"expected common dtype to be floating point, yet common dtype is {name}"
+        )
+    if not eps >= 0:
+        raise RuntimeError(f"eps must be non-negative, got: {eps:g}")
     shape = jnp.broadcast_shapes(x1.shape, x2.shape)
     rank = len(shape) or 1
     if not -rank <= dim < rank:

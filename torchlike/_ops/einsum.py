@@ -97,7 +97,16 @@ def parse(equation: str, ndims) -> tuple[list, list]:
     return full, result
 
 
-@op("einsum", multilinear=True, grad_name="ViewBackward0")
+def _node(c):
+    """One operand is permuted or summed; several are multiplied, or contracted at last by bmm."""
+    terms, result = parse(c.equation, [x.ndim for x in c.operands])
+    if len(terms) == 1:
+        return "SumBackward1" if set(terms[0]) - set(result) else "PermuteBackward0"
+    shared = set(terms[-1]) & {label for term in terms[:-1] for label in term}
+    return "ViewBackward0" if shared - set(result) else "MulBackward0"
+
+
+@op("einsum", multilinear=True, grad_name=_node)
 def einsum(operands: Arrays, equation: str, order: str = "auto"):
     """Sums of products over named dimensions; ``order`` says which are multiplied first."""
     terms, result = parse(equation, [x.ndim for x in operands])

@@ -139,7 +139,16 @@ def _full(x, at, lengths, inverse: bool):
 # ---- torch.fft ---------------------------------------------------------------------------------
 
 
-@op("fft_c2c", numbers=(), linear=True, grad_name="FftC2CBackward0")
+def _node(c):
+    """PyTorch transforms a real signal once, and completes or conjugates the half it gets."""
+    if c.function in ("fft", "ifft") and not c.input.dtype.is_complex:
+        return "FftR2CBackward0" if c.function == "fft" else "ConjBackward0"
+    if c.function[:2] == "ih" and c.dim is not None and len(c.dim) == 1:
+        return "ConjBackward0"
+    return "FftR2CBackward0" if c.function[0] == "r" else "FftC2CBackward0"
+
+
+@op("fft_c2c", numbers=(), linear=True, grad_name=_node)
 def c2c(input, s: Shape, dim: Dims, norm: str, function: str):
     """``fft`` and ``ifft`` along dimensions."""
     x = _complex(_floating(input))
@@ -149,7 +158,7 @@ def c2c(input, s: Shape, dim: Dims, norm: str, function: str):
     return _scaled(x, norm, lengths, inverse)
 
 
-@op("fft_r2c", numbers=(), linear=True, grad_name="FftR2CBackward0")
+@op("fft_r2c", numbers=(), linear=True, grad_name=_node)
 def r2c(input, s: Shape, dim: Dims, norm: str, function: str):
     """``rfft`` and ``ihfft``: half of the spectrum of a real signal."""
     _require_real(input, function)
@@ -242,7 +251,10 @@ def _shown(window) -> str:
     return f"torch.{dt.SCALAR_NAMES[torch_dtype(window)]}Tensor{{{list(window.shape)}}}"
 
 
-@op("stft", numbers=(), multilinear=True, grad_name="TransposeBackward0")
+@op(
+    "stft", numbers=(), multilinear=True,
+    grad_name=lambda c: "TransposeBackward1" if c.input.ndim > 1 else "SqueezeBackward4",
+)  # fmt: skip
 def stft(
     input, window=None, *, n_fft: int, hop_length: int, win_length: int, center: bool,
     pad_mode: str, normalized: bool, onesided: bool, align: bool,
@@ -390,7 +402,8 @@ def check_istft(
     return error
 
 
-@op("istft", numbers=(), grad_name="SqueezeBackward1")
+@op("istft", numbers=(),
+    grad_name=lambda c: "DivBackward0" if c.input.ndim > 2 else "SqueezeBackward1")  # fmt: skip
 def istft(
     input, window=None, *, n_fft: int, hop_length: int, win_length: int, center: bool,
     normalized: bool, onesided: bool, length: int, return_complex: bool,

@@ -56,7 +56,7 @@ def _first_maximum(x):
     return jnp.where(place.any(-1), jnp.argmax(place, -1), first)[..., None]
 
 
-@layer("fractional_max_pool", grad_name="FractionalMaxPool2DBackward0")
+@layer("fractional_max_pool", grad_name=lambda c: f"FractionalMaxPool{c.rank}DBackward0")
 def fractional_max_pool(input, samples, kernel: Shape, out: Shape, rank: int):
     """The maximum of each window, and where in the flattened plane it stands."""
     lead = _check(input, samples, kernel, out, rank)

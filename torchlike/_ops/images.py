@@ -18,7 +18,7 @@ from torchlike._ops.windows import layer, require_floating, slices, widen
 _MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
-@layer("constant_pad_nd", linear=True)
+@layer("constant_pad_nd", linear=True, signature="pad(input, pad)")
 def constant_pad_nd(input, pad: Shape, value: float):
     """Pad with one number from the last dimension backwards; negative padding crops."""
     low, high = _edges(input, pad)
@@ -46,7 +46,14 @@ def _edges(input, pad):
     return low, high
 
 
-@layer("pad_like_input", linear=True, grad_name="ReflectionPad2DBackward0")
+def _pad_node(c):
+    if c.mode == "circular":
+        return "torch::autograd::CopySlices"
+    kind = "Reflection" if c.mode == "reflect" else "Replication"
+    return f"{kind}Pad{len(c.pad) // 2}DBackward0"
+
+
+@layer("pad_like_input", linear=True, grad_name=_pad_node, signature="pad(input, pad, mode)")
 def pad_like_input(input, pad: Shape, mode: str):
     """Pad the last dimensions with the input's own elements."""
     low, high = _edges(input, pad)
@@ -94,7 +101,10 @@ def _im2col(x, kernel, dilation, padding, stride, out):
     return jnp.stack(parts, -3).reshape(*x.shape[:-3], x.shape[-3] * prod(kernel), prod(out))
 
 
-@layer("im2col", linear=True)
+@layer(
+    "im2col", linear=True, grad_name="Im2ColBackward0",
+    signature="im2col(input, kernel_size, dilation, padding, stride)",
+)  # fmt: skip
 def im2col(input, kernel: Shape, dilation: Shape, padding: Shape, stride: Shape):
     """Sliding blocks as columns: (N, C, H, W) -> (N, C * block, blocks)."""
     if input.ndim not in (3, 4):
@@ -114,7 +124,10 @@ def im2col(input, kernel: Shape, dilation: Shape, padding: Shape, stride: Shape)
     return _im2col(input, kernel, dilation, padding, stride, out)
 
 
-@layer("col2im", linear=True)
+@layer(
+    "col2im", linear=True, grad_name="Col2ImBackward0",
+    signature="col2im(input, output_size, kernel_size, dilation, padding, stride)",
+)  # fmt: skip
 def col2im(input, size: Shape, kernel: Shape, dilation: Shape, padding: Shape, stride: Shape):
     """Columns summed back to where their blocks lie: the transpose of ``im2col``."""
     size, kernel = _pair(size, "output_size"), _pair(kernel, "kernel_size")
@@ -147,7 +160,10 @@ def col2im(input, size: Shape, kernel: Shape, dilation: Shape, padding: Shape, s
 # ---- shuffled pixels ---------------------------------------------------------------------------
 
 
-@layer("pixel_shuffle", linear=True, forms=("function",))
+@layer(
+    "pixel_shuffle", linear=True, forms=("function",),
+    signature="pixel_shuffle(input, upscale_factor)",
+)  # fmt: skip
 def pixel_shuffle(input, upscale_factor: int):
     """(*, C * r^2, H, W) -> (*, C, H * r, W * r)."""
     r = upscale_factor
@@ -166,7 +182,10 @@ def pixel_shuffle(input, upscale_factor: int):
     return x.reshape(*lead, c // (r * r), h * r, w * r)
 
 
-@layer("pixel_unshuffle", linear=True, forms=("function",))
+@layer(
+    "pixel_unshuffle", linear=True, forms=("function",),
+    signature="pixel_unshuffle(input, downscale_factor)",
+)  # fmt: skip
 def pixel_unshuffle(input, downscale_factor: int):
     """(*, C, H * r, W * r) -> (*, C * r^2, H, W)."""
     r = downscale_factor
@@ -194,7 +213,10 @@ def _at_least_3d(name, input):
         )
 
 
-@layer("channel_shuffle", linear=True, forms=("function",))
+@layer(
+    "channel_shuffle", linear=True, forms=("function",),
+    signature="channel_shuffle(input, groups)",
+)  # fmt: skip
 def channel_shuffle(input, groups: int):
     """Channels dealt out over the groups in turn."""
     if input.ndim < 3:
@@ -304,7 +326,12 @@ def _nearest(x, axis, out, scale, exact):
     return jnp.take(x, jnp.asarray(at), axis=axis)
 
 
-@layer("upsample", linear=True, grad_name="UpsampleBackward0")
+def _upsample_node(c):
+    kind = "".join(part.capitalize() for part in c.mode.split("-"))
+    return f"Upsample{kind}{c.input.ndim - 2}D{'Aa' if c.antialias else ''}Backward0"
+
+
+@layer("upsample", linear=True, grad_name=_upsample_node)
 def upsample(input, size: Shape, scales: Shape, mode: str, align_corners: bool, antialias: bool):
     """Resize the spatial dimensions, one after the other."""
     rank = input.ndim - 2
@@ -367,9 +394,10 @@ def _fold_back(x, n, padding_mode, align_corners):
     return x
 
 
-@layer("grid_sampler")
+@layer("grid_sampler", grad_name=lambda c: f"GridSampler{c.input.ndim - 2}DBackward0")
 def grid_sampler(input, grid, mode: str, padding_mode: str, align_corners: bool):
     """The input sampled at coordinates in [-1, 1]; the last of them counts rows or planes."""
+    require_floating(input, f"grid_sampler_{input.ndim - 2}d_cpu_kernel_impl")
     spatial = input.shape[2:]
     batch = jnp.arange(input.shape[0]).reshape(-1, *[1] * (grid.ndim - 2))
     inside = lambda x, n: _fold_back(x, n, padding_mode, align_corners)  # noqa: E731

@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 
 from torchlike._ops.join import one_axis
+from torchlike._ops.overloads import by_operand
 from torchlike._ops.table import Arrays, Dim, Number, Shape, op, report_bad_index
 
 # ---- one index tensor for each of some dimensions ----------------------------------------------
@@ -89,7 +90,7 @@ def fit_values(values, input, index_shape, dims):
 
 @op(
     "masked_fill_value",
-    grad_name="MaskedFillBackward0",
+    grad_name=by_operand("MaskedFill", "value", 1, 0),
     needs={"input": ("mask",), "value": ("mask",)},
 )
 def masked_fill_value(input, mask, value):
@@ -231,8 +232,9 @@ _BY_INDEX = {"input": ("index",), "src": ("index",)}
 
 
 @op(
-    "scatter_put", checks=True, vjp=_scatter_gradient, needs=_BY_INDEX, grad_name="ScatterBackward0"
-)
+    "scatter_put", checks=True, vjp=_scatter_gradient, needs=_BY_INDEX,
+    grad_name=by_operand("Scatter", "src", 0, 1),
+)  # fmt: skip
 def scatter_put(input, index, src, dim: Dim, checked: Dim, how: str):
     """The input with ``src`` put or added (``how``) where the index points along ``dim``."""
     src = src.astype(input.dtype) if src.ndim == 0 else src
@@ -448,7 +450,7 @@ def index_copy_dim(input, index, source, dim: Dim, checked: Dim):
     return whole.at[_slices(whole, index, dim)].set(source, mode="drop").reshape(input.shape)
 
 
-@op("index_fill_dim", checks=True, grad_name="IndexFillBackward0",
+@op("index_fill_dim", checks=True, grad_name=by_operand("IndexFill", "value", 1, 0),
     needs={"input": ("index",), "value": ("index",)})  # fmt: skip
 def index_fill_dim(input, index, value, dim: Dim, checked: Dim):
     """The input with one value in the slices that the index names."""

@@ -96,7 +96,7 @@ def repeat(input, repeats: Shape):
     return jnp.tile(input, repeats)
 
 
-@op("repeat_each", linear=True, grad_name="RepeatInterleaveBackward0")
+@op("repeat_each", linear=True, grad_name="ViewBackward0")
 def repeat_each(input, repeats: Dim, dim: Dim):
     """Every slice along ``dim`` so many times."""
     return jnp.repeat(input, repeats, dim)
@@ -157,7 +157,7 @@ def diag_embed_dims(input, offset: Dim, dim1: Dim, dim2: Dim):
     return jnp.moveaxis(plane, (-2, -1), (dim1, dim2))
 
 
-@op("diagonal_copy", linear=True)
+@op("diagonal_copy", linear=True, grad_name="DiagonalBackward0_copy")
 def diagonal_copy(input, offset: Dim, dim1: Dim, dim2: Dim):
     """A copy of the diagonal of the plane of two dimensions, as the last dimension."""
     return jnp.diagonal(input, offset, dim1, dim2)

@@ -115,7 +115,7 @@ def _solve(ld, pivots, b, hermitian: bool):
     return lax.while_loop(lambda s: s[1] >= 0, backward, (b, jnp.int32(n - 1)))[0]
 
 
-@op("linalg_ldl_factor_ex", vjp=NO_DERIVATIVE)
+@op("linalg_ldl_factor_ex", vjp=NO_DERIVATIVE, grad_name="NotImplemented")
 def linalg_ldl_factor_ex(input, hermitian: bool = False, check_errors: bool = False):
     """Packed L and D of A = L D L^T or L D L^H, pivots, and where D is singular."""
     check_square("torch.linalg.ldl_factor_ex", input)
@@ -128,7 +128,7 @@ def linalg_ldl_factor_ex(input, hermitian: bool = False, check_errors: bool = Fa
     return tuple(x.reshape((*batch, *x.shape[1:])) for x in parts)
 
 
-@op("linalg_ldl_solve", vjp=NO_DERIVATIVE)
+@op("linalg_ldl_solve", vjp=NO_DERIVATIVE, grad_name="NotImplemented")
 def linalg_ldl_solve(LD, pivots, B, hermitian: bool = False):
     """The solutions of systems whose matrix is given by its LDL factorization."""
     name = "torch.linalg.ldl_solve"

@@ -195,7 +195,10 @@ def linalg_slogdet(input):
     return _slogdet("linalg.slogdet", input)
 
 
-@op("logdet", forms=("function", "method"), grad_name="AddBackward0")
+@op(
+    "logdet", forms=("function", "method"),
+    grad_name=lambda c: "AddBackward0" if c.input.dtype.is_complex else "WhereBackward0",
+)  # fmt: skip
 def logdet(input):
     """The logarithms of the determinants of a batch of matrices."""
     sign, size = _slogdet("logdet", input)
@@ -335,7 +338,10 @@ def linalg_matrix_exp(input):
     return out.reshape(input.shape).astype(input.dtype)
 
 
-@op("linalg_vecdot", multilinear=True, grad_name="SumBackward1")
+@op(
+    "linalg_vecdot", multilinear=True,
+    grad_name=lambda c: "VdotBackward0" if c.x.ndim == c.y.ndim == 1 else "SumBackward1",
+)  # fmt: skip
 def linalg_vecdot(x, y, dim: Dim = -1):
     """The inner products of batches of vectors, the first one conjugated."""
     check_floating("linalg.vecdot", x, low_precision=True)

@@ -11,9 +11,6 @@ from torchlike._core import dtypes as dt
 from torchlike._ops.table import torch_dtype
 from torchlike._ops.windows import layer
 
-_C_NAMES = {dt.float32: "float", dt.float64: "double", dt.float16: "c10::Half",
-            dt.bfloat16: "c10::BFloat16", dt.int64: "long", dt.int32: "int"}  # fmt: skip
-
 
 def _dot(a, b, at_a, at_b):
     return lax.dot_general(a, b, (((at_a,), (at_b,)), ((), ())))
@@ -52,8 +49,16 @@ def _linear_vjp(c, g):
     return dx, dw, db
 
 
+_NODES = {1: ("SqueezeBackward4", "ViewBackward0"), 2: ("MmBackward0", "AddmmBackward0")}
+
+
+def _linear_node(c):
+    # PyTorch has one product of matrices, and a view before and behind it for another rank.
+    return _NODES.get(c.input.ndim, ("UnsafeViewBackward0", "ViewBackward0"))[c.bias is not None]
+
+
 @layer(
-    "linear", vjp=_linear_vjp, grad_name="AddmmBackward0",
+    "linear", vjp=_linear_vjp, grad_name=_linear_node,
     needs={"input": ("weight",), "weight": ("input",), "bias": ()},
 )  # fmt: skip
 def linear(input, weight, bias=None):
@@ -81,7 +86,7 @@ def linear(input, weight, bias=None):
                 )
             raise RuntimeError(
                 "expected m1 and m2 to have the same dtype, but got: "
-                f"{_C_NAMES.get(a, a.name)} != {_C_NAMES.get(b, b.name)}"
+                f"{dt.C_NAMES.get(a, a.name)} != {dt.C_NAMES.get(b, b.name)}"
             )
     out = _dot(input.reshape(-1, n) if input.size else input.reshape(prod(lead), n),
                weight, 1, weight.ndim - 1)  # fmt: skip
@@ -96,7 +101,7 @@ def linear(input, weight, bias=None):
     return out.reshape((*lead, *out.shape[1:]))
 
 
-@layer("bilinear")
+@layer("bilinear", grad_name=lambda c: "ViewBackward0" if c.bias is None else "AddBackward0")
 def bilinear(input1, input2, weight, bias=None):
     """y_k = input1 W_k input2 + b_k over the last dimensions."""
     if input1.shape[:-1] != input2.shape[:-1]:
@@ -109,5 +114,10 @@ def bilinear(input1, input2, weight, bias=None):
             f"bilinear(): input sizes {input1.shape[-1]} and {input2.shape[-1]} do not match "
             f"weight of size {list(weight.shape)}"
         )
+    given = {"input1": input1, "input2": input2, "weight": weight, "bias": bias}
+    found = {k: torch_dtype(x) for k, x in given.items() if x is not None}
+    if len(set(found.values())) > 1:
+        names = ", ".join(f"{k}: {dt.C_NAMES.get(d, d.name)}" for k, d in found.items())
+        raise RuntimeError(f"All tensors must have the same dtype, got {names}")
     out = jnp.einsum("...i,kij,...j->...k", input1, weight, input2)
     return out if bias is None else out + bias

@@ -22,7 +22,21 @@ def _loss(name: str, **attributes):
 
 def clamp_zero(x):
     """max(x, 0) whose gradient passes at 0, as PyTorch's ``clamp_min`` does."""
+    if jnp.iscomplexobj(x):
+        raise NotImplementedError("clamp is not supported for complex types")
     return jnp.where(x >= 0, x, 0)
+
+
+def _node(plain: str, mean: str = "MeanBackward0", total: str = "SumBackward0"):
+    """A node's name by reduction, for a loss that PyTorch composes of several steps."""
+    names = {"none": plain, "mean": mean, "sum": total}
+    return lambda c: names.get(c.reduction, "DivBackward0")  # the last for "batchmean"
+
+
+def _by_weight(own):
+    """The node's name of a loss that is one step without a weight and several with one."""
+    weighted = _node("MulBackward0", "DivBackward0")
+    return lambda c: own(c) if c.weight is None else weighted(c)
 
 
 def _weighted(x, weight, reduction):
@@ -37,7 +51,7 @@ def _weighted(x, weight, reduction):
 # ---- regression --------------------------------------------------------------------------------
 
 
-@_loss("mse_loss")
+@_loss("mse_loss", grad_name=_by_weight(lambda c: "MseLossBackward0"))
 def mse_loss(input, target, weight=None, *, reduction: str):
     """(input - target)^2."""
     require_floating(input, "mse_cpu")
@@ -47,7 +61,10 @@ def mse_loss(input, target, weight=None, *, reduction: str):
     return _weighted(difference * difference, weight, reduction)
 
 
-@_loss("l1_loss", grad_name="MeanBackward0")
+_absolute = _node("AbsBackward0")
+
+
+@_loss("l1_loss", grad_name=_by_weight(_absolute))
 def l1_loss(input, target, weight=None, *, reduction: str):
     """|input - target|."""
     if reduction == "mean" and torch_dtype(input).category < dt.FLOATING:
@@ -58,7 +75,7 @@ def l1_loss(input, target, weight=None, *, reduction: str):
     return _weighted(conventions.magnitude(input - target), weight, reduction)
 
 
-@_loss("smooth_l1_loss")
+@_loss("smooth_l1_loss", grad_name=lambda c: "SmoothL1LossBackward0" if c.beta else _absolute(c))
 def smooth_l1_loss(input, target, reduction: str, beta: float):
     """Squared below beta, absolute above."""
     if beta < 0:
@@ -84,7 +101,11 @@ def huber_loss(input, target, weight=None, *, reduction: str, delta: float):
     return reduce_loss(loss if weight is None else loss * weight, reduction)
 
 
-@_loss("poisson_nll_loss", grad_name="MeanBackward0")
+@_loss(
+    "poisson_nll_loss",
+    grad_name=lambda c: _node("AddBackward0" if c.full else "SubBackward0")(c),
+    signature="poisson_nll_loss(input, target, log_input, full, eps)",
+)
 def poisson_nll_loss(input, target, log_input: bool, full: bool, eps: float, reduction: str):
     """Negative log likelihood of counts under a Poisson distribution."""
     input = floating(input)
@@ -100,7 +121,10 @@ def poisson_nll_loss(input, target, log_input: bool, full: bool, eps: float, red
     return reduce_loss(loss, reduction)
 
 
-@_loss("gaussian_nll_loss", grad_name="MeanBackward0")
+@_loss(
+    "gaussian_nll_loss",
+    grad_name=lambda c: _node("AddBackward0" if c.full else "MulBackward0")(c),
+)
 def gaussian_nll_loss(input, target, var, *, full: bool, eps: float, reduction: str):
     """Negative log likelihood under a normal distribution; nan where a variance is negative."""
     # PyTorch clamps under no_grad, so the gradient passes to a clamped variance too.
@@ -156,6 +180,7 @@ def binary_cross_entropy_with_logits(
     input, target, weight=None, pos_weight=None, *, reduction: str
 ):
     """Cross entropy of sigmoid(input), without its overflow."""
+    require_floating(input, "log_sigmoid_cpu")
     log_positive = jax.nn.log_sigmoid(input)
     factor = 1 if pos_weight is None else (pos_weight - 1) * target + 1
     loss = (1 - target) * input - factor * log_positive
@@ -164,7 +189,19 @@ def binary_cross_entropy_with_logits(
     return reduce_loss(loss, reduction)
 
 
-@_loss("kl_div", grad_name="DivBackward0")
+def _kl_refuses(input, target):
+    for a in (input, target):
+        kind = a.dtype.category
+        if kind != dt.FLOATING:
+            word = "Complex" if kind > dt.FLOATING else "Integral"
+            raise RuntimeError(f"kl_div: {word} inputs not supported.")
+
+
+@_loss(
+    "kl_div",
+    refuses=_kl_refuses,
+    grad_name=lambda c: _node("MulBackward0" if c.log_target else "SubBackward0")(c),
+)
 def kl_div(input, target, reduction: str, log_target: bool):
     """target * (log target - input)."""
     if log_target:
@@ -263,7 +300,17 @@ def _nll_vjp(c, g):
     return jnp.where(k.hit, k.spread(-k.masked(g * k.weights)), 0), None, None
 
 
-@layer("nll_loss", checks=True, vjp=_nll_vjp)
+def _nll_node(c):
+    if c.input.ndim < 3:
+        return "NllLossBackward0"
+    # PyTorch brings every other rank to 4 and, unreduced, back.
+    return "ViewBackward0" if c.reduction == "none" and c.input.ndim != 4 else "NllLoss2DBackward0"
+
+
+@layer(
+    "nll_loss", checks=True, vjp=_nll_vjp, grad_name=_nll_node,
+    signature="nll_loss_nd(input, target, weight, reduction, ignore_index)",
+)  # fmt: skip
 def nll_loss(input, target, weight=None, *, ignore_index: int, reduction: str, checked: bool):
     """-input[class], weighted by class; the mean is by the sum of the weights."""
     _check_target(input, target)
@@ -304,7 +351,11 @@ def _cross_entropy_vjp(c, g):
     return out + even * (soft * total - by_class), None, None
 
 
-@layer("cross_entropy", checks=True, vjp=_cross_entropy_vjp, grad_name="NllLossBackward0")
+@layer(
+    "cross_entropy", checks=True, vjp=_cross_entropy_vjp,
+    grad_name=lambda c: "AddBackward0" if c.label_smoothing else _nll_node(c),
+    signature="cross_entropy_loss(input, target, weight, reduction, ignore_index, label_smoothing)",
+)  # fmt: skip
 def cross_entropy(
     input,
     target,
@@ -340,7 +391,7 @@ def _check_smoothing(label_smoothing):
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
 
 
-@layer("cross_entropy_soft", grad_name="DivBackward0")
+@layer("cross_entropy_soft", grad_name=_node("NegBackward0", "DivBackward1", "NegBackward0"))
 def cross_entropy_soft(input, target, weight=None, *, reduction: str, label_smoothing: float):
     """Cross entropy against class probabilities."""
     if torch_dtype(target).category < dt.FLOATING:
@@ -370,7 +421,7 @@ def cross_entropy_soft(input, target, weight=None, *, reduction: str, label_smoo
 # ---- margins -----------------------------------------------------------------------------------
 
 
-@_loss("hinge_embedding_loss", grad_name="MeanBackward0")
+@_loss("hinge_embedding_loss", grad_name=_node("AddBackward0"))
 def hinge_embedding_loss(input, target, margin: float, reduction: str):
     """x where the target is 1, max(0, margin - x) where it is -1."""
     apart = jnp.where(target != 1, clamp_zero(margin - input), 0)
@@ -378,7 +429,7 @@ def hinge_embedding_loss(input, target, margin: float, reduction: str):
     return reduce_loss(apart + together, reduction)
 
 
-@_loss("margin_ranking_loss", grad_name="MeanBackward0")
+@_loss("margin_ranking_loss", grad_name=_node("ClampMinBackward0"))
 def margin_ranking_loss(input1, input2, target, margin: float, reduction: str):
     """max(0, -target * (input1 - input2) + margin)."""
     return reduce_loss(clamp_zero(floating(-target * (input1 - input2)) + margin), reduction)
@@ -390,7 +441,7 @@ def soft_margin_loss(input, target, reduction: str):
     return reduce_loss(jax.nn.softplus(-target * input), reduction)
 
 
-@layer("cosine_embedding_loss", grad_name="MeanBackward0")
+@layer("cosine_embedding_loss", grad_name=_node("AddBackward0"))
 def cosine_embedding_loss(input1, input2, target, margin: float, reduction: str):
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1."""
     input1 = floating(input1)
@@ -402,7 +453,11 @@ def cosine_embedding_loss(input1, input2, target, margin: float, reduction: str)
     return reduce_loss(loss, reduction).astype(input1.dtype)
 
 
-@_loss("triplet_margin_loss", grad_name="MeanBackward0")
+@_loss(
+    "triplet_margin_loss",
+    grad_name=_node("ClampMinBackward0"),
+    signature="triplet_margin_loss(anchor, positive, negative, margin, p, eps)",
+)
 def triplet_margin_loss(
     anchor, positive, negative, margin: float, p: float, eps: float, swap: bool, reduction: str
 ):
@@ -425,6 +480,7 @@ def multi_margin_loss(
     input, target, weight=None, *, p: int, margin: float, reduction: str, checked: bool
 ):
     """Mean over the other classes of max(0, margin - x[class] + x)^p."""
+    require_floating(input, "multi_margin_loss_cpu_kernel")
     x = input if input.ndim == 2 else input.reshape(1, -1)
     target = target.reshape(-1)
     if not checked:
@@ -460,9 +516,10 @@ def multilabel_margin_loss(input, target, reduction: str):
     return reduce_loss(loss, reduction)
 
 
-@_loss("multilabel_soft_margin_loss", grad_name="MeanBackward0")
+@_loss("multilabel_soft_margin_loss", grad_name=_node("DivBackward0"))
 def multilabel_soft_margin_loss(input, target, weight=None, *, reduction: str):
     """Mean over classes of the cross entropy of each sigmoid."""
+    require_floating(input, "log_sigmoid_cpu")
     loss = -(target * jax.nn.log_sigmoid(input) + (1 - target) * jax.nn.log_sigmoid(-input))
     if weight is not None:
         loss = loss * weight

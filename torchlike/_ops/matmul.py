@@ -178,7 +178,16 @@ def bmm(input, mat2):
     return product(input, mat2)
 
 
-@op("matmul", promotes="raw", numbers=(), multilinear=True, grad_name="UnsafeViewBackward0")
+def _matmul_node(c):
+    a, b = c.input.shape, c.other.shape
+    if len(a) == 1 and len(b) == 2:
+        return "SqueezeBackward4"
+    # PyTorch folds the larger batch into rows, here after turning both factors round.
+    turned = len(b) > 2 and len(a) > 1 and prod(a[:-2]) == 1 < prod(b[:-2])
+    return "CloneBackward0" if turned else "UnsafeViewBackward0"
+
+
+@op("matmul", promotes="raw", numbers=(), multilinear=True, grad_name=_matmul_node)
 def matmul(input, other):
     """The product over the last dimension of the first and the last but one of the second."""
     a, b = input, other
@@ -218,12 +227,16 @@ def _check_batches(a, b):
     _no_bool(a, "bmm")
 
 
-@op("inner", promotes="raw", numbers=(), multilinear=True, grad_name="ViewBackward0", forms=FORMS)
+@op(
+    "inner", promotes="raw", numbers=(), multilinear=True, forms=FORMS,
+    grad_name=lambda c: "ViewBackward0" if c.input.ndim and c.other.ndim else "MulBackward0",
+)  # fmt: skip
 def inner(input, other):
     """The product over the last dimension of both; with a scalar, the plain product."""
-    check_same_scalar(input, other)
     if input.ndim == 0 or other.ndim == 0:
-        return input * other
+        common = common_dtype([input, other])
+        return input.astype(common) * other.astype(common)
+    check_same_scalar(input, other)
     if input.shape[-1] != other.shape[-1]:
         raise RuntimeError(
             "inner() the last dimension must match on both input tensors but got shapes "
@@ -356,7 +369,7 @@ def tensordot(a, b, dims_a: Shape, dims_b: Shape):
     promotes=None,
     numbers=(),
     multilinear=True,
-    grad_name="ReshapeAliasBackward0",
+    grad_name="UnsafeViewBackward0",
     forms=FORMS,
 )
 def kron(input, other):

@@ -50,6 +50,18 @@ def _check_channels(channels, **tensors):
             raise RuntimeError(f"{name} should contain {channels} elements not {t.size}")
 
 
+def _check_parameters(input, *tensors):
+    """Parameters are of the input's dtype, or float32 beside an input in half precision."""
+    given = torch_dtype(input)
+    for t in tensors:
+        d = given if t is None else torch_dtype(t)
+        if d is given or (d is dt.float32 and given in dt.HALF):
+            continue
+        if d is dt.float32:
+            raise RuntimeError("mixed dtype (CPU): all inputs must share same datatype.")
+        raise RuntimeError("mixed dtype (CPU): expect parameter to have scalar type of Float")
+
+
 def _batch_axes(x):
     return (0, *range(2, x.ndim))
 
@@ -67,6 +79,7 @@ def _batch_norm_vjp(c, g, *_):
 def batch_norm_train(input, weight=None, bias=None, *, eps: float):
     """(result, mean, variance) by the statistics of the batch; the variance is unbiased."""
     require_floating(input, "batch_norm")
+    _check_parameters(input, weight, bias)
     _check_channels(input.shape[1], weight=weight, bias=bias)
     x, axes = widen(input), _batch_axes(input)
     count = input.size // max(input.shape[1], 1)
@@ -90,6 +103,7 @@ def batch_norm_eval(input, running_mean, running_var, weight=None, bias=None, *,
     _check_channels(
         input.shape[1], running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
+    _check_parameters(input, running_mean, running_var, weight, bias)
     x = widen(input)
     spread = lambda v: _per_channel(v, x.ndim)  # noqa: E731
     scale = lax.rsqrt(spread(running_var) + eps)
@@ -104,15 +118,18 @@ def update_running(running, new, momentum: Number):
     """running + momentum * (new - running), in the dtype of ``running``."""
     if running.shape != new.shape:
         raise RuntimeError(f"running_mean should contain {new.size} elements not {running.size}")
+    if torch_dtype(running) not in dt.HALF:
+        _check_parameters(new, running)
     m = momentum.astype(running.dtype)
     return (1 - m) * running + m * new.astype(running.dtype)
 
 
-@layer("instance_norm", grad_name="NativeBatchNormBackward0")
+@layer("instance_norm", grad_name="ViewBackward0")
 def instance_norm(input, weight=None, bias=None, *, eps: float):
     """(result, mean, variance), each channel of each sample by its own statistics; the last two are
     means over the batch."""
     require_floating(input, "batch_norm")
+    _check_parameters(input, weight, bias)
     _check_channels(input.shape[1], weight=weight, bias=bias)
     x, axes = widen(input), tuple(range(2, input.ndim))
     normal, _ = _standardize(x, axes, eps)
@@ -156,21 +173,25 @@ def _layer_norm_vjp(c, g):
     return dx, (g * normal).sum(lead) if c.need[1] else None, g.sum(lead) if c.need[2] else None
 
 
-@layer("native_layer_norm", vjp=_layer_norm_vjp, grad_name="NativeLayerNormBackward0")
+@layer(
+    "native_layer_norm", vjp=_layer_norm_vjp, grad_name="NativeLayerNormBackward0",
+    signature="layer_norm(input, normalized_shape, weight, bias, eps)",
+)  # fmt: skip
 def native_layer_norm(input, weight=None, bias=None, *, normalized_shape: Shape, eps: float):
     """Normalized over the last dimensions, then scaled and shifted."""
     _check_normalized(input, normalized_shape, weight, bias)
     require_floating(input, "LayerNormKernelImpl")
+    _check_parameters(input, weight, bias)
     axes = tuple(range(-len(normalized_shape), 0))
     normal, _ = _standardize(widen(input), axes, eps)
     return _affine(normal, widen(weight), widen(bias)).astype(input.dtype)
 
 
-@layer("native_rms_norm", grad_name="FusedRmsNormBackward0")
+@layer("native_rms_norm", grad_name="MulBackward0")
 def native_rms_norm(input, weight=None, *, normalized_shape: Shape, eps: float):
     """Divided by the root mean square over the last dimensions, then scaled."""
     _check_normalized(input, normalized_shape, weight, None)
-    require_floating(input, "rms_norm")
+    require_floating(input, "rms_norm", complex=True)
     x = widen(input)
     if eps is None:
         eps = float(jnp.finfo(x.dtype).eps)
@@ -179,7 +200,10 @@ def native_rms_norm(input, weight=None, *, normalized_shape: Shape, eps: float):
     return _affine(x, widen(weight), None).astype(input.dtype)
 
 
-@layer("native_group_norm", grad_name="NativeGroupNormBackward0")
+@layer(
+    "native_group_norm", grad_name="NativeGroupNormBackward0",
+    signature="group_norm(input, num_groups, weight, bias, eps)",
+)  # fmt: skip
 def native_group_norm(input, weight=None, bias=None, *, num_groups: int, eps: float):
     """Normalized over each group of channels, then scaled and shifted by channel."""
     if input.ndim < 2:
@@ -200,6 +224,7 @@ def native_group_norm(input, weight=None, bias=None, *, num_groups: int, eps: fl
                 f"but got {name} of shape {list(t.shape)} and input of shape {list(input.shape)}"
             )
     require_floating(input, "GroupNormKernelImpl")
+    _check_parameters(input, weight, bias)
     if not input.size:
         return input
     x = widen(input).reshape(input.shape[0], num_groups, -1)

@@ -11,13 +11,14 @@ from jax import lax
 
 from torchlike._core import dtypes as dt
 from torchlike._ops.dims import is_open, surely
-from torchlike._ops.table import Shape, torch_dtype
+from torchlike._ops.table import Shape, report_bad_index, torch_dtype
 from torchlike._ops.windows import (
     MAX_UNROLLED,
     layer,
     lowest,
     pad_spatial,
     require_floating,
+    require_real,
     slices,
     unbatched,
     widen,
@@ -27,8 +28,8 @@ _WORDS = {1: "one int", 2: "two ints", 3: "three ints"}
 
 
 def _ints(value, rank: int, what: str, name: str) -> tuple:
-    if isinstance(value, int):
-        return (value,) * rank
+    if hasattr(value, "__index__"):
+        return (int(value),) * rank
     value = tuple(value)
     if len(value) == 1:
         return value * rank
@@ -144,6 +145,11 @@ def _first_maximum(x, best, axes):
     return jnp.min(jnp.where(hit, number, count), axes, keepdims=True), number
 
 
+def _node(name):
+    """The node's name by rank; PyTorch pools one dimension as two."""
+    return lambda c: "SqueezeBackward1" if c.rank == 1 else name.format(c.rank)
+
+
 def _max_pool_vjp(c, g):
     """All of a window's gradient goes to its first maximum."""
     (input,), s = c.operands, c.statics
@@ -158,12 +164,19 @@ def _max_pool_vjp(c, g):
     return jnp.where(number == first, jnp.expand_dims(g, axes), 0).reshape(input.shape)
 
 
-@layer("max_pool", vjp=_max_pool_vjp, grad_name="MaxPool2DWithIndicesBackward0")
+_MAX = {
+    "grad_name": _node("MaxPool{}DWithIndicesBackward0"),
+    "signature": "max_pool{rank}d(input, kernel_size, stride, padding, dilation, ceil_mode)",
+}
+
+
+@layer("max_pool", vjp=_max_pool_vjp, **_MAX)
 def max_pool(
     input, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape, ceil_mode: bool, rank: int
 ):
     """The maximum of each window."""
     name = f"max_pool{rank}d"
+    require_real(input, name)
     _check_rank(input, rank, name)
     geo = Geometry(input, kernel, stride, padding, dilation, ceil_mode, rank, name)
     if geo.tiled:
@@ -172,12 +185,13 @@ def max_pool(
     return _max_windows(input, geo, False)[0]
 
 
-@layer("max_pool_with_indices", grad_name="MaxPool2DWithIndicesBackward0")
+@layer("max_pool_with_indices", **_MAX)
 def max_pool_with_indices(
     input, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape, ceil_mode: bool, rank: int
 ):
     """The maximum of each window, and where in the flattened input it stands."""
     name = f"max_pool{rank}d"
+    require_real(input, name)
     _check_rank(input, rank, name)
     geo = Geometry(input, kernel, stride, padding, dilation, ceil_mode, rank, name)
     return _max_windows(input, geo, True)
@@ -267,13 +281,18 @@ def _max_gathered(input, at, valid):
 # ---- average -----------------------------------------------------------------------------------
 
 
-@layer("avg_pool", linear=True, grad_name="AvgPool2DBackward0")
+@layer(
+    "avg_pool", linear=True, grad_name=_node("AvgPool{}DBackward0"),
+    signature="avg_pool{rank}d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, "
+    "divisor_override)",
+)  # fmt: skip
 def avg_pool(
     input, kernel: Shape, stride: Shape, padding: Shape, ceil_mode: bool, count_include_pad: bool,
     divisor_override: int, rank: int,
 ):  # fmt: skip
     """The mean of each window."""
     name = f"avg_pool{rank}d"
+    require_real(input, name)
     _check_rank(input, rank, name)
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
@@ -349,7 +368,17 @@ def _bounds(n, o):
     return i * n // o, -(-(i + 1) * n // o)
 
 
-@layer("adaptive_avg_pool", linear=True, grad_name="AdaptiveAvgPool2DBackward0")
+def _adaptive_node(c):
+    size = c.size if isinstance(c.size, tuple) else (c.size,)
+    if c.rank > 1 and all(n == 1 for n in size):
+        return "MeanBackward1"
+    return _node("AdaptiveAvgPool{}DBackward0")(c)
+
+
+@layer(
+    "adaptive_avg_pool", linear=True, grad_name=_adaptive_node,
+    signature="adaptive_avg_pool{rank}d(input, output_size)",
+)  # fmt: skip
 def adaptive_avg_pool(input, size: Shape, rank: int):
     """Means over windows that divide the input as evenly as integers can."""
     spatial, out = _targets(input, size, rank, f"adaptive_avg_pool{rank}d()")
@@ -370,10 +399,17 @@ def adaptive_avg_pool(input, size: Shape, rank: int):
     return x.astype(input.dtype)
 
 
-@layer("adaptive_max_pool", grad_name="AdaptiveMaxPool2DBackward0")
+@layer(
+    "adaptive_max_pool", grad_name=_node("AdaptiveMaxPool{}DBackward0"),
+    signature="adaptive_max_pool{rank}d(input, output_size)",
+)  # fmt: skip
 def adaptive_max_pool(input, size: Shape, rank: int):
     """Maxima over windows that divide the input as evenly as integers can, and their places."""
+    require_real(input, f"adaptive_max_pool{rank}d")
     spatial, out = _targets(input, size, rank, f"adaptive_max_pool{rank}d()")
+    if not all(out):
+        shape = (*input.shape[:-rank], *out)
+        return jnp.zeros(shape, input.dtype), jnp.zeros(shape, jnp.int64)
     at, valid = [], []
     for n, o in zip(spatial, out):
         start, end = _bounds(n, o)
@@ -394,13 +430,15 @@ def _unpooled(c, g):
     return jnp.take_along_axis(g.reshape(rows, -1), at, 1, mode="fill").reshape(shape), None
 
 
-@layer("max_unpool", grad_name="MaxUnpool2DBackward0", vjp=_unpooled)
+@layer("max_unpool", checks=True, grad_name=_node("MaxUnpool{}DBackward0"), vjp=_unpooled)
 def max_unpool(input, indices, size: Shape, rank: int):
     """Zeros of the given spatial size, with the input at the indices that a max pool returned."""
     lone = unbatched(input, rank, f"max_unpool{rank}d")
     lead = input.shape[: 1 if lone else 2]
     rows = prod(lead)
     at = indices.reshape(rows, -1)
+    if prod(size):
+        report_bad_index(at, prod(size))
     flat = jnp.zeros((rows, prod(size)), input.dtype)
     flat = flat.at[jnp.arange(rows)[:, None], at].set(input.reshape(rows, -1), mode="drop")
     return flat.reshape(*lead, *size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
+from torchlike._ops.overloads import is_tensor
 from torchlike._ops.table import Scalar, op
 from torchlike._ops.windows import widen
 
@@ -38,9 +39,14 @@ def _straight_through(c, grad):
     return jnp.where(_inside(input, scale, zero_point, low, high), grad, 0), None, None
 
 
-@op(
-    promotes="raw", vjp=_straight_through, grad_name="FakeQuantizePerTensorAffineCachemaskBackward0"
-)
+def _node(c):
+    if is_tensor(c.scale) and c.scale.shape:
+        return "FakeQuantizePerChannelAffineCachemaskBackward0"
+    how = "TensorQparams" if is_tensor(c.scale) else ""
+    return f"FakeQuantizePerTensorAffineCachemask{how}Backward0"
+
+
+@op(promotes="raw", vjp=_straight_through, grad_name=_node)
 def fake_quantize(input, scale, zero_point, quant_min: int, quant_max: int):
     """Numbers rounded to (q - zero_point) * scale with q between two integers."""
     _, scale, zero, at = _grid(input, scale, zero_point)

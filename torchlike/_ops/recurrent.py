@@ -223,7 +223,14 @@ def _by_jax(c, grads):
     return tuple(found.get(i) for i in range(len(c.need)))
 
 
-@layer("rnn_layer", saves="both", vjp=_layer_vjp)
+def _node(c):
+    # PyTorch gives oneDNN an LSTM in float32 whose sequences are all as long; else it stacks steps.
+    fused = c.mode == "LSTM" and c.w_hr is None and c.lengths is None
+    fused = fused and c.input.dtype is dt.float32
+    return "MkldnnRnnLayerBackward0" if fused else "StackBackward0"
+
+
+@layer("rnn_layer", saves="both", vjp=_layer_vjp, grad_name=_node)
 def rnn_layer(
     input, w_ih, w_hh, h0=None, c0=None, b_ih=None, b_hh=None, w_hr=None, lengths=None, *,
     mode: str, reverse: bool, keep: bool,
@@ -297,21 +304,21 @@ def _cell(mode, input, h, c, w_ih, w_hh, b_ih, b_hh):
     return (h.astype(given), c.astype(given)) if mode == "LSTM" else h.astype(given)
 
 
-@layer("lstm_cell")
+@layer("lstm_cell", grad_name="MulBackward0")
 def lstm_cell(input, w_ih, w_hh, h=None, c=None, b_ih=None, b_hh=None):
     """One step of an LSTM: (h, c)."""
     return _cell("LSTM", input, h, c, w_ih, w_hh, b_ih, b_hh)
 
 
-def _plain_cell(name, mode):
-    @layer(name)
+def _plain_cell(name, mode, node):
+    @layer(name, grad_name=node)
     def cell(input, w_ih, w_hh, h=None, b_ih=None, b_hh=None):
         return _cell(mode, input, h, None, w_ih, w_hh, b_ih, b_hh)
 
 
-_plain_cell("gru_cell", "GRU")
-_plain_cell("rnn_tanh_cell", "RNN_TANH")
-_plain_cell("rnn_relu_cell", "RNN_RELU")
+_plain_cell("gru_cell", "GRU", "AddBackward0")
+_plain_cell("rnn_tanh_cell", "RNN_TANH", "TanhBackward0")
+_plain_cell("rnn_relu_cell", "RNN_RELU", "ReluBackward0")
 
 
 # ---- packing -----------------------------------------------------------------------------------

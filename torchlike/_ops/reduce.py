@@ -11,6 +11,7 @@ from jax import lax
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions, table
 from torchlike._ops.dims import along, axes, count, dropped
+from torchlike._ops.overloads import by_dim
 from torchlike._ops.table import Dim, Dims, Dtype, torch_dtype
 
 op = partial(table.op, numbers=())  # reductions take tensors, no Python numbers
@@ -48,7 +49,7 @@ def _added(input, dtype):
     return widened(input), input.dtype
 
 
-@op(linear=True, forms=SIMPLE, grad_name="SumBackward0")
+@op(linear=True, forms=SIMPLE, grad_name=by_dim("Sum"))
 def sum(input, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None):
     """The sum over the given dimensions, or over all."""
     x, out = _added(input, dtype)
@@ -65,7 +66,7 @@ def nansum(input, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = Non
     return jnp.sum(x, axes(dim, input.ndim), x.dtype, keepdims=keepdim).astype(out)
 
 
-@op(linear=True, forms=SIMPLE)
+@op(linear=True, forms=SIMPLE, grad_name=by_dim("Mean"))
 def mean(input, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None):
     """The mean over the given dimensions, or over all."""
     given = torch_dtype(input)
@@ -81,7 +82,7 @@ def mean(input, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None)
     return (total / count(input.shape, at)).astype(out)
 
 
-@op(forms=SIMPLE)
+@op(forms=SIMPLE, grad_name="DivBackward0")
 def nanmean(input, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None):
     """The mean of what is not nan."""
     given = torch_dtype(input)
@@ -98,7 +99,7 @@ def nanmean(input, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = No
     return (total / there.sum(at, keepdims=keepdim).astype(x.dtype)).astype(out)
 
 
-@op(forms=SIMPLE)
+@op(forms=SIMPLE, grad_name=by_dim("Prod"))
 def prod(input, dim: Dim = None, keepdim: bool = False, *, dtype: Dtype = None):
     """The product over one dimension, or over all."""
     x, out = _added(input, dtype)

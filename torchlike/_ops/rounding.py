@@ -8,6 +8,7 @@ from jax import lax
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions
 from torchlike._ops.arithmetic import is_floating, not_implemented, refuse
+from torchlike._ops.overloads import by_operand, is_tensor
 from torchlike._ops.table import FORMS, Number, op, torch_dtype, unary
 
 # ---- signs and magnitudes ----------------------------------------------------------------------
@@ -85,7 +86,8 @@ def _frac(x):
 unary("frac", _frac, promotes=None, linear=True)
 
 
-@op("round", computes="opmath", promotes="result", numbers=(), linear=True, forms=FORMS)
+@op("round", computes="opmath", promotes="result", numbers=(), linear=True, forms=FORMS,
+    grad_name=lambda c: f"RoundBackward{int(bool(c.decimals))}")  # fmt: skip
 def round_(input, *, decimals: int = 0):
     """To the nearest integer, halves to even; or to so many decimals."""
     refuse("round_vml_cpu", input, dt.BOOL, dt.COMPLEX)
@@ -121,7 +123,9 @@ def _no_limit(input, min=None, max=None):
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
 
 
-@op(promotes="result", forms=FORMS, pointwise=True, numbers=("min", "max"), refuses=_no_limit)
+@op(promotes="result", forms=FORMS, pointwise=True, numbers=("min", "max"), refuses=_no_limit,
+    grad_name=lambda c: f"ClampBackward{int(not is_tensor(c.min) and not is_tensor(c.max))}",
+)  # fmt: skip
 def clamp(input, min=None, max=None):
     """Into the range from ``min`` to ``max``; ``max`` wins if they cross."""
     if jnp.iscomplexobj(input):
@@ -130,7 +134,8 @@ def clamp(input, min=None, max=None):
     return out if max is None else lower_to(out, max)
 
 
-@op(promotes="result", forms=FORMS, pointwise=True, numbers=("min",))
+@op(promotes="result", forms=FORMS, pointwise=True, numbers=("min",),
+    grad_name=by_operand("ClampMin", "min", 1, 0))  # fmt: skip
 def clamp_min(input, min):
     """Not below ``min``."""
     if jnp.iscomplexobj(input):
@@ -138,7 +143,8 @@ def clamp_min(input, min):
     return raise_to(input, min)
 
 
-@op(promotes="result", forms=FORMS, pointwise=True, numbers=("max",))
+@op(promotes="result", forms=FORMS, pointwise=True, numbers=("max",),
+    grad_name=by_operand("ClampMax", "max", 1, 0))  # fmt: skip
 def clamp_max(input, max):
     """Not above ``max``."""
     if jnp.iscomplexobj(input):
@@ -168,12 +174,6 @@ def nan_to_num(input, nan: Number = None, posinf: Number = None, neginf: Number 
 
 
 # ---- complex numbers ---------------------------------------------------------------------------
-
-
-@op("conj_complex", linear=True, grad_name="ConjBackward0")
-def conj_complex(input):
-    """The complex conjugate."""
-    return jnp.conj(input)
 
 
 @op("conj_physical", numbers=(), linear=True, forms=FORMS)

@@ -148,7 +148,8 @@ def cummin(input, dim: Dim):
 # ---- differences and integrals -----------------------------------------------------------------
 
 
-@op(linear=True, forms=("function", "method", "out"))
+@op(linear=True, forms=("function", "method", "out"),
+    grad_name=lambda c: "SubBackward0" if c.n else "CopyBackwards")  # fmt: skip
 def diff(input, n: int = 1, dim: Dim = -1, prepend=None, append=None):
     """The n-th differences of neighbours along a dimension."""
     if input.ndim == 0:
@@ -215,14 +216,16 @@ def _panels(name, y, x, dx, dim):
     return pairs / 2, at
 
 
-@op(forms=("function",))
+@op(forms=("function",),
+    grad_name=lambda c: "MulBackward1" if c.x is None else "DivBackward1")  # fmt: skip
 def trapezoid(y, x=None, *, dx: Number = None, dim: Dim = -1):
     """The integral of samples along a dimension by the trapezoidal rule."""
     panels, at = _panels("trapezoid", y, x, dx, dim)
     return panels.sum(at)
 
 
-@op(forms=("function",))
+@op(forms=("function",),
+    grad_name=lambda c: "CumsumBackward0" if c.x is None else "DivBackward1")  # fmt: skip
 def cumulative_trapezoid(y, x=None, *, dx: Number = None, dim: Dim = -1):
     """The running integral of samples along a dimension by the trapezoidal rule."""
     panels, at = _panels("cumulative_trapezoid", y, x, dx, dim)

@@ -67,7 +67,8 @@ def _sorted(input, dim, descending):
     return taken(x, index, at).reshape(input.shape), index.reshape(input.shape)
 
 
-@op("sort", saves="result", vjp=conventions.reordered, forms=PAIR)
+@op("sort", saves="result", vjp=conventions.reordered, forms=PAIR,
+    grad_name=lambda c: f"SortBackward{int(c.stable)}")  # fmt: skip
 def sort_(input, dim: Dim = -1, descending: bool = False, *, stable: bool = False):
     """Elements in order along a dimension, and where they stood; always stable."""
     return _sorted(input, dim, descending)
@@ -224,7 +225,7 @@ def _check_quantile(name, input, q, interpolation):
         )
 
 
-@op("quantile", numbers=("q",))
+@op("quantile", numbers=("q",), grad_name="SqueezeBackward4")
 def quantile(input, q, dim: Dim, keepdim: bool, interpolation: str, skip_nan: bool):
     """Quantiles along a dimension or of all elements; those of ``q`` come first in the shape."""
     _check_quantile("nanquantile" if skip_nan else "quantile", input, q, interpolation)

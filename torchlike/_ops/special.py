@@ -13,6 +13,7 @@ from torchlike._ops.arithmetic import refuse
 from torchlike._ops.bessel import refuse_half
 from torchlike._ops.chebyshev import ERFCX, series
 from torchlike._ops.conventions import with_slopes, zero_where
+from torchlike._ops.overloads import by_sides
 from torchlike._ops.table import op, unary
 from torchlike._ops.trigonometry import hurwitz
 
@@ -78,7 +79,7 @@ _function("entr", with_slopes(_entr_value, lambda r, x: -(1 + jnp.log(x))))
 
 
 @op("special_xlog1py", promotes="float", computes="opmath", forms=("out",),
-    grad_name="SpecialXlog1PyBackward0")  # fmt: skip
+    grad_name=by_sides("SpecialXlog1Py"))  # fmt: skip
 def xlog1py(input, other):
     """input * log1p(other), 0 where the input is 0 and the other no nan."""
     refuse("xlog1py_cpu", input, dt.COMPLEX)
@@ -127,7 +128,7 @@ def _zeta_rule(c, g):
 _zeta_rule.undefined = {"input": "zeta"}
 
 
-@op("special_zeta", promotes="float", forms=("out",),
+@op("special_zeta", promotes="float", forms=("out",), grad_name=by_sides("SpecialZeta"),
     vjp=_zeta_rule)  # fmt: skip
 def zeta(input, other):
     """The Hurwitz zeta function, the sum of (k + other) ** -input over k >= 0."""

@@ -89,7 +89,7 @@ def _check_weights(name, weights, n, floating):
         )
 
 
-@op()
+@op(grad_name="SqueezeBackward0")
 def cov(input, *, correction: float = 1, fweights=None, aweights=None):
     """The covariance matrix of variables in rows, observations in columns."""
     if input.ndim > 2:
@@ -127,7 +127,13 @@ def cov(input, *, correction: float = 1, fweights=None, aweights=None):
     return out.reshape(()) if input.ndim < 2 or out.shape == (1, 1) else out
 
 
-@op(forms=("function", "method"))
+def _corrcoef_node(c):
+    if c.input.dtype.is_complex:
+        return "ComplexBackward0"
+    return "ClampBackward1" if c.input.ndim > 1 else "DivBackward0"
+
+
+@op(forms=("function", "method"), grad_name=_corrcoef_node)
 def corrcoef(input):
     """The matrix of correlation coefficients of variables in rows."""
     if input.ndim > 2:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 import threading
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +67,8 @@ class Op:
     multilinear  linear in each operand: its gradient needs the other operands only
     needs        {operand: operands whose values its gradient needs}; None: all of them
     numbers      names of the parameters that may be Python numbers; None: all of them but one
+    signature    PyTorch's function, e.g. "conv{rank}d(input, weight, bias, stride)" with a static
+                 in braces, for errors about the classes of statics, which are then checked
     refuses      called once per distinct call with the operands' avals (a class or (class, number)
                  for a Python number), before promotion; raises PyTorch's errors
     vjp          own derivative rule (see conventions.py); None: jax.vjp of fn
@@ -78,6 +81,8 @@ class Op:
     shapes       own shape rule (statics, in_avals) -> [(shape, dtype)]; None: jax.eval_shape
     pointwise    each element of a result depends only on the operands' elements in its place, after
                  broadcasting; None: so if the op computes in "opmath" and names no dimensions
+    grad_name    PyTorch's name of the call's node on the tape; a function from the arguments (an
+                 object with the operands' avals and the statics) to it where it depends on them
     forward      for a derivative: the op that it differentiates
     inner        for an op that stands for recorded calls: the prefix that they end in
     """
@@ -86,21 +91,22 @@ class Op:
         "checks", "computes", "differentiable", "donates", "fn", "forms", "forward", "grad_name",
         "hosted", "inferred", "inner", "inputs", "linear", "list_at", "multilinear", "name",
         "needs", "numbers", "params", "pointwise", "promotes", "refuses", "run_body", "run_time",
-        "saves", "shapes", "singles", "statics", "vjp", "vjp_ops", "view", "write", "__weakref__",
+        "saves", "shapes", "signature", "singles", "statics", "vjp", "vjp_ops", "view",
+        "write", "__weakref__",
     )  # fmt: skip
 
     def __init__(
         self, name, fn, *, promotes=None, computes=None, saves="inputs", linear=False,
         multilinear=False, vjp=None, differentiable=True, view=False, write=None, checks=False,
         donates=None, needs=None, numbers=None, refuses=None, shapes=None, grad_name=None,
-        pointwise=None, forward=None, inner=None, forms=(),
+        pointwise=None, forward=None, inner=None, forms=(), signature=None,
     ):  # fmt: skip
         self.name, self.fn = name, fn
         self.promotes, self.computes = promotes, computes
         self.saves = "nothing" if linear else saves
         self.linear, self.multilinear, self.vjp = linear, multilinear, vjp
         self.differentiable, self.view, self.checks = differentiable, view, checks
-        self.donates, self.forms = donates, forms
+        self.donates, self.forms, self.signature = donates, forms, signature
         self.write, self.shapes, self.forward, self.inner = write, shapes, forward, inner
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.inferred: dict = {}  # (statics, operand avals) -> result avals
@@ -127,6 +133,24 @@ class Op:
             for name, needed in needs.items()
         }
         self.run_body = None  # compiled when first run
+
+    @property
+    def public_name(self) -> str:
+        """The name of PyTorch's function, as errors about operands have it."""
+        return (self.signature or self.name).partition("(")[0].replace("{rank}d", "")
+
+    def node_name(self, statics, in_avals) -> str:
+        """PyTorch's name of the node of a call with these arguments."""
+        if self.grad_name.__class__ is str:
+            return self.grad_name
+        if self.list_at is not None:
+            end = len(in_avals) - len(self.inputs) + self.list_at + 1
+            listed = in_avals[self.list_at : end]
+            in_avals = (*in_avals[: self.list_at], listed, *in_avals[end:])
+        names = [p.name for p in (*self.inputs, *self.statics)]
+        return self.grad_name(
+            SimpleNamespace(**dict(zip(names, (*in_avals, *statics), strict=True)))
+        )
 
     def __repr__(self):
         return f"<op {self.name}>"
@@ -329,7 +353,42 @@ def check_operands(op: Op, in_avals) -> None:
         else:
             kind = (a[0] if a.__class__ is tuple else a).__name__
         raise TypeError(
-            f"{op.name}(): argument '{p.name}' (position {i + 1}) must be Tensor, not {kind}"
+            f"{op.public_name}(): argument '{p.name}' (position {i + 1}) must be Tensor, not {kind}"
+        )
+
+
+# What a static of an annotation may not be: PyTorch would take none of them.
+_REFUSED = {
+    int: ("int", (float, str, tuple, complex)),
+    float: ("float", (str, tuple, complex, type(None))),
+    Shape: ("tuple of ints", (float, complex)),
+}
+
+
+def check_statics(op: Op, statics) -> None:
+    """Raise ``TypeError`` for a static of a class that PyTorch's function refuses."""
+    if op.signature is None:
+        return
+    function, _, names = op.signature.partition("(")
+    names = names.rstrip(")").split(", ")
+    for p, x in zip(op.statics, statics, strict=True):
+        at = names.index(p.name) if p.name in names else op.params.index(p)
+        if p.annotation not in _REFUSED or at >= len(names):
+            continue
+        wanted, refused = _REFUSED[p.annotation]
+        if isinstance(x, refused):
+            found = f", not {type(x).__name__}"
+        elif p.annotation is Shape and isinstance(x, tuple):
+            bad = [(i, e) for i, e in enumerate(x) if isinstance(e, (float, str, tuple))]
+            if not bad:
+                continue
+            found = f", but found element of type {type(bad[0][1]).__name__} at pos {bad[0][0]}"
+        else:
+            continue
+        given = dict(zip([s.name for s in op.statics], statics))
+        raise TypeError(
+            f"{function.format(**given)}(): argument '{names[at]}' (position {at + 1}) must be "
+            f"{wanted}{found}"
         )
 
 

@@ -24,7 +24,7 @@ unary("expm1", jnp.expm1, saves="result", vjp=conventions.expm1)
 unary("log", jnp.log)
 unary("log2", jnp.log2)
 unary("log10", jnp.log10)
-unary("log1p", jnp.log1p)
+unary("log1p", jnp.log1p, grad_name="Log1PBackward0")
 
 
 # ---- trigonometric and hyperbolic --------------------------------------------------------------

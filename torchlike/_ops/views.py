@@ -244,6 +244,15 @@ def real(input):
     return input.real
 
 
+@op(
+    "conj_view", view=True, linear=True, grad_name="ConjBackward0",
+    write=lambda base, new: jnp.conj(new),
+)  # fmt: skip
+def conj_view(input):
+    """The complex conjugates."""
+    return jnp.conj(input)
+
+
 @op("imag", view=True, linear=True, write=lambda base, new: lax.complex(base.real, new))
 def imag(input):
     """The imaginary parts."""
@@ -326,11 +335,11 @@ def write_view(base, new, numbers: Arrays, links: Shape):
     return _write_parts(base, new, [link for _, link in reads])
 
 
-_RETYPES = ("real", "imag", "view_as_real", "view_as_complex", "view_dtype")
+_RETYPES = ("real", "imag", "conj_view", "view_as_real", "view_as_complex", "view_dtype")
 
 
 def _write_parts(base, new, links):
-    """The same where views change between complex numbers and their two real parts."""
+    """The same where views conjugate or change between complex numbers and their two real parts."""
     if any(link[0].name == "view_dtype" for link in links):
         raise NotImplementedError(
             "torchlike does not support writing through a view of another dtype together with "
@@ -348,7 +357,8 @@ def _write_parts(base, new, links):
     at, values = places.reshape(-1), new.reshape(-1)
     if jnp.iscomplexobj(new):
         at, values = (jnp.concatenate([x.real, x.imag]) for x in (at, values))
-    parts = parts.at[at.astype(jnp.int64)].set(values)
+    values = jnp.where(at < 0, -values, values)  # a conjugate's imaginary part
+    parts = parts.at[jnp.abs(at).astype(jnp.int64)].set(values)
     return (lax.complex(parts[0::2], parts[1::2]) if whole else parts).reshape(base.shape)
 
 

@@ -25,10 +25,17 @@ def floating(x):
     return x if inexact else x.astype(dt.get_default_dtype().numpy)
 
 
-def require_floating(input, kernel: str) -> None:
-    """Raise PyTorch's error for an op that has no integer kernel."""
+def require_floating(input, kernel: str, complex: bool = False) -> None:
+    """Raise PyTorch's error for an op that has no integer kernel, and most often no complex one."""
     d = torch_dtype(input)
-    if d.category < dt.FLOATING:
+    if d.category < dt.FLOATING or (d.category == dt.COMPLEX and not complex):
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{dt.SCALAR_NAMES[d]}'")
+
+
+def require_real(input, kernel: str) -> None:
+    """Raise PyTorch's error for an op that has no complex kernel."""
+    d = torch_dtype(input)
+    if d.category == dt.COMPLEX:
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{dt.SCALAR_NAMES[d]}'")
 
 

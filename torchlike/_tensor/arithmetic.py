@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import warn_once
 from torchlike._ops.arithmetic import CLOSED_POWERS
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import TENSORS, apply
 from torchlike._tensor.forms import FUNCTIONS, METHODS, alias, function, method
+from torchlike._tensor.shapes import named
+from torchlike._tensor.views import apply_view, conjugated
 
 _DIVIDE, _POW, _CLOSED = TABLE["true_divide"], TABLE["pow"], TABLE["pow_constant"]
 _INTEGRAL = dt.INTEGRAL
@@ -147,7 +150,7 @@ def ldexp(input, other, *, out=None):
             raise TypeError(
                 f"ldexp(): argument '{name}' (position {i}) must be Tensor, not {type(x).__name__}"
             )
-    return written(out, input * pow_(2.0, other))
+    return written(out, named(input * pow_(2.0, other), "LdexpBackward0"))
 
 
 # ---- signs -------------------------------------------------------------------------------------
@@ -253,6 +256,11 @@ def where(condition, input=None, other=None, *, out=None):
             "where expected condition to be a boolean tensor, but got a tensor with dtype "
             f"{dt.SCALAR_NAMES[condition.dtype]}"
         )
+    if condition.dtype is dt.uint8:
+        warn_once(
+            "where received a uint8 condition tensor. This behavior is deprecated and will be "
+            "removed in a future version of PyTorch. Use a boolean condition instead."
+        )
     return written(out, apply(TABLE["where"], (condition, input, other)))
 
 
@@ -282,32 +290,33 @@ def polygamma_method(self, n):
 
 @function(method=True)
 def conj(input):
-    """The complex conjugate; a real tensor itself."""
-    return apply(TABLE["conj_complex"], (input,)) if input.is_complex() else input
+    """The complex conjugate, a view; a real tensor itself."""
+    return apply_view(TABLE["conj_view"], input) if input.is_complex() else input
 
 
 @function(method=True)
 def resolve_conj(input):
-    """The tensor itself: conjugates are computed, never pending."""
-    return input
+    """The tensor itself, or a copy of it if it is the conjugate of what its storage holds."""
+    return input.clone() if is_conj(input) else input
 
 
 @function(method=True)
 def resolve_neg(input):
-    """The tensor itself: negatives are computed, never pending."""
-    return input
+    """The tensor itself, or a copy of it if it is the negative of what its storage holds."""
+    return input.clone() if is_neg(input) else input
 
 
 @function(method=True)
 def is_conj(input) -> bool:
-    """Always False: conjugates are computed, never pending."""
-    return False
+    """Whether a tensor shows the conjugates of the complex numbers in its storage."""
+    return input.is_complex() and conjugated(input)
 
 
 @function(method=True)
 def is_neg(input) -> bool:
-    """Always False: negatives are computed, never pending."""
-    return False
+    """Whether a tensor shows the negatives of what is in its storage: imaginary parts of
+    conjugates."""
+    return not input.is_complex() and conjugated(input)
 
 
 # ---- in-place functions ------------------------------------------------------------------------

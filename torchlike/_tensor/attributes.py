@@ -6,7 +6,7 @@ import numpy as np
 
 from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
-from torchlike._tensor import views
+from torchlike._tensor import layouts, views
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
 from torchlike._tensor.modes import no_grad
@@ -54,16 +54,24 @@ FUNCTIONS["get_device"] = METHODS["get_device"]
 def dim_order(self, *, ambiguity_check=False) -> tuple:
     """The dimensions from the one with the largest steps in memory to that with the smallest."""
     strides, shape = views.geometry(self)[0], shape_of(self)
-    if ambiguity_check is not False and ambiguity_check != []:
-        if ambiguity_check is not True:
-            raise NotSupported("dim_order(ambiguity_check=[...])", "pass True or False")
-        pairs = [(s, n) for s, n in zip(strides, shape, strict=True)]
-        if len(set(strides)) < len(pairs) or any(n == 1 for n in shape):
-            raise RuntimeError(
-                "The tensor does not have unique dim order, or cannot map to exact one of the "
-                "given memory formats."
-            )
+    formats = ambiguity_check if isinstance(ambiguity_check, list) else []
+    if not isinstance(ambiguity_check, (bool, list)) or not all(
+        isinstance(f, layouts.memory_format) for f in formats
+    ):
+        raise TypeError("The ambiguity_check argument must be a bool or a list of memory formats.")
+    plain = layouts.contiguous_format in formats and views.is_contiguous(shape, strides)
+    if ambiguity_check and not plain and (len(set(strides)) < len(shape) or 1 in shape):
+        raise RuntimeError(
+            "The tensor does not have unique dim order, or cannot map to exact one of the given "
+            "memory formats."
+        )
     return tuple(sorted(range(len(shape)), key=lambda d: (-strides[d], -shape[d])))
+
+
+@method("_is_view")
+def _is_view(self) -> bool:
+    """Whether it shows the memory of another tensor, as autograd sees it."""
+    return self._base is not None
 
 
 # ---- Python for each element -------------------------------------------------------------------

@@ -48,11 +48,18 @@ _VIEWS = {
 
 
 def _copying(name, view):
+    def copied(part, input):
+        out, shown = apply(TABLE["clone"], (part,)), part._node
+        if out._node is not None:
+            of_view = f"{name.title()}Backward0" if part is input else shown.name()
+            out._node.label = f"{of_view}_copy"
+        return out
+
     def twin(input, *args, out=None, **kwargs):
         found = view(input, *args, **kwargs)
         if not isinstance(found, tuple):
-            return into(out, apply(TABLE["clone"], (found,)))
-        copies = tuple(apply(TABLE["clone"], (part,)) for part in found)
+            return into(out, copied(found, input))
+        copies = tuple(copied(part, input) for part in found)
         if out is None:
             return copies
         dispatch.copy_out(out, copies)
@@ -73,7 +80,8 @@ FUNCTIONS["split_with_sizes"] = split_with_sizes
 @function(method=True)
 def unsafe_split_with_sizes(input, split_sizes, dim: int = 0):
     """``split_with_sizes`` whose pieces autograd lets one write to."""
-    return _writable(input, split_with_sizes(input, split_sizes, dim))
+    parts = split_with_sizes(input, split_sizes, dim)
+    return _writable(input, parts, "UnsafeSplitWithSizesBackward0")
 
 
 # ---- functions that are methods elsewhere ------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotSupported, warn
+from torchlike._core.errors import NotSupported, warn, warn_once
 from torchlike._core.sizes import Size
 from torchlike._core.symbolic import SymFloat, SymInt, tracing
 from torchlike._engine.flush import flush, jax_array
@@ -151,6 +151,12 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=None):
         out = as_tensor(obj, dtype=dtype, device=device)
         if copy and out is obj:
             out = out.clone()
+    if requires_grad is None and out.requires_grad:
+        warn_once(
+            "torch.asarray: unspecified requires_grad now defaults to obj.requires_grad instead of "
+            "False. Pass requires_grad=False explicitly to get the old behavior and silence this "
+            "warning."
+        )
     if requires_grad is None or requires_grad == out.requires_grad:
         return out
     return out.detach().requires_grad_() if requires_grad else out.detach()
@@ -232,7 +238,7 @@ def legacy_tensor(cls, *args, dtype=None, device=None):
     elif len(args) == 1 and not isinstance(args[0], (int, Size)):
         out = from_host(host_data(args[0], d), target_device(device))
     else:
-        out = from_host(np.zeros(sizes_argument(args), d.numpy), target_device(device))
+        out = from_host(np.zeros(check_size(args, "new"), d.numpy), target_device(device))
     if cls is dispatch._Tensor:
         return out
     if args and isinstance(args[0], dispatch._Tensor):
@@ -245,10 +251,12 @@ def legacy_tensor(cls, *args, dtype=None, device=None):
 # ---- from numbers ------------------------------------------------------------------------------
 
 
-def check_size(size) -> tuple:
+def check_size(size, function: str = "empty") -> tuple:
     """A size tuple; raises PyTorch's error for negative dimensions."""
-    size = sizes_argument(size)
+    size = sizes_argument(size, function)
     for n in size:
+        if n < 0 and function == "zeros":
+            raise RuntimeError("zeros: Dimension size must be non-negative.")
         if n < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(size)}")
     return size
@@ -259,7 +267,7 @@ def _size_of(name, size, named_size):
         size = (named_size.pop("size"),)
     elif not size:
         raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
-    return check_size(size)
+    return check_size(size, name)
 
 
 def dtype_for(name, dtype, out):
@@ -316,6 +324,8 @@ def ones(*size, out=None, dtype=None, device=None, requires_grad=False, **extra)
 @function()
 def empty(*size, out=None, dtype=None, device=None, requires_grad=False, **extra):
     """A tensor whose contents are not specified: zeros."""
+    if size and "layout" not in extra:
+        size = (check_size(size, "empty"),)
     return zeros(*size, out=out, dtype=dtype, device=device, requires_grad=requires_grad, **extra)
 
 
@@ -358,8 +368,8 @@ def python_number(function, argument, position, x):
 
 def _fill(x, d):
     if x.__class__ is complex and d.category < dt.COMPLEX:
-        raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
-    return fitting(x, d)
+        raise dt.does_not_fit(d)
+    return fitting(x, d, dt.does_not_fit)
 
 
 def _like(name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import warn_once
 from torchlike._ops.table import TABLE
 from torchlike._tensor import linear_algebra as la
 from torchlike._tensor.dispatch import apply, into
@@ -56,6 +57,7 @@ def matrix_power(input, n: int, *, out=None):
 def cholesky(input, upper: bool = False, *, out=None):
     """The Cholesky factor (https://pytorch.org/docs/stable/generated/torch.cholesky.html)."""
     need_tensor("cholesky", "input", 1, input)
+    _deprecated("cholesky", "torch.linalg.cholesky")
     return into(out, la._cholesky(input, upper, "cholesky"))
 
 
@@ -63,6 +65,7 @@ def cholesky(input, upper: bool = False, *, out=None):
 def qr(input, some: bool = True, *, out=None):
     """Q and R (https://pytorch.org/docs/stable/generated/torch.qr.html)."""
     need_tensor("qr", "input", 1, input)
+    _deprecated("qr", "torch.linalg.qr")
     result = apply(TABLE["linalg_qr"], (input,), ("reduced" if some else "complete",))
     return la._named("qr", result, out)
 
@@ -93,6 +96,7 @@ def orgqr(input, input2, *, out=None):
 def lu(A, pivot: bool = True, get_infos: bool = False, out=None):
     """Packed LU factors (https://pytorch.org/docs/stable/generated/torch.lu.html)."""
     need_tensor("lu", "A", 1, A)
+    _deprecated("lu", "torch.linalg.lu_factor / torch.linalg.lu_factor_ex")
     result = apply(TABLE["linalg_lu_factor_ex"], (A,), (bool(pivot), False))
     return la._named("_lu_with_info", result, out) if get_infos else into(out, result[:2])
 
@@ -116,7 +120,15 @@ def lu_solve(input, LU_data, LU_pivots, *, out=None):
         ((input, "input"), (LU_data, "LU_data"), (LU_pivots, "LU_pivots"))
     ):
         need_tensor("lu_solve", name, i + 1, x)
+    _deprecated("lu_solve", "torch.linalg.lu_solve")
     return la.lu_solve(LU_data, LU_pivots, input, out=out)
+
+
+def _deprecated(name: str, instead: str) -> None:
+    warn_once(
+        f"torch.{name} is deprecated in favor of {instead} and will be removed in a future PyTorch "
+        "release."
+    )
 
 
 # ---- low rank ----------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from torchlike._core.errors import (
     NotSupported,
     NotTraceable,
     SparseOperand,
+    type_name,
     user_line,
+    warn,
 )
 from torchlike._core.symbolic import SymFloat, SymInt
 from torchlike._engine.bodies import is_inside
@@ -174,8 +176,8 @@ def number(op: Op, x, position: int):
         )
     name = op.inputs[position].name if op.list_at is None else op.inputs[op.list_at].name
     raise TypeError(
-        f"{op.name}(): argument '{name}' (position {position + 1}) must be Tensor, not "
-        f"{type(x).__name__}"
+        f"{op.public_name}(): argument '{name}' (position {position + 1}) must be Tensor, not "
+        f"{type_name(x)}"
     )
 
 
@@ -229,8 +231,9 @@ def check_inplace(target) -> None:
     if not modes.grad:
         return
     if target._node is None and target._requires_grad:
+        kind = "a leaf" if target._base is None else "a view of a leaf"
         raise RuntimeError(
-            "a leaf Variable that requires grad is being used in an in-place operation."
+            f"{kind} Variable that requires grad is being used in an in-place operation."
         )
     base = target._base
     if base is not None and base._requires_grad and base._node is None:
@@ -344,4 +347,12 @@ def copy_out(out, result, exact=False, apart=()):
                 f"{dt.SCALAR_NAMES[a.dtype]}"
             )
         result = apply(TABLE["to_dtype"], (result,), (a.dtype,))
+    if a.shape != b.shape and a.numel:
+        warn(
+            "An output with one or more elements was resized since it had shape "
+            f"{list(a.shape)}, which does not match the required output shape {list(b.shape)}. "
+            "This behavior is deprecated, and in a future PyTorch release outputs will not be "
+            "resized unless they have zero elements. You can explicitly reuse an out tensor t by "
+            "resizing it, inplace, to zero elements with t.resize_(0)."
+        )
     return rebind(out, result)

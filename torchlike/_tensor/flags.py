@@ -11,6 +11,7 @@ import warnings
 
 from torchlike._core import dtypes as dt
 from torchlike._core.devices import set_default_device
+from torchlike._core.errors import warn_once
 from torchlike._tensor.forms import FUNCTIONS, function
 from torchlike._tensor.modes import modes
 from torchlike._tensor.queries import get_num_threads
@@ -138,6 +139,10 @@ def get_num_interop_threads() -> int:
 @function()
 def set_default_tensor_type(t, /) -> None:
     """Set the default dtype, and device, to those of a legacy type or of its name."""
+    warn_once(
+        "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use "
+        "torch.set_default_dtype() and torch.set_default_device() as alternatives."
+    )
     name = t if isinstance(t, str) else f"{t.__module__}.{t.__name__}" if _is_type(t) else ""
     short = name.rpartition(".")[2]
     found = FUNCTIONS.get(short)

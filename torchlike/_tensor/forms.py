@@ -178,6 +178,36 @@ def _put(table, name, function):
     table[name] = function
 
 
+_NUMPY = {"axis": "dim", "keepdims": "keepdim"}
+
+
+def numpy_named(fn):
+    """A hand-written function that also takes NumPy's names; itself where they are not needed."""
+    return _also(fn, _NUMPY) if _needs_names(fn) else fn
+
+
+def input_named(fn):
+    """A function that also takes its first argument as ``input``, and NumPy's names: PyTorch's
+    pages call it otherwise than PyTorch does."""
+    return _also(fn, {**_NUMPY, "input": fn.__code__.co_varnames[0]})
+
+
+def _needs_names(fn) -> bool:
+    code = fn.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return "dim" in names and "axis" not in names and not code.co_flags & inspect.CO_VARKEYWORDS
+
+
+def _also(fn, other_names):
+    @wraps(fn)
+    def call(*args, **kwargs):
+        if not kwargs:
+            return fn(*args)
+        return fn(*args, **{other_names.get(name, name): x for name, x in kwargs.items()})
+
+    return call
+
+
 def out_of(fn):
     """The function with a keyword ``out`` beside its own arguments."""
 
@@ -189,16 +219,22 @@ def out_of(fn):
     return call
 
 
-def function(name: str | None = None, *, method=False, inplace=False, out=False):
-    """Decorator: a hand-written public function over ops, and optionally its other forms."""
+def function(name: str | None = None, *, method=False, inplace=False, out=False, numpy=True):
+    """Decorator: a hand-written public function over ops, and optionally its other forms.
+
+    numpy: whether ``axis`` may stand for ``dim``, as for all that is not Python in PyTorch.
+    """
 
     def wrap(fn):
         fn.__module__ = "torchlike"
-        _put(FUNCTIONS, name or fn.__name__, out_of(fn) if out else fn)
+        if name is not None:  # what pickle and __torch_function__ look at
+            fn.__name__ = fn.__qualname__ = name
+        shown = numpy_named(fn) if numpy else fn
+        _put(FUNCTIONS, fn.__name__, out_of(shown) if out else shown)
         if method:
-            _put(METHODS, name or fn.__name__, fn)
+            _put(METHODS, fn.__name__, shown)
         if inplace:
-            _put(METHODS, (name or fn.__name__) + "_", inplace_of(fn))
+            _put(METHODS, fn.__name__ + "_", inplace_of(shown))
         return fn
 
     return wrap
@@ -208,9 +244,12 @@ def method(name: str | None = None, *, inplace=False):
     """Decorator: a hand-written method of Tensor."""
 
     def wrap(fn):
-        _put(METHODS, name or fn.__name__, fn)
+        if name is not None and FUNCTIONS.get(fn.__name__) is not fn:
+            fn.__name__, fn.__qualname__ = name, f"Tensor.{name}"
+        shown = numpy_named(fn)
+        _put(METHODS, name or fn.__name__, shown)
         if inplace:
-            _put(METHODS, (name or fn.__name__) + "_", inplace_of(fn))
+            _put(METHODS, (name or fn.__name__) + "_", inplace_of(shown))
         return fn
 
     return wrap

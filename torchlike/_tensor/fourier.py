@@ -7,12 +7,13 @@ import warnings
 import numpy as np
 
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import warn_once
 from torchlike._ops.fft import check_istft, least_envelope
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host, target_device
 from torchlike._tensor.dispatch import apply, into
-from torchlike._tensor.forms import FUNCTIONS, function
+from torchlike._tensor.forms import FUNCTIONS, function, numpy_named
 from torchlike._tensor.products import need_tensor
 
 TRANSFORMS: dict = {}  # the functions of torch.fft, by name
@@ -46,7 +47,7 @@ def _made(name, fn, doc):
     fn.__name__ = fn.__qualname__ = name
     fn.__module__ = "torchlike.fft"
     fn.__doc__ = f"{doc} (https://pytorch.org/docs/stable/generated/torch.fft.{name}.html)."
-    TRANSFORMS[name] = fn
+    TRANSFORMS[name] = numpy_named(fn)
 
 
 def _one_dimension(name, op, doc):
@@ -157,7 +158,7 @@ def ifftshift(input, dim=None):
 
 for _fn in (fftfreq, rfftfreq, fftshift, ifftshift):
     _fn.__module__ = "torchlike.fft"
-    TRANSFORMS[_fn.__name__] = _fn
+    TRANSFORMS[_fn.__name__] = numpy_named(_fn)
 
 
 # ---- the short-time transform ------------------------------------------------------------------
@@ -203,7 +204,19 @@ def stft(
         _optional_bool(onesided), _optional_bool(align_to_window),
     )  # fmt: skip
     out = apply(TABLE["stft"], (input, window), statics)
-    return FUNCTIONS["view_as_real"](out) if return_complex is False else out
+    if window is None and n_fft > 1:
+        warn_once(
+            "A window was not provided. A rectangular window will be applied,which is known to "
+            "cause spectral leakage. Other windows such as torch.hann_window or "
+            "torch.hamming_window are recommended to reduce spectral leakage."
+        )
+    if return_complex is not False:
+        return out
+    warn_once(
+        "stft with return_complex=False is deprecated. In a future pytorch release, stft will "
+        "return complex tensors for all inputs, and return_complex=False will raise an error."
+    )
+    return FUNCTIONS["view_as_real"](out)
 
 
 @function(method=True)

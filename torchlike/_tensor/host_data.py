@@ -45,7 +45,7 @@ def number_array(x, dtype: dt.dtype | None) -> np.ndarray:
     return np.array(fitting(x, d)).astype(d.numpy)
 
 
-def fitting(x, d: dt.dtype):
+def fitting(x, d: dt.dtype, error=None):
     """A Python number as a tensor of dtype ``d`` takes it; raises if the dtype cannot hold it."""
     if x.__class__ is complex and d.category < dt.COMPLEX:
         raise TypeError("must be real number, not complex")
@@ -54,13 +54,24 @@ def fitting(x, d: dt.dtype):
     low, high = _limits(d)
     if isinstance(x, float):
         if not low <= x <= high:  # nan, too
-            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+            raise (error or _does_not_fit)(d)
         return int(x)
     if not low <= x <= high:
         if not -(2**63) <= x < 2**63 and d is not dt.uint64:
             raise ValueError("Overflow when unpacking long long")
-        raise RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+        raise (error or _does_not_fit)(d)
     return x % (high + 1) if low < 0 and d.numpy.kind == "u" else x
+
+
+def _does_not_fit(d) -> RuntimeError:
+    return RuntimeError(f"value cannot be converted to type {d.name} without overflow")
+
+
+def number_for(x, d: dt.dtype):
+    """A value to write into a tensor of dtype ``d``; a number must fit an integer one."""
+    if d.category == dt.INTEGRAL and x.__class__ in (int, float):
+        return fitting(x, d, dt.does_not_fit)
+    return x
 
 
 def _limits(d: dt.dtype):

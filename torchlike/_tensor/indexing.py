@@ -6,13 +6,14 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import BadIndex
+from torchlike._core.errors import BadIndex, warn
 from torchlike._core.symbolic import whole
 from torchlike._engine.captures import at_hand
 from torchlike._engine.values import from_array
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
+from torchlike._tensor.host_data import number_for
 from torchlike._tensor.host_reads import host_read
 from torchlike._tensor.modes import modes
 from torchlike._tensor.shapes import named
@@ -67,7 +68,8 @@ def setitem(self, key, value, /) -> None:
         )
         raise TypeError(f"can't assign a {name} to a torch.{dt.SCALAR_NAMES[self.dtype]}Tensor")
     if isinstance(value, complex) and self.dtype.category < dt.COMPLEX:
-        raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")
+        raise dt.does_not_fit(self.dtype)
+    value = number_for(value, self.dtype)
     if key is False:  # nothing is written, and nothing is checked
         return
     dispatch.check_inplace(self)
@@ -206,6 +208,11 @@ def _convert(item):
         if not value.aval.shape and d.category <= dt.INTEGRAL and d not in _MASKS:
             known = at_hand(value) is not None
             return int(item) if known else item  # a 0-d index selects, as an int does
+        if d is dt.uint8:
+            warn(
+                "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool "
+                "instead."
+            )
         if d not in _INDICES:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         return item

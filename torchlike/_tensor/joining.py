@@ -16,6 +16,7 @@ from torchlike._tensor.forms import FUNCTIONS, METHODS, alias, function, inplace
 from torchlike._tensor.host_reads import joined
 from torchlike._tensor.products import need_tensor, need_tensors
 from torchlike._tensor.shapes import (
+    named,
     reshape,
     shape_of,
     sizes_argument,
@@ -138,8 +139,9 @@ def block_diag(*tensors):
 
 
 @method("repeat")
-def repeat(self, *repeats):
+def repeat(self, *counts, repeats=None):
     """Copies side by side, so many along each dimension."""
+    repeats = counts if repeats is None else (repeats,)
     if not repeats:
         raise TypeError('repeat() missing 1 required positional arguments: "repeats"')
     repeats = sizes_argument(repeats)
@@ -154,9 +156,9 @@ def repeat(self, *repeats):
 
 
 @function()
-def tile(input, *dims):
+def tile(input, *counts, dims=None):
     """``repeat`` with missing leading counts taken as one."""
-    dims = sizes_argument(dims)
+    dims = sizes_argument(counts if dims is None else (dims,))
     if not dims and not input._value.aval.ndim:
         return apply(TABLE["repeat"], (input,), ((),))
     return repeat(input, *[1] * (input._value.aval.ndim - len(dims)), *dims)
@@ -249,12 +251,14 @@ def rot90(input, k=1, dims=(0, 1)):
         )
     first, second = (wrap_dim(d, n) for d in dims)
     if k % 4 == 1:
-        return transpose(flip(input, second), first, second)
-    if k % 4 == 2:
-        return flip(input, first, second)
-    if k % 4 == 3:
-        return transpose(flip(input, first), first, second)
-    return input.clone()
+        out = transpose(flip(input, second), first, second)
+    elif k % 4 == 2:
+        out = flip(input, first, second)
+    elif k % 4 == 3:
+        out = transpose(flip(input, first), first, second)
+    else:
+        out = input.clone()
+    return named(out, "Rot90Backward0")
 
 
 @function(method=True)
@@ -265,7 +269,8 @@ def roll(input, shifts, dims=None):
     if not shifts:
         raise RuntimeError("`shifts` required")
     if not dims and len(shifts) == 1:
-        return roll(input.reshape(-1), shifts, 0).view(shape_of(input))
+        rolled = roll(input.reshape(-1), shifts, 0).view(shape_of(input))
+        return named(rolled, "RollBackward0")
     if len(shifts) != len(dims):
         raise RuntimeError(
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"

@@ -9,7 +9,7 @@ import numpy as np
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor.dispatch import apply, into, value_of
-from torchlike._tensor.forms import FUNCTIONS, structseq
+from torchlike._tensor.forms import FUNCTIONS, input_named, numpy_named, structseq
 from torchlike._tensor.modes import modes
 from torchlike._tensor.products import multiply_chain, need_tensor, need_tensors
 from torchlike._tensor.shapes import diagonal as _diagonal
@@ -136,6 +136,7 @@ def _tolerances(atol, rtol, old, older):
     return rtol, atol
 
 
+@input_named
 def pinv(A, rcond=None, hermitian: bool = False, *, atol=None, rtol=None, out=None):
     """The pseudo-inverse (https://pytorch.org/docs/stable/generated/torch.linalg.pinv.html)."""
     need_tensor("linalg_pinv", "A", 1, A)
@@ -149,6 +150,7 @@ def pinv(A, rcond=None, hermitian: bool = False, *, atol=None, rtol=None, out=No
     return into(out, apply(TABLE["linalg_pinv"], (A, *tolerances), (bool(hermitian),)))
 
 
+@input_named
 def matrix_rank(A, tol=None, hermitian: bool = False, *, atol=None, rtol=None, out=None):
     """The rank (https://pytorch.org/docs/stable/generated/torch.linalg.matrix_rank.html)."""
     need_tensor("linalg_matrix_rank", "A", 1, A)
@@ -196,6 +198,7 @@ def lu_solve(LU, pivots, B, *, left: bool = True, adjoint: bool = False, out=Non
     return into(out, apply(TABLE["linalg_lu_solve"], (LU, pivots, B), statics))
 
 
+@input_named
 def lstsq(A, B, rcond=None, *, driver=None, out=None):
     """Least squares (https://pytorch.org/docs/stable/generated/torch.linalg.lstsq.html)."""
     name = "torch.linalg.lstsq"
@@ -253,6 +256,7 @@ def _eps(dtype) -> float:
     return float(np.finfo(dtype.to_real().numpy).eps)
 
 
+@input_named
 def tensorinv(A, ind: int = 2, *, out=None):
     """The inverse of a tensor as a linear map (https://pytorch.org/docs/stable/generated/torch.linalg.tensorinv.html)."""
     need_tensor("linalg_tensorinv", "A", 1, A)
@@ -498,6 +502,7 @@ def matrix_exp(A):
     return apply(TABLE["linalg_matrix_exp"], (A,))
 
 
+@input_named
 def matrix_power(A, n: int, *, out=None):
     """An integer power (https://pytorch.org/docs/stable/generated/torch.linalg.matrix_power.html)."""
     need_tensor("linalg_matrix_power", "A", 1, A)
@@ -533,6 +538,7 @@ def _need_square(name, A):
         )
 
 
+@numpy_named
 def cross(input, other, *, dim: int = -1, out=None):
     """The cross product (https://pytorch.org/docs/stable/generated/torch.linalg.cross.html)."""
     need_tensor("linalg_cross", "input", 1, input)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor.dispatch import apply, into
-from torchlike._tensor.forms import FUNCTIONS, function
+from torchlike._tensor.forms import FUNCTIONS, function, input_named
 from torchlike._tensor.linear_algebra import _need_square, svdvals
 from torchlike._tensor.products import need_tensor
 from torchlike._tensor.shapes import movedim, wrap_dim
@@ -14,6 +14,7 @@ from torchlike._tensor.tape import barred
 _INF = float("inf")
 
 
+@input_named
 def vector_norm(x, ord=2, dim=None, keepdim: bool = False, *, dtype=None, out=None):
     """The norm of vectors (https://pytorch.org/docs/stable/generated/torch.linalg.vector_norm.html)."""
     need_tensor("linalg_vector_norm", "x", 1, x)
@@ -27,6 +28,7 @@ def vector_norm(x, ord=2, dim=None, keepdim: bool = False, *, dtype=None, out=No
     return into(out, result if ord else barred(result))
 
 
+@input_named
 def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None, out=None):
     """The norm of matrices (https://pytorch.org/docs/stable/generated/torch.linalg.matrix_norm.html)."""
     need_tensor("linalg_matrix_norm", "A", 1, A)
@@ -74,6 +76,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None
     return into(out, apply(extreme, (sums,), (chosen, bool(keepdim))))
 
 
+@input_named
 def norm(A, ord=None, dim=None, keepdim: bool = False, *, out=None, dtype=None):
     """The norm of vectors or of matrices (https://pytorch.org/docs/stable/generated/torch.linalg.norm.html)."""
     need_tensor("linalg_norm", "A", 1, A)
@@ -99,6 +102,7 @@ def norm(A, ord=None, dim=None, keepdim: bool = False, *, out=None, dtype=None):
     return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype, out=out)
 
 
+@input_named
 def cond(A, p=None, *, out=None):
     """The condition number (https://pytorch.org/docs/stable/generated/torch.linalg.cond.html)."""
     need_tensor("linalg_cond", "A", 1, A)

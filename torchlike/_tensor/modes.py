@@ -132,6 +132,9 @@ class set_grad_enabled(_GradMode):
         modes.grad = self._before[0]
         return super().__call__(function)
 
+    def __repr__(self) -> str:
+        return f"torch.autograd.grad_mode.set_grad_enabled(mode={self.mode})"
+
     def clone(self):
         return type(self)(self.mode)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from torchlike._ops.einsum import letter
+from torchlike._core.errors import type_name, warn_once
+from torchlike._ops.einsum import letter, parse
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, alias, function
-from torchlike._tensor.shapes import wrap_dim
+from torchlike._tensor.shapes import named, wrap_dim
 
 _MM, _MV, _DOT, _MATMUL = (TABLE[name] for name in ("mm", "mv", "dot", "matmul"))
 
@@ -18,8 +19,7 @@ def need_tensor(op: str, name: str, position: int, x) -> None:
     """Raise PyTorch's ``TypeError`` unless ``x`` is a tensor."""
     if not isinstance(x, dispatch._Tensor):
         raise TypeError(
-            f"{op}(): argument '{name}' (position {position}) must be Tensor, not "
-            f"{type(x).__name__}"
+            f"{op}(): argument '{name}' (position {position}) must be Tensor, not {type_name(x)}"
         )
 
 
@@ -86,10 +86,32 @@ def einsum(*args):
         raise ValueError("einsum(): must specify the equation string and at least one operand")
     for i, x in enumerate(operands):
         need_tensor("einsum", "operands", i + 2, x)
+    if len(operands) == 1:
+        shown = _rearranged(equation, operands[0])
+        if shown is not None:
+            return shown
     order = einsum_order
     return apply(
         TABLE["einsum"], tuple(operands), (equation, order.strategy if order.enabled else "left")
     )
+
+
+def _rearranged(equation: str, x):
+    """A view of one operand whose dimensions are put in order and its diagonals taken; None where
+    something is summed, or the op has an error to raise."""
+    (term,), result = parse(equation, [x.ndim])
+    if set(term) - set(result):
+        return None
+    for label in set(term):
+        while term.count(label) > 1:
+            i = term.index(label)
+            j = term.index(label, i + 1)
+            if x.shape[i] != x.shape[j]:
+                return None
+            x = FUNCTIONS["diagonal"](x, 0, i, j)
+            term = [*term[:i], *term[i + 1 : j], *term[j + 1 :], label]
+    out = FUNCTIONS["permute"](x, [term.index(label) for label in result])
+    return named(out, "PermuteBackward0")
 
 
 def _from_sublists(args):
@@ -146,6 +168,10 @@ def tensordot(a, b, dims=2, out=None):
 @function()
 def chain_matmul(*matrices, out=None):
     """The product of several matrices, in the order that costs least."""
+    warn_once(
+        "torch.chain_matmul is deprecated and will be removed in a future PyTorch release. Use "
+        "torch.linalg.multi_dot instead, which accepts a list of two or more tensors."
+    )
     if len(matrices) == 1 and isinstance(matrices[0], (tuple, list)):
         matrices = tuple(matrices[0])
     if not matrices:
@@ -194,6 +220,11 @@ def cross(input, other, dim=None, *, out=None):
     if m != n:
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
     if dim is None:
+        warn_once(
+            "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass "
+            "the dim explicitly or simply use torch.linalg.cross.\nThe default value of dim will "
+            "change to agree with that of linalg.cross in a future release."
+        )
         dim = next((d for d, k in enumerate(input._value.aval.shape) if k == 3), None)
         if dim is None:
             raise RuntimeError("no dimension of size 3 in input")

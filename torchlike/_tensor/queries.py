@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import ml_dtypes
@@ -25,7 +26,7 @@ class finfo:
         self.bits = info.bits
         self.min, self.max, self.eps = float(info.min), float(info.max), float(info.eps)
         self.tiny = self.smallest_normal = float(info.smallest_normal)
-        self.resolution = float(info.resolution)
+        self.resolution = float(f"1e-{int(info.nmant * math.log10(2))}")  # its decimal digits
         self.dtype = d.to_real().name
 
     def __repr__(self) -> str:
@@ -87,7 +88,7 @@ def typename(obj, /) -> str:
     """The type's name as PyTorch shows it."""
     if isinstance(obj, dispatch._Tensor):
         return obj.type()
-    kind = type(obj)
+    kind = obj if hasattr(obj, "__qualname__") and hasattr(obj, "__module__") else type(obj)
     return (
         f"{kind.__module__}.{kind.__qualname__}" if kind.__module__ != "builtins" else kind.__name__
     )

@@ -256,7 +256,7 @@ def _finish(out, result, requires_grad):
 def rand(*size, generator=None, out=None, dtype=None, device=None, requires_grad=False,
          layout=None, pin_memory=False, names=None, **named):  # fmt: skip
     """Uniform numbers in [0, 1)."""
-    size = check_size((named["size"],) if "size" in named else size)
+    size = check_size((named["size"],) if "size" in named else size, "rand")
     d = _float_dtype("check_uniform_bounds", dtype or (out.dtype if out is not None else None))
     t = draw(
         size, d, target_device(device), generator, lambda s: s.rand(size, d.numpy), "draw_uniform"
@@ -268,7 +268,7 @@ def rand(*size, generator=None, out=None, dtype=None, device=None, requires_grad
 def randn(*size, generator=None, out=None, dtype=None, device=None, requires_grad=False,
           layout=None, pin_memory=False, names=None, **named):  # fmt: skip
     """Standard normal numbers."""
-    size = check_size((named["size"],) if "size" in named else size)
+    size = check_size((named["size"],) if "size" in named else size, "randn")
     d = _float_dtype("normal_kernel_cpu", dtype or (out.dtype if out is not None else None))
     t = draw(
         size, d, target_device(device), generator, lambda s: s.randn(size, d.numpy), "draw_normal"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import warn
 from torchlike._core.symbolic import is_whole, whole
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import dtype_for, make, python_number, refuse_unknown
@@ -63,6 +64,11 @@ def arange(*args, out=None, dtype=None, device=None, requires_grad=False, **extr
 @function("range")
 def range_(start, end=None, step=1, *, out=None, dtype=None, device=None, requires_grad=False):
     """Numbers from ``start`` to ``end`` in steps, the end included."""
+    warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is "
+        "inconsistent with Python's range builtin. Instead, use torch.arange, which produces "
+        "values in [start, end)."
+    )
     if end is None:
         start, end = 0, start
     d = dtype_for("range", dtype, out)

@@ -13,6 +13,7 @@ from torchlike._tensor.dispatch import apply
 from torchlike._tensor.forms import function
 from torchlike._tensor.host_reads import host_data
 from torchlike._tensor.modes import modes
+from torchlike._tensor.shapes import named
 
 _LAYER, _ROWS, _DROPOUT = TABLE["rnn_layer"], TABLE["pack_rows"], TABLE["dropout"]
 
@@ -132,10 +133,15 @@ def run(
             x = _dropped(x, dropout)
             x = x if sizes is None else unpack(x, sizes, False, 0.0, len(sizes))
     if sizes is not None:
-        x = pack(x, sizes)
+        x = named(pack(x, sizes), "CatBackward0")
     elif batch_first:
-        x = x.transpose(0, 1)
-    ends = [e[0].unsqueeze(0) if len(e) == 1 else joining.stack(e) for e in last if e]
+        label = "TransposeBackward0" if mode == "LSTM" else "TransposeBackward1"
+        x = named(x.transpose(0, 1), label)
+    ends = [
+        named(e[0].unsqueeze(0), "StackBackward0") if len(e) == 1 else joining.stack(e)
+        for e in last
+        if e
+    ]
     return (x, *ends)
 
 

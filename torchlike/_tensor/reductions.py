@@ -13,6 +13,7 @@ from torchlike._tensor.dispatch import apply, apply_inplace, into
 from torchlike._tensor.forms import FUNCTIONS, function, method, structseq
 from torchlike._tensor.matrix_norms import matrix_norm, vector_norm
 from torchlike._tensor.products import need_tensor
+from torchlike._tensor.shapes import named
 
 _GIVEN_NOT = object()  # the default of an argument whose None means something
 
@@ -142,7 +143,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
 # ---- norms -------------------------------------------------------------------------------------
 
 
-@function(method=True)
+@function(method=True, numpy=False)
 def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
     """A vector norm, or with p="nuc" a matrix norm (https://pytorch.org/docs/stable/generated/torch.norm.html)."""
     need_tensor("norm", "input", 1, input)
@@ -160,7 +161,7 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
 def dist(input, other, p=2):
     """The norm of the difference of two tensors."""
     need_tensor("dist", "other", 2, other)
-    return vector_norm(FUNCTIONS["sub"](input, other), p)
+    return named(vector_norm(FUNCTIONS["sub"](input, other), p), "DistBackward0")
 
 
 @method("sum_to_size")

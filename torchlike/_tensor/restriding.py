@@ -13,6 +13,7 @@ from torchlike._tensor.forms import FUNCTIONS, function, method
 from torchlike._tensor.shapes import (
     chunk,
     diagonal,
+    named,
     narrow,
     select,
     shape_of,
@@ -56,7 +57,12 @@ def as_strided(input, size, stride, storage_offset=None):
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset "
             f"{storage_offset} are out of bounds for storage of size {base._value.aval.numel}"
         )
-    return apply_view(TABLE["as_strided"], base, (), (size, stride, storage_offset))
+    out = apply_view(TABLE["as_strided"], base, (), (size, stride, storage_offset))
+    if not views.conjugated(input):
+        return out
+    if not input.is_complex():
+        raise NotSupported("as_strided on imaginary parts of a conjugate", "clone() it first")
+    return apply_view(TABLE["conj_view"], out)
 
 
 def _as_dtype(base, dtype):
@@ -130,7 +136,7 @@ def _replaced(input, src, name, part):
             f"{list(shape_of(src))}, slice size = {list(shape_of(target))} ({name})"
         )
     target.copy_(src)
-    return out
+    return named(out, "".join(p.title() for p in name.split("_")) + "Backward0")
 
 
 @function(method=True, out=True)
@@ -166,7 +172,7 @@ def narrow_copy(input, dim, start, length):
         raise RuntimeError(
             f"narrow_copy(): dim {dim} is out of range for {input._value.aval.ndim} dimensions"
         )
-    return narrow(input, dim, start, length).clone()
+    return named(narrow(input, dim, start, length).clone(), "NarrowCopyBackward0")
 
 
 @function(method=True)
@@ -181,9 +187,10 @@ def unsafe_chunk(input, chunks, dim=0):
     return _writable(input, chunk(input, chunks, dim))
 
 
-def _writable(input, parts):
+def _writable(input, parts, label="UnsafeSplitBackward0"):
     for part in parts:
         part._made = input._made
+        named(part, label)
     return parts
 
 

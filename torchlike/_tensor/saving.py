@@ -56,7 +56,9 @@ def save(out) -> None:
         kept = call_pack(pack, history(value, edge))
         packed.append((place, i, kept, unpack, value.aval))
 
-    for i, (value, edge) in enumerate(zip(node.saved, node.edges, strict=True)):
+    slots = list(enumerate(zip(node.saved, node.edges, strict=True)))
+    # PyTorch saves what the first operand's gradient needs first: of a pair, the other one.
+    for i, (value, edge) in reversed(slots) if node.op.pointwise and len(slots) == 2 else slots:
         if value.__class__ is Value:
             keep(node.saved, i, value, edge)
     if node.results is not None:

@@ -130,7 +130,7 @@ def _answers(input, values, inverse, counts, return_inverse, return_counts):
     return out[0] if len(out) == 1 else tuple(out)
 
 
-@function(method=True)
+@function(method=True, numpy=False)
 def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
     """The distinct elements, or slices along a dimension, in order whether asked or not."""
     need_tensor("unique", "input", 1, input)
@@ -155,7 +155,7 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
     return _answers(input, values, inverse, counts, return_inverse, return_counts)
 
 
-@function(method=True)
+@function(method=True, numpy=False)
 def unique_consecutive(input, return_inverse=False, return_counts=False, dim=None):
     """Elements, or slices along a dimension, without those equal to the one before."""
     need_tensor("unique_consecutive", "input", 1, input)

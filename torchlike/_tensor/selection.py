@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import warn_once
 from torchlike._core.sizes import Size
 from torchlike._ops.indexing import check_gather, check_scatter
 from torchlike._ops.table import TABLE, check_broadcast
 from torchlike._tensor import dispatch, indexing
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, function, method
+from torchlike._tensor.host_data import number_for
 from torchlike._tensor.products import need_tensor
-from torchlike._tensor.shapes import broadcast_shapes, broadcast_tensors, shape_of, wrap_dim
+from torchlike._tensor.shapes import broadcast_shapes, broadcast_tensors, named, shape_of, wrap_dim
 
 _UNSET = object()
 _LONG = (dt.int64, dt.int32)
@@ -40,7 +42,8 @@ def masked_fill(input, mask, value):
     tensor = isinstance(value, dispatch._Tensor)
     is_complex = value.is_complex() if tensor else isinstance(value, complex)
     if is_complex and input.dtype.category < dt.COMPLEX:
-        raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
+        raise dt.does_not_fit(input.dtype)
+    value = number_for(value, input.dtype)
     return apply(TABLE["masked_fill_value"], (input, mask, value))
 
 
@@ -54,7 +57,8 @@ def masked_select(input, mask, *, out=None):
         input, mask = broadcast_tensors(input, mask)
     if not shape_of(mask):
         input, mask = input.reshape(1), mask.reshape(1)
-    return into(out, indexing.getitem(input, mask), True, apart)
+    chosen = named(indexing.getitem(input, mask), "MaskedSelectBackward0")
+    return into(out, chosen, True, apart)
 
 
 @function(method=True, inplace=True)
@@ -285,7 +289,9 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True):
             f"source.size(dim) ({source.shape[dim]})"
         )
     every = index.reshape(ones).expand(source.shape)
-    return scatter_reduce(input, dim, every, source, _REDUCES[reduce], include_self=include_self)
+    warn_once("index_reduce() is in beta and the API may change at any time.")
+    out = scatter_reduce(input, dim, every, source, _REDUCES[reduce], include_self=include_self)
+    return named(out, "IndexReduceBackward0")
 
 
 # ---- index_put, take, put ----------------------------------------------------------------------

@@ -29,6 +29,16 @@ def named(out, label: str):
     return out
 
 
+_UNSET = object()  # the default of an argument that is needed, under one of two names
+
+
+def needed_dim(name: str, axis):
+    """NumPy's name of ``dim`` where that is not given; raises PyTorch's error without both."""
+    if axis is _UNSET:
+        raise TypeError(f'{name}() missing 1 required positional arguments: "dim"')
+    return axis
+
+
 def wrap_dim(dim: int, ndim: int) -> int:
     """A dimension counted from the front; raises PyTorch's ``IndexError`` if out of range."""
     if dim.__class__ is not int:
@@ -48,21 +58,32 @@ def shape_of(t) -> tuple:
     return t._value.aval.shape
 
 
-def sizes_argument(sizes) -> tuple:
-    """``f(2, 3)`` and ``f((2, 3))`` alike, as plain ints."""
-    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
-        sizes = sizes[0]
+def sizes_argument(sizes, function: str | None = None) -> tuple:
+    """``f(2, 3)`` and ``f((2, 3))`` alike, as plain ints; errors name the function."""
+    lone = len(sizes) == 1
+    if lone and isinstance(sizes[0], (tuple, list)):
+        sizes, lone = sizes[0], False
     out = []
-    for n in sizes:
+    for i, n in enumerate(sizes):
         if n.__class__ is not int:
-            if isinstance(n, float) or not hasattr(n, "__index__"):
-                raise TypeError(
-                    f"argument 'size' must be tuple of ints, but found element of type "
-                    f"{type(n).__name__}"
-                )
+            first = n.__class__ is bool and not i and function is not None
+            if first or isinstance(n, float) or not hasattr(n, "__index__"):
+                raise TypeError(_not_a_size(function, i, type(n).__name__, lone))
             n = whole(n)
         out.append(n)
     return tuple(out)
+
+
+def _not_a_size(function, at: int, kind: str, lone: bool) -> str:
+    if function is None:
+        return f"argument 'size' must be tuple of ints, but found element of type {kind}"
+    if at:
+        return (
+            f"{function}(): argument 'size' failed to unpack the object at pos {at + 1} with error "
+            f'"type must be tuple of ints,but got {kind}"'
+        )
+    found = f"not {kind}" if lone else f"but found element of type {kind} at pos 0"
+    return f"{function}(): argument 'size' (position 1) must be tuple of ints, {found}"
 
 
 def infer_size(shape, numel: int) -> tuple:
@@ -92,12 +113,13 @@ def infer_size(shape, numel: int) -> tuple:
 
 
 @method("view")
-def view(self, *shape, dtype=None):
+def view(self, *shape, dtype=None, size=None):
     """A view under another shape or dtype (https://pytorch.org/docs/stable/generated/torch.Tensor.view.html)."""
     if dtype is None and len(shape) == 1 and isinstance(shape[0], (dt.dtype, type)):
         dtype = shape[0]
     if dtype is not None:
         return _view_dtype(self, dt.as_dtype("view", dtype))
+    shape = shape if size is None else (size,)
     if not shape:
         raise TypeError("view() received an invalid combination of arguments - got ()")
     a = self._value.aval
@@ -315,8 +337,9 @@ def adjoint(input):
 
 
 @function(method=True)
-def squeeze(input, dim=None):
+def squeeze(input, dim=None, *, axis=None):
     """Without dimensions of size one, or without the given ones that are."""
+    dim = dim if axis is None else axis
     shape = shape_of(input)
     if dim is None:
         dims = tuple(d for d, n in enumerate(shape) if is_one(n))
@@ -330,15 +353,17 @@ def squeeze(input, dim=None):
 
 
 @function(method=True)
-def unsqueeze(input, dim: int):
+def unsqueeze(input, dim: int = _UNSET, *, axis: int = _UNSET):
     """With a dimension of size one put in at ``dim``."""
+    if dim is _UNSET:
+        dim = needed_dim("unsqueeze", axis)
     return apply_view(_UNSQUEEZE, input, (), (wrap_dim(dim, input._value.aval.ndim + 1),))
 
 
 @method("expand")
-def expand(self, *sizes, implicit=False):
+def expand(self, *sizes, implicit=False, size=None):
     """Broadcast to a shape, -1 for a dimension as it is; a view."""
-    sizes, shape = sizes_argument(sizes), shape_of(self)
+    sizes, shape = sizes_argument(sizes if size is None else (size,)), shape_of(self)
     lead = len(sizes) - len(shape)
     if lead < 0:
         raise RuntimeError(
@@ -445,7 +470,7 @@ def select(input, dim: int, index: int):
     return named(apply_view(_INDEX, input, (number,), (spec,)), "SelectBackward0")
 
 
-@function(method=True)
+@function(method=True, numpy=False)
 def split(tensor, split_size_or_sections, dim: int = 0):
     """Pieces of a given size, or of given sizes, along ``dim``; views."""
     sections = split_size_or_sections
@@ -497,8 +522,9 @@ def split_with_sizes(self, split_sizes, dim: int = 0):
 
 
 @function(method=True)
-def chunk(input, chunks: int, dim: int = 0):
+def chunk(input, chunks: int, dim: int = 0, *, axis: int | None = None):
     """At most ``chunks`` pieces of equal size along ``dim``, the last one smaller."""
+    dim = dim if axis is None else axis
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     shape = shape_of(input)
@@ -534,8 +560,9 @@ def tensor_split(input, indices_or_sections, dim: int = 0):
 
 
 @function(method=True)
-def unbind(input, dim: int = 0):
+def unbind(input, dim: int = 0, *, axis: int | None = None):
     """The slices along ``dim``, without it; views."""
+    dim = dim if axis is None else axis
     shape = shape_of(input)
     if not shape:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
@@ -578,6 +605,12 @@ def view_as_real(input):
     """Real and imaginary parts as a last dimension of size two; a view."""
     if not input.is_complex():
         raise RuntimeError("view_as_real is only supported for complex tensors")
+    if views.conjugated(input):
+        raise RuntimeError(
+            "view_as_real doesn't work on unresolved conjugated tensors.  To resolve the conjugate "
+            "tensor so you can view it as real, use self.resolve_conj(); however, be warned that "
+            "the resulting tensor will NOT alias the original."
+        )
     return apply_view(TABLE["view_as_real"], input)
 
 
@@ -613,8 +646,9 @@ def imag(input):
 
 
 @method("size")
-def size(self, dim=None):
+def size(self, dim=None, *, axis=None):
     """The shape, or the size of one dimension."""
+    dim = dim if axis is None else axis
     if dim is None:
         return self.shape
     shape = self._value.aval.shape
@@ -654,8 +688,9 @@ def element_size(self) -> int:
 
 
 @method("stride")
-def stride(self, dim=None):
+def stride(self, dim=None, *, axis=None):
     """Strides in elements, as PyTorch would report them."""
+    dim = dim if axis is None else axis
     strides, _ = views.geometry(self)
     return strides if dim is None else strides[wrap_dim(dim, len(strides))]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotSupported
+from torchlike._core.errors import NotSupported, warn_once
 from torchlike._engine.flush import host_array
 from torchlike._tensor import views
-from torchlike._tensor.forms import METHODS, method
+from torchlike._tensor.forms import FUNCTIONS, METHODS, method
 from torchlike._tensor.tensor import Tensor
 
 
@@ -81,8 +81,23 @@ class _Reading:
         return "\n".join([*lines, f"[torch.storage.{self._title()} of size {len(self)}]"])
 
 
+def _tensor_of(given, dtype, device):
+    """What a storage is made over: a tensor, as many elements, or the elements themselves."""
+    if isinstance(given, Tensor):
+        return given
+    make = FUNCTIONS["empty" if isinstance(given, int) else "tensor"]
+    return make(given, dtype=dtype, device=device)
+
+
 class UntypedStorage(_Reading):
-    """The bytes behind a tensor (https://pytorch.org/docs/stable/storage.html)."""
+    """The bytes behind a tensor (https://pytorch.org/docs/stable/storage.html).
+
+    Made from a number of bytes, it belongs to no tensor.
+    """
+
+    def __init__(self, *args, device=None):
+        (given,) = args or (0,)
+        super().__init__(_tensor_of(given, dt.uint8, device))
 
     def element_size(self) -> int:
         """One byte."""
@@ -99,11 +114,10 @@ class TypedStorage(_Reading):
     """The elements behind a tensor (https://pytorch.org/docs/stable/storage.html)."""
 
     def __init__(self, *args, wrap_storage=None, dtype=None, device=None, _internal=False):
-        (tensor,) = args or (None,)
-        if not isinstance(tensor, Tensor):
-            raise NotSupported(
-                "a TypedStorage of its own", "make a tensor, which has one: tensor.storage()"
-            )
+        if wrap_storage is not None:
+            raise NotSupported("TypedStorage(wrap_storage=)", "use torch.frombuffer or a tensor")
+        (given,) = args or (0,)
+        tensor = _tensor_of(given, dtype or dt.get_default_dtype(), device)
         super().__init__(tensor)
         self.dtype: dt.dtype = tensor.dtype
         self._tensor = tensor
@@ -139,6 +153,12 @@ def untyped_storage(self) -> UntypedStorage:
 @method("storage")
 def storage(self) -> TypedStorage:
     """The elements that the tensor and its views share."""
+    warn_once(
+        "TypedStorage is deprecated. It will be removed in the future and UntypedStorage will be "
+        "the only storage class. This should only matter to you if you are using storages "
+        "directly.  To access UntypedStorage directly, use tensor.untyped_storage() instead of "
+        "tensor.storage()"
+    )
     return TypedStorage(self)
 
 

@@ -16,6 +16,7 @@ from torchlike._engine.prefix import local
 from torchlike._engine.values import Batched, Value, expose
 from torchlike._tensor import bridge, dispatch, tape, views
 from torchlike._tensor.dispatch import TENSORS, apply, to_value, value_of
+from torchlike._tensor.handles import Hooks, hold
 from torchlike._tensor.modes import modes
 
 _identities = itertools.count(1)
@@ -307,8 +308,8 @@ class Tensor(_Instance):
         if self._node is not None:
             return self._node.add_result_hook(self._index, hook)
         if self._hooks is None:
-            self._hooks = {}
-        return tape.Handle(self._hooks, hook)
+            self._hooks = Hooks()
+        return hold(self._hooks, hook)
 
     def register_post_accumulate_grad_hook(self, hook):
         """Call ``hook(param)`` after ``.grad`` of this leaf has been updated."""
@@ -319,8 +320,8 @@ class Tensor(_Instance):
                 "post accumulate grad hooks cannot be registered on non-leaf tensors"
             )
         if self._after_hooks is None:
-            self._after_hooks = {}
-        return tape.Handle(self._after_hooks, hook)
+            self._after_hooks = Hooks()
+        return hold(self._after_hooks, hook)
 
     # ---- out of the engine ---------------------------------------------------------------------
 
@@ -339,8 +340,17 @@ class Tensor(_Instance):
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The data as a numpy array that shares the tensor's memory, as in PyTorch."""
+        pending = self._chain and views.conjugated(self)
+        if force and pending:
+            return np.array(self._host())
         if not force:
-            if self.requires_grad:
+            if pending:
+                bit, way = ("conjugate", "conj") if self.is_complex() else ("negative", "neg")
+                raise RuntimeError(
+                    f"Can't call numpy() on Tensor that has {bit} bit set. Use "
+                    f"tensor.resolve_{way}().numpy() instead."
+                )
+            if modes.grad and self.requires_grad:
                 raise RuntimeError(
                     "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
                     "instead."
@@ -498,7 +508,8 @@ def copy_value(value: Value) -> Value:
     from torchlike._engine.values import alias
     from torchlike._ops.table import TABLE
 
-    if value.array is not None:
+    # A recorded call has to say where the data is from: the next call may bring other data.
+    if value.array is not None and local.capture is None:
         return alias(value)
     return dispatch.record(TABLE["clone"], (), (value,))[0][0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from math import prod
 
 import numpy as np
@@ -21,10 +22,12 @@ class Storage:
     """What a tensor and its views share: the root's value and history, and a version counter.
 
     silent counts the versions that came through ``.data``, which autograd does not see; geometry
-    is (strides, offset) of the root if it is not row-major; array is bridge.py's.
+    is (strides, offset) of the root if it is not row-major; array and filled are bridge.py's.
     """
 
-    __slots__ = ("array", "geometry", "identity", "index", "node", "silent", "value", "version")
+    __slots__ = (
+        "_held", "array", "filled", "geometry", "identity", "index", "silent", "value", "version",
+    )  # fmt: skip
 
     def __deepcopy__(self, memo):
         return self  # who copies a tensor's attributes copies no data
@@ -35,6 +38,17 @@ class Storage:
         self.version, self.silent = tensor._version_count, 0
         self.geometry = tensor._geometry
         self.identity = None
+
+    @property
+    def node(self):
+        """The history of the root, which its handles on the tape hold: a detached one alone keeps
+        no history alive, nor all that it has saved."""
+        held = self._held
+        return None if held is None else held()
+
+    @node.setter
+    def node(self, node) -> None:
+        self._held = None if node is None else weakref.ref(node)
 
 
 def storage_of(tensor) -> Storage:
@@ -288,6 +302,16 @@ def memory_order(tensor) -> tuple | None:
     if order == long:
         return None
     return (*order, *(d for d, n in enumerate(shape) if n <= 1))
+
+
+def conjugated(tensor) -> bool:
+    """Whether a view's elements are the conjugates or the negatives of those in its storage."""
+    names = [op.name for op, *_ in tensor._chain]
+    odd = False
+    for name in names:
+        odd ^= name == "conj_view"
+        odd &= name != "real"
+    return odd
 
 
 def row_major(tensor) -> bool:

@@ -11,6 +11,7 @@ from torchlike._core.errors import NotSupported
 from torchlike._tensor import dispatch, saving, tape
 from torchlike._tensor.backward import GradientEdge as GradientEdge
 from torchlike._tensor.backward import edge_of
+from torchlike._tensor.handles import RemovableHandle
 from torchlike._tensor.modes import modes, no_grad
 from torchlike._tensor.tensor import Tensor, copy_value
 
@@ -152,7 +153,7 @@ def allow_mutation_on_saved_tensors():
 # ---- hooks on several tensors ------------------------------------------------------------------
 
 
-class _MultiHandle:
+class _MultiHandle(RemovableHandle):
     """Removes the hooks on several tensors."""
 
     def __init__(self, handles):

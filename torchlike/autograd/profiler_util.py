@@ -213,12 +213,16 @@ class EventList(list):
                 row.append(_memory(e.cpu_memory_usage))
             row.append(str(e.count))
             if columns[-1] == "Input Shapes":
-                row.append(_cut(str(e.input_shapes or ""), max_shapes_column_width))
+                row.append(_cut(str(e.input_shapes or []), max_shapes_column_width))
             rows.append(row)
-        widths = [max(len(r[i]) for r in [columns, *rows]) for i in range(len(columns))]
-        rule = "  ".join("-" * w for w in widths)
-        lines = ["  ".join(x.rjust(w) for x, w in zip(r, widths, strict=True)) for r in rows]
-        head = "  ".join(x.rjust(w) for x, w in zip(columns, widths, strict=True))
+        # PyTorch's widths: 12, and four more than the longest text for names and shapes.
+        widths = [max(12, *(len(r[i]) for r in [columns, *rows])) for i in range(len(columns))]
+        for i, column in enumerate(columns):
+            if column in ("Name", "Input Shapes"):
+                widths[i] = max(len(r[i]) for r in [columns, *rows]) + 4
+        line = lambda cells: "".join(x.rjust(w) + "  " for x, w in zip(cells, widths, strict=True))  # noqa: E731
+        rule, head = line(["-" * w for w in widths]), line(columns)
+        lines = [line(r) for r in rows]
         top = [header] if header else []
         end = [f"Self CPU time total: {_time(self.self_cpu_time_total)}", self._footer]
         return "\n".join([*top, rule, head, rule, *lines, rule, *end]) + "\n"

@@ -133,6 +133,24 @@ class ScriptModule(Module):
         """The name of the class that it was made from."""
         return type(self).__dict__.get("_original", type(self).__name__)
 
+    def __repr__(self) -> str:
+        if "_original" not in type(self).__dict__:
+            return super().__repr__()
+        return _tree(self, self.original_name, type(self).__name__)
+
+
+def _tree(module: Module, name: str, kind: str) -> str:
+    """The text of a scripted or traced module: of each part the name of its class."""
+    label = kind if kind == "RecursiveScriptModule" else name
+    parts = [
+        f"({key}): {_tree(part, type(part).__name__, kind)}".replace("\n", "\n  ")
+        for key, part in module._modules.items()
+        if part is not None
+    ]
+    if not parts:
+        return f"{label}(original_name={name})"
+    return f"{label}(\n  " + "\n  ".join([f"original_name={name}", *parts]) + "\n)"
+
 
 _files.base_of_loaded(ScriptModule)
 

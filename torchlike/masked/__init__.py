@@ -1,5 +1,6 @@
 """torch.masked: functions that leave out what a mask hides, and tensors that carry their mask."""
 
+from torchlike._core.later import later as _later
 from torchlike.masked import rules as _rules  # noqa: F401  (dispatch learns of MaskedTensor)
 from torchlike.masked.normalizations import log_softmax as log_softmax
 from torchlike.masked.normalizations import normalize as normalize
@@ -30,3 +31,5 @@ __all__ = [
     "is_masked_tensor", "log_softmax", "logaddexp", "logsumexp", "masked_tensor", "mean", "median",
     "norm", "normalize", "prod", "softmax", "softmin", "std", "sum", "var",
 ]  # fmt: skip
+
+__getattr__, __dir__ = _later("torchlike.masked", ("_ops",))

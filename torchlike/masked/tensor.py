@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotSupported
+from torchlike._core.errors import NotSupported, warn
 from torchlike._engine.values import Parts, Value
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
@@ -39,6 +39,11 @@ class MaskedTensor(Tensor):
     _is_masked = True
 
     def __new__(cls, data, mask, requires_grad=False):
+        warn(
+            "The PyTorch API of MaskedTensors is in prototype stage and will change in the near "
+            "future. Please open a Github issue for features requests and see our documentation on "
+            "the torch.masked module for further information about the project."
+        )
         _check(data, mask)
         data = wrap(data.detach().clone(), mask.detach().clone(), cls)
         return data.requires_grad_() if requires_grad else data

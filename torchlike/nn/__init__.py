@@ -348,5 +348,5 @@ __all__ = [
 ]  # fmt: skip
 
 __getattr__, __dir__ = _later(
-    "torchlike.nn", ("attention", "parallel"), {"DataParallel": "parallel"}
+    "torchlike.nn", ("attention", "grad", "parallel"), {"DataParallel": "parallel"}
 )

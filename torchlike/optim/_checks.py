@@ -15,7 +15,7 @@ def check_rate(lr, low: str = "Invalid learning rate: {}") -> None:
 
 def check_betas(betas) -> None:
     """Raise PyTorch's ``ValueError`` for decay rates outside [0, 1)."""
-    for i, beta in enumerate(betas[:2]):
+    for i, beta in enumerate((betas[0], betas[1])):
         if not 0.0 <= beta < 1.0:
             raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torchlike._tensor.tensor import Tensor
 from torchlike.optim._checks import check_betas, check_fused, check_range, check_rate
@@ -30,6 +30,7 @@ class Adam(Optimizer):
         check_range("epsilon value", eps, 0)
         check_betas(betas)
         check_range("weight_decay value", weight_decay, 0)
+        betas = betas[0], betas[1]
         if not any(all(isinstance(b, kind) for b in betas) for kind in (float, Tensor)):
             raise ValueError("betas must be either both floats or both Tensors")
         for i, beta in enumerate(betas):
@@ -62,6 +63,8 @@ class Adam(Optimizer):
 
 class AdamW(Adam):
     """Adam with decoupled weight decay (https://pytorch.org/docs/stable/generated/torch.optim.AdamW.html)."""
+
+    later: ClassVar[dict[str, Any]] = {**Optimizer.later, "decoupled_weight_decay": True}
 
     def __init__(
         self, params, lr=1e-3, betas=(0.9, 0.999), eps: float = 1e-8, weight_decay: float = 1e-2,

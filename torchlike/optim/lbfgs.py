@@ -86,6 +86,10 @@ class LBFGS(Optimizer):
         return loss
 
     def _iterate(self, closure):
+        if len(self.param_groups) != 1:
+            raise AssertionError(
+                f"Expected exactly one param_group, but got {len(self.param_groups)}"
+            )
         group = self.param_groups[0]
         max_iter, max_eval = group["max_iter"], group["max_eval"]
         enough, least = group["tolerance_grad"], group["tolerance_change"]

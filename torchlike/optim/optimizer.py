@@ -15,8 +15,8 @@ from torchlike._ops.optimizers import Plan
 from torchlike._ops.table import TABLE
 from torchlike._ops.update_rules import RULES
 from torchlike._tensor import dispatch, views
+from torchlike._tensor.handles import RemovableHandle, hold
 from torchlike._tensor.modes import enable_grad, no_grad
-from torchlike._tensor.tape import Handle
 from torchlike._tensor.tensor import Tensor, copy_value
 from torchlike.optim import sparse_steps
 from torchlike.optim._packs import Pack, by_step, full, is_small, share_steps
@@ -65,6 +65,12 @@ class Optimizer:
     # Whether others may hold the dicts of ``state``, or one was changed: only then a step has to
     # look whether they are still what it left.
     _watched = True
+    _repeats = False  # whether a group holds a parameter more than once
+    # What options stand for in a group of a file that is older than they.
+    later: ClassVar[dict[str, Any]] = {
+        "amsgrad": False, "maximize": False, "foreach": None, "capturable": False,
+        "differentiable": False, "fused": None, "decoupled_weight_decay": False,
+    }  # fmt: skip
 
     def __init__(self, params, defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -146,6 +152,7 @@ class Optimizer:
         if len({id(p) for p in params}) != len(params):
             import warnings
 
+            self._repeats = True
             warnings.warn(
                 "optimizer contains a parameter group with duplicate parameters; in future, this "
                 "will cause an error; see github.com/pytorch/pytorch/issues/40967 for more "
@@ -189,8 +196,10 @@ class Optimizer:
                 loss = closure()
         place = place_of("optimizer step")
         for group in self.param_groups:
-            params = [p for p in group["params"] if p._grad is not None]
-            if params:
+            given = [p for p in group["params"] if p._grad is not None]
+            for params in _rounds(given) if self._repeats else (given,):
+                if not params:
+                    continue
                 try:
                     self._step_group(group, params, self.flags(group), place.line)
                 except SparseOperand:
@@ -275,7 +284,7 @@ class Optimizer:
                 t._sync()
             operands.append(t._value)
         if local.capture is not None:
-            self._note(group, flags)
+            self._note(group)
         values, _ = record(_STEP_PACKED, (pack.plan,), operands)
         packed = Packed(values.pop(len(pack.step)))
         rebind_all(changed, values, line)
@@ -285,7 +294,7 @@ class Optimizer:
             else:  # the call goes on, and may use the gradient
                 local.capture.cuts.append((packed, p._grad._value, start))
 
-    def _note(self, group, flags) -> None:
+    def _note(self, group) -> None:
         """Tell the recording of a compiled function where the step that follows finds its numbers.
 
         A replay reads them again, so that another learning rate records nothing again.
@@ -293,7 +302,7 @@ class Optimizer:
         scalars = self.scalars(group)
         if any(isinstance(x, Tensor) for x in scalars):
             return
-        local.capture.actions.append(("group", self, group, flags))
+        local.capture.actions.append(("group", self, group, self.flags(group)))
         local.capture.numbers(
             lambda: [float(x) for x in self.scalars(group)], (float,) * len(scalars)
         )
@@ -345,7 +354,7 @@ class Optimizer:
                 t._sync()
             operands.append(t._value)
         if local.capture is not None:
-            self._note(group, flags)
+            self._note(group)
         try:
             values, _ = record(_STEP, (plan,), operands)
         except DeviceMismatch:
@@ -404,11 +413,12 @@ class Optimizer:
         for hook in self._state_hooks["state_dict_pre"].values():
             hook(self)
         numbers: dict[int, int] = {}
-        groups = []
+        groups, start = [], 0
         for group in self.param_groups:
             packed = {k: v for k, v in group.items() if k != "params"}
-            for p in group["params"]:
-                numbers.setdefault(id(p), len(numbers))
+            new = {id(p): i for i, p in enumerate(group["params"], start) if id(p) not in numbers}
+            numbers.update(new)
+            start += len(group["params"])
             packed["params"] = [numbers[id(p)] for p in group["params"]]
             groups.append(packed)
         state = {
@@ -464,8 +474,9 @@ class Optimizer:
             self.__dict__.setdefault(name, OrderedDict())
         self.__dict__.setdefault("_state_hooks", defaultdict(OrderedDict))
         self._packs = {}
+        self._repeats = any(len(g["params"]) != len(set(g["params"])) for g in self.param_groups)
         for group in self.param_groups:  # of a file that is older than the option
-            for name, default in _LATER.items():
+            for name, default in self.later.items():
                 if name in self.defaults:
                     group.setdefault(name, default)
         if self.rule and RULES[self.rule].counts:
@@ -492,11 +503,11 @@ class Optimizer:
 
     def register_step_pre_hook(self, hook):
         """Call ``hook(optimizer, args, kwargs)`` before each step."""
-        return Handle(self._pre_hooks, hook)
+        return hold(self._pre_hooks, hook)
 
     def register_step_post_hook(self, hook):
         """Call ``hook(optimizer, args, kwargs)`` after each step."""
-        return Handle(self._post_hooks, hook)
+        return hold(self._post_hooks, hook)
 
     def register_state_dict_pre_hook(self, hook, prepend: bool = False):
         """Call ``hook(optimizer)`` before ``state_dict``."""
@@ -515,14 +526,20 @@ class Optimizer:
         return _added(self._state_hooks["load_post"], hook, prepend)
 
 
-_LATER = {
-    "amsgrad": False, "maximize": False, "foreach": None, "capturable": False,
-    "differentiable": False, "fused": None, "decoupled_weight_decay": False,
-}  # fmt: skip
+def _rounds(params) -> list[list]:
+    """The parameters in lists without repeats: one that comes twice is updated twice."""
+    rounds: list[list] = []
+    counts: dict[int, int] = {}
+    for p in params:
+        n = counts[id(p)] = counts.get(id(p), -1) + 1
+        if n == len(rounds):
+            rounds.append([])
+        rounds[n].append(p)
+    return rounds
 
 
-def _added(hooks: OrderedDict, hook, prepend: bool) -> Handle:
-    handle = Handle(hooks, hook)
+def _added(hooks: OrderedDict, hook, prepend: bool) -> RemovableHandle:
+    handle = hold(hooks, hook)
     if prepend:
         hooks.move_to_end(handle.id, last=False)
     return handle
@@ -563,9 +580,9 @@ def _loaded(name, x, p):
 
 def register_optimizer_step_pre_hook(hook):
     """Call ``hook(optimizer, args, kwargs)`` before each step of any optimizer."""
-    return Handle(Optimizer._global_pre_hooks, hook)
+    return hold(Optimizer._global_pre_hooks, hook)
 
 
 def register_optimizer_step_post_hook(hook):
     """Call ``hook(optimizer, args, kwargs)`` after each step of any optimizer."""
-    return Handle(Optimizer._global_post_hooks, hook)
+    return hold(Optimizer._global_post_hooks, hook)

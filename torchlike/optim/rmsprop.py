@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torchlike.optim._checks import check_range, check_rate
 from torchlike.optim.optimizer import Optimizer
@@ -15,6 +15,7 @@ class RMSprop(Optimizer):
     """
 
     rule = "rmsprop"
+    later: ClassVar[dict[str, Any]] = {**Optimizer.later, "momentum": 0, "centered": False}
 
     def __init__(
         self, params, lr=1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0,

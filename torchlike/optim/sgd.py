@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torchlike.optim import sparse_steps
 from torchlike.optim._checks import check_fused, check_range, check_rate
@@ -16,6 +16,7 @@ class SGD(Optimizer):
     """
 
     rule = "sgd"
+    later: ClassVar[dict[str, Any]] = {**Optimizer.later, "nesterov": False, "fused": False}
     step_sparse = staticmethod(sparse_steps.sgd)
 
     def __init__(

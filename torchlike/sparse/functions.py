@@ -31,7 +31,7 @@ def mm(mat1, mat2, reduce: str | None = None):
     (https://pytorch.org/docs/stable/generated/torch.sparse.mm.html).
     """
     if reduce is not None:
-        return _reduced(mat1, mat2, reduce)
+        return named(_reduced(mat1, mat2, reduce), "SparseMmReduceImplBackward0")
     if not mat1._sparse and not mat2._sparse:
         return FUNCTIONS["mm"](mat1, mat2)
     return _product(mat1, mat2)
@@ -51,6 +51,7 @@ def _product(a, b):
 
 
 def _reduced(a, b, how):
+    how = {"max": "amax", "min": "amin"}.get(how, how)
     if how not in _HOW:
         raise RuntimeError(
             f"reduce argument must be either sum, prod, mean, amax or amin, got {how}"

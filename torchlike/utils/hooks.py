@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from torchlike.nn.modules._hooks import RemovableHandle
+from torchlike._tensor.handles import RemovableHandle
 
 __all__ = ["RemovableHandle", "unserializable_hook", "warn_if_has_hooks"]
 

@@ -34,7 +34,7 @@ from torchlike._tensor.tensor import Tensor
 
 # ---- one tensor --------------------------------------------------------------------------------
 
-_LINEAR = ("neg", "clone", "to_dtype", "conj_complex", "conj_physical", "real", "alias")
+_LINEAR = ("neg", "clone", "to_dtype", "conj_view", "conj_physical", "real", "alias")
 _ZERO_PRESERVING = (
     "abs", "asin", "asinh", "atan", "atanh", "ceil", "erf", "erfinv", "expm1", "floor", "frac",
     "isinf", "isnan", "isneginf", "isposinf", "log1p", "nan_to_num", "relu", "round", "sgn", "sign",

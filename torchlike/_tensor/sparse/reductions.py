@@ -132,7 +132,8 @@ def softmax(x, dim: int, dtype=None, log: bool = False):
         return build(pattern, values, name)
     with no_grad():
         low = values.new_full((count, *values.shape[1:]), -np.inf)
-        high = low.index_reduce(0, index, values.detach(), "amax")
+        every = index.reshape(-1, *[1] * (values.ndim - 1)).expand(values.shape)
+        high = low.scatter_reduce(0, every, values.detach(), "amax")
         high = high.where(high.isfinite(), 0.0)
     shifted = values - high[index]
     powers = shifted.exp()

@@ -1,5 +1,6 @@
 """``torch.nn.functional``: the stateless functions behind the layers."""
 
+from torchlike.nn import grad as grad
 from torchlike.nn.functional.activation import (
     celu,
     celu_,

@@ -8,6 +8,7 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.indexing import host_bounds
+from torchlike._tensor.products import need_tensor
 from torchlike.nn.functional.reduction import reduction_of
 
 _NLL, _HARD, _SOFT = TABLE["nll_loss"], TABLE["cross_entropy"], TABLE["cross_entropy_soft"]
@@ -46,6 +47,9 @@ def cross_entropy(
 ):  # fmt: skip
     """Cross entropy of logits with class numbers, or with probabilities of the input's shape."""
     reduction = reduction_of(reduction, size_average, reduce)
+    for i, x in enumerate((input, target)):
+        if not isinstance(x, dispatch._Tensor):
+            need_tensor("cross_entropy_loss", ("input", "target")[i], i + 1, x)
     a, b = input._value.aval, target._value.aval
     if a.shape == b.shape:
         if ignore_index >= 0:

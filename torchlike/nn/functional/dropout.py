@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 
 from torchlike._ops.table import TABLE
-from torchlike._tensor import random
+from torchlike._tensor import dispatch, random
 from torchlike._tensor.dispatch import apply, apply_inplace
+from torchlike._tensor.products import need_tensor
 
 _DROPOUT, _ALPHA = TABLE["dropout"], TABLE["alpha_dropout"]
 
@@ -14,6 +15,8 @@ _DROPOUT, _ALPHA = TABLE["dropout"], TABLE["alpha_dropout"]
 def _drop(op, input, p, training, inplace, channels: bool):
     if p < 0.0 or p > 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if not isinstance(input, dispatch._Tensor):
+        need_tensor(op.name, "input", 1, input)
     a = input._value.aval
     if not training or p == 0 or not a.numel:
         return input

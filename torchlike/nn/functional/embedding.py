@@ -8,6 +8,7 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.indexing import host_bounds
 from torchlike._tensor.modes import modes, no_grad
+from torchlike._tensor.products import need_tensor
 from torchlike._tensor.sparse import embedding as sparse_embedding
 
 _EMBEDDING, _RENORM = TABLE["embedding"], TABLE["embedding_renorm"]
@@ -42,6 +43,8 @@ def embedding(
     norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
 ):  # fmt: skip
     """weight[input]; ``max_norm`` scales the rows that are used down in place."""
+    if not isinstance(input, dispatch._Tensor):
+        need_tensor("embedding", "indices", 2, input)
     rows = weight._value.aval.shape[0] if weight._value.aval.ndim else 1
     padding = _padding(padding_idx, rows)
     checked = _in_range(input, rows)
@@ -95,7 +98,7 @@ def embedding_bag(
     checked = _in_range(input, rows)
     if max_norm is not None:
         _renorm(weight, input, max_norm, norm_type)
-    statics = (mode, bool(include_last_offset), padding, checked)
+    statics = (mode, bool(include_last_offset) and ndim == 1, padding, checked)
     if sparse and modes.grad and weight.requires_grad:
         return sparse_embedding.embedding_bag(input, weight, offsets, per_sample_weights, *statics)
     return apply(_BAG, (weight, input, offsets, per_sample_weights), statics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchlike._core.errors import warn
+from torchlike._core.errors import type_name, warn
 from torchlike._engine.captures import at_hand
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -33,7 +33,7 @@ def _check_tensors(name, **tensors) -> None:
         if not isinstance(t, dispatch._Tensor):
             raise TypeError(
                 f"{name}(): argument '{label}' (position {i + 1}) must be Tensor, not "
-                f"{type(t).__name__}"
+                f"{type_name(t)}"
             )
 
 
@@ -273,7 +273,7 @@ def triplet_margin_with_distance_loss(
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = FUNCTIONS["minimum"](far, distance(positive, negative))
-    loss = (margin + near - far).clamp(min=0)
+    loss = (margin + near - far).clamp_min(0)
     return loss if reduction == "none" else getattr(loss, reduction)()
 
 

@@ -102,8 +102,9 @@ def _lp_pool(rank):
 
     def lp_pool(input, norm_type, kernel_size, stride=None, ceil_mode: bool = False):
         count = 1
-        for k in (kernel_size,) * rank if isinstance(kernel_size, int) else kernel_size:
-            count *= k
+        each = (kernel_size,) * rank if hasattr(kernel_size, "__index__") else kernel_size
+        for k in each:
+            count *= int(k)
         mean = average(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
         return (mean.sign() * mean.abs().relu() * count).pow(1.0 / norm_type)
 

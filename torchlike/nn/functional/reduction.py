@@ -19,6 +19,12 @@ def reduction_of(reduction: str, size_average=None, reduce=None) -> str:
             stacklevel=3,
         )
         return found
+    if reduction == "elementwise_mean":
+        warnings.warn(
+            "reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.",
+            stacklevel=3,
+        )
+        return "mean"
     if reduction not in _VALID:
         raise ValueError(f"{reduction} is not a valid value for reduction")
     return reduction

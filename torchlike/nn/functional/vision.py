@@ -19,7 +19,7 @@ _CONSTANT, _OWN = TABLE["constant_pad_nd"], TABLE["pad_like_input"]
 
 def pad(input, pad, mode: str = "constant", value: float | None = None):
     """Pad from the last dimension backwards (https://pytorch.org/docs/stable/generated/torch.nn.functional.pad.html)."""
-    pad = tuple(int(p) for p in pad)
+    pad = tuple([int(p) if hasattr(p, "__index__") else p for p in pad])
     if len(pad) % 2:
         raise RuntimeError("Padding length must be divisible by 2")
     if mode == "constant":

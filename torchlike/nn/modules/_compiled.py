@@ -56,7 +56,7 @@ class OptimizedModule(Module):
         compiled = self._call
         options = {
             "fullgraph": compiled.fullgraph, "dynamic": compiled.dynamic, "name": compiled.name,
-            "limit": compiled.limit,
+            "limit": compiled.limit, "eager": compiled.eager,
         }  # fmt: skip
         return _compiled, (self._orig_mod, options)
 
@@ -72,10 +72,10 @@ def _compiled(module: Module, options: dict) -> OptimizedModule:
     return OptimizedModule(module, Compiled(module.__call__, **options))
 
 
-def _wrap(module: Module, plain: bool, options: dict):
+def _wrap(module: Module, disable: bool, options: dict):
     if isinstance(module, OptimizedModule):
         module = module._orig_mod
-    if plain:
+    if disable:
         return module
     return _compiled(module, options)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._tensor.creation import from_host, target_device
+from torchlike._tensor.creation import check_size, from_host, target_device
 from torchlike.nn.parameter import Parameter
 
 
@@ -17,10 +17,7 @@ def parameter(*shape, device=None, dtype=None) -> Parameter:
 
 def full(shape, value, device=None, dtype=None):
     """A tensor of one number, for buffers."""
-    if any(n < 0 for n in shape):
-        raise RuntimeError(
-            f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}"
-        )
+    shape = check_size(shape)
     dtype, device = dt.as_dtype("empty", dtype) or dt.get_default_dtype(), target_device(device)
     if device is devices.META:  # no memory, however large
         return from_host(np.broadcast_to(np.zeros((), dtype.numpy), shape), device)

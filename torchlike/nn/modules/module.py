@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
+from types import FunctionType
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
@@ -67,6 +69,16 @@ def _indented(text: str) -> str:
     return "\n".join([first, *("  " + line if line.strip() else "" for line in rest)])
 
 
+def _renamed(function, name: str):
+    """A copy of a function under another qualified name."""
+    f = function
+    copy = FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, f.__closure__)
+    functools.update_wrapper(copy, f)
+    del copy.__wrapped__
+    copy.__kwdefaults__, copy.__qualname__ = f.__kwdefaults__, name
+    return copy
+
+
 class Module(Called, Stateful):
     """Base class of modules: holds parameters, buffers and submodules by attribute
     (https://pytorch.org/docs/stable/generated/torch.nn.Module.html)."""
@@ -76,6 +88,13 @@ class Module(Called, Stateful):
     _version = 1  # saved in state_dict()._metadata; classes raise it when their state changes
     _compiled_call_impl = None
     training: bool
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        ours = cls.__module__.startswith("torchlike.nn.")
+        if ours and "__init__" not in cls.__dict__ and cls.__init__.__qualname__.startswith("_"):
+            # One of several layers with a private base: errors about arguments name the layer.
+            cls.__init__ = _renamed(cls.__init__, f"{cls.__qualname__}.__init__")
 
     def __init__(self, *args, **kwargs):
         if not self.call_super_init:
