@@ -87,6 +87,49 @@ def test_fifty_steps(optimizer):
     assert replays(runs[1].step) == 48
 
 
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "NAdam"])
+def test_a_step_with_scaler_averages_and_schedule(optimizer):
+    """Steps with inf in their gradients are skipped inside the program, without asking for it."""
+
+    def run(compiled: bool):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+        opt = getattr(torch.optim, optimizer)(net.parameters(), lr=0.05)
+        schedule = torch.optim.lr_scheduler.StepLR(opt, 4, 0.5)
+        scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=3)
+        average = torch.optim.swa_utils.AveragedModel(
+            net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
+        )
+
+        def step(x, y, factor):
+            opt.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            scaler.scale(loss * factor).backward()
+            scaler.unscale_(opt)
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            scaler.step(opt)
+            scaler.update()
+            average.update_parameters(net)
+            schedule.step()
+            return loss
+
+        step = torch.compile(step, fullgraph=True) if compiled else step
+        (x, y), seen = batch(), []
+        for n in range(16):
+            loss = step(x, y, torch.tensor(float("inf") if n in (2, 5, 9) else 1.0))
+            counts = scaler.get_scale(), scaler._get_growth_tracker(), schedule.get_last_lr()
+            seen.append((loss.item(), *counts))
+        state = [v for s in opt.state_dict()["state"].values() for v in s.values()]
+        return seen, [*net.state_dict().values(), *average.state_dict().values(), *state], step
+
+    (seen, tensors, _), (found, others, step) = run(False), run(True)
+    for a, b in zip(seen, found, strict=True):
+        assert a[0] == pytest.approx(b[0], rel=1e-5) and a[1:] == b[1:]
+    for a, b in zip(tensors, others, strict=True):
+        torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b), rtol=1e-4, atol=1e-5)
+    assert replays(step) == 14 and not step.compiled.breaks
+
+
 def test_dropout_draws_what_eager_draws():
     x, y = batch()
     losses, after = [], []

@@ -143,7 +143,12 @@ class GradScaler:
         state["stage"] = OptState.UNSCALED
 
     def _maybe_opt_step(self, optimizer, optimizer_state, *args, **kwargs):
-        if not sum(v.item() for v in optimizer_state["found_inf_per_device"].values()):
+        found = optimizer_state["found_inf_per_device"].values()
+        decide = getattr(optimizer, "_step_unless", None)
+        alone = decide is not None and not args and not kwargs and len(found) == 1
+        if alone and decide(next(iter(found)) > 0):
+            return None
+        if not sum(v.item() for v in found):
             return optimizer.step(*args, **kwargs)
         return None
 
@@ -200,7 +205,7 @@ class GradScaler:
                 ]
                 _require(found, "No inf checks were recorded prior to update.")
                 self._adapt(scale, tracker, sum(found[1:], found[0]) > 0)
-        self._per_optimizer_states = defaultdict(_fresh)
+        self._per_optimizer_states.clear()
 
     def _adapt(self, scale, tracker, bad) -> None:
         grown = tracker + 1 == self._growth_interval

@@ -16,7 +16,8 @@ from torchlike._ops.table import TABLE, Arrays, Scalar, Shape, op
 from torchlike._tensor.creation import from_jax
 from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.tensor import Tensor
-from torchlike.optim.optimizer import Optimizer, rebind_all
+from torchlike.optim._rebinding import rebind_all
+from torchlike.optim.optimizer import Optimizer
 
 
 class _Plan:

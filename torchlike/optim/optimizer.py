@@ -10,48 +10,26 @@ from typing import Any, ClassVar
 from torchlike._core.errors import DeviceMismatch, SparseOperand
 from torchlike._engine.flush import end_setup, flush, place_of
 from torchlike._engine.prefix import cut_from, local, record
-from torchlike._engine.values import Epoch, Packed
+from torchlike._engine.values import Packed
 from torchlike._ops.optimizers import Plan
 from torchlike._ops.table import TABLE
 from torchlike._ops.update_rules import RULES
-from torchlike._tensor import dispatch, views
+from torchlike._tensor import dispatch
 from torchlike._tensor.handles import RemovableHandle, hold
 from torchlike._tensor.modes import enable_grad, no_grad
 from torchlike._tensor.tensor import Tensor, copy_value
 from torchlike.optim import sparse_steps
+from torchlike.optim._conditional import Conditional
 from torchlike.optim._packs import Pack, by_step, full, is_small, share_steps
+from torchlike.optim._rebinding import rebind_all
 
 _STEP, _STEP_PACKED = TABLE["optimizer_step"], TABLE["optimizer_step_packed"]
 _STEP_TAPED = TABLE["optimizer_step_taped"]
 
-# What the fused op overwrites: old parameters, states and step counts; never gradients.
 required = type("_Required", (), {"__repr__": lambda self: "<required parameter>"})()
 
 
-def rebind_all(tensors, values, line: str) -> None:
-    """Rebind leaf tensors to new values in one go, as an in-place op on each would."""
-    ended = Epoch()
-    ended.line = line
-    for t, value in zip(tensors, values, strict=True):
-        old = t._value
-        if old.epoch is None:
-            old.epoch = ended
-        else:
-            old.epoch.line = line
-        storage = t._storage
-        if storage is not None and t._chain:  # a window on a larger storage
-            views.write_through(t, dispatch.wrap(value), line)
-            continue
-        t._value = value
-        if storage is None:
-            t._version_count += 1
-        else:
-            storage.value = value
-            storage.version += 1
-            t._seen = storage.version
-
-
-class Optimizer:
+class Optimizer(Conditional):
     """Base of all optimizers (https://pytorch.org/docs/stable/optim.html).
 
     A subclass names its rule in ``_ops/optimizers.py`` and says per group which flags are static
@@ -241,8 +219,7 @@ class Optimizer:
             self._run_packed(group, pack, flags, line)
             return
         names = rule.state(flags)
-        may_pack = "first" not in flags and not group.get("differentiable")
-        fresh = self._prepare(group, params, names, may_pack, True)
+        fresh = self.prepare(group, params, flags)
         if flags.get("first") is not None:  # a rule whose first step is another one
             if any(p._grad._sparse for p in params):  # before the first of the two runs
                 raise SparseOperand("a sparse gradient has no array")
@@ -306,6 +283,11 @@ class Optimizer:
         local.capture.numbers(
             lambda: [float(x) for x in self.scalars(group)], (float,) * len(scalars)
         )
+
+    def prepare(self, group: dict, params: list, flags: dict):
+        """Make the states of parameters that have none, as a step does; returns the parameters."""
+        may_pack = "first" not in flags and not group.get("differentiable")
+        return self._prepare(group, params, RULES[self.rule].state(flags), may_pack, True)
 
     def _prepare(self, group, params, names, may_pack: bool = True, stepping: bool = False):
         """Make the states of parameters that have none yet; returns these parameters."""

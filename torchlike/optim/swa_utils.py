@@ -12,8 +12,10 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
 from torchlike._tensor import dispatch
+from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.host_reads import host_data
 from torchlike._tensor.modes import no_grad
 from torchlike._tensor.tensor import Tensor
@@ -138,12 +140,27 @@ class AveragedModel(Module):
         for average, current in zip(averages, _weights(model, self.use_buffers), strict=False):
             currents.append(current.to(average.device))
         averages = averages[: len(currents)]
+        if local.capture is not None:  # a recording that may ask for no value
+            self._update(averages, currents, self.n_averaged == 0)
+            self._take_buffers(model)
+            self.n_averaged += 1
+            return
         data = host_data(self.n_averaged)  # at hand as long as only this method counts
         count = int(self.n_averaged if data is None else data)
         if count == 0:
             for average, current in zip(averages, currents, strict=True):
                 average.copy_(current)
-        elif self.multi_avg_fn is not None:
+        else:
+            self._update(averages, currents)
+        self._take_buffers(model)
+        if data is None:
+            self.n_averaged += 1
+        else:
+            self.n_averaged.data = _counter(count + 1)
+
+    def _update(self, averages: list, currents: list, is_first: Tensor | None = None) -> None:
+        """Put new averages in place of the old ones; where ``is_first``, the current weights."""
+        if self.multi_avg_fn is not None:
             for pairs in _by_kind(averages, currents):
                 old, new = map(list, zip(*pairs, strict=True))
                 self.multi_avg_fn(old, new, self.n_averaged.to(old[0].device))
@@ -151,13 +168,15 @@ class AveragedModel(Module):
             avg_fn = self.avg_fn or get_swa_avg_fn()
             for average, current in zip(averages, currents, strict=True):
                 average.copy_(avg_fn(average, current, self.n_averaged.to(average.device)))
+        if is_first is not None:
+            for average, current in zip(averages, currents, strict=True):
+                first = is_first.to(average.device)
+                average.copy_(FUNCTIONS["where"](first, current.to(average.dtype), average))
+
+    def _take_buffers(self, model: Module) -> None:
         if not self.use_buffers:  # then the buffers are those of the latest model
             for mine, other in zip(self.module.buffers(), model.buffers(), strict=True):
                 mine.detach().copy_(other.detach().to(mine.device))
-        if data is None:
-            self.n_averaged += 1
-        else:
-            self.n_averaged.data = _counter(count + 1)
 
 
 def _counter(count: int) -> Tensor:

@@ -1,0 +1,69 @@
+"""An optimizer's step that a tensor decides about, for recordings: they may ask for no value."""
+
+from __future__ import annotations
+
+from torchlike._core.errors import user_line
+from torchlike._engine.prefix import local
+from torchlike._tensor.dispatch import value_of, wrap
+from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.modes import no_grad
+from torchlike._tensor.tensor import Tensor
+from torchlike.optim._rebinding import rebind_all
+
+_where = FUNCTIONS["where"]
+
+
+class Conditional:
+    """What optimizers add to their step for ``amp.GradScaler``."""
+
+    def _step_unless(self, skip: Tensor) -> bool:
+        """Make the step, leaving parameters and states what they were if ``skip`` is true.
+
+        False, and nothing done, where the value of ``skip`` has to be asked for: see
+        ``_can_decide``. States that are not there yet are made, even if the step is skipped.
+        """
+        if not self._can_decide():
+            return False
+        changed: dict[int, Tensor] = {}
+        state = self.__dict__["state"]
+        for group in self.param_groups:
+            params = _stepped(group)
+            self.prepare(group, params, self.flags(group))
+            states = [x for p in params for x in state.get(p, {}).values() if isinstance(x, Tensor)]
+            for t in (*params, *[x if x._base is None else x._base for x in states]):
+                changed[id(t)] = t
+        tensors = list(changed.values())
+        before = [wrap(value_of(t)) for t in tensors]  # immutable: they stay what they are
+        self.step()
+        line = user_line()
+        after = [wrap(value_of(t)) for t in tensors]
+        with no_grad():
+            kept = [_where(skip, *pair) for pair in zip(before, after, strict=True)]
+        rebind_all(tensors, [t._value for t in kept], line)
+        return True
+
+    def _can_decide(self) -> bool:
+        """Whether a call is being recorded, and nobody else takes part in the step.
+
+        Hooks and a step of the user's own run only if the step is made; and where a rule's first
+        step is another one, a skipped one must not count as it.
+        """
+        if local.capture is None or not self.rule:
+            return False
+        wrapped = vars(self).get("step")
+        if type(self).step.__qualname__ != "Optimizer.step" or (
+            wrapped is not None and not hasattr(wrapped, "_wrapped_by_lr_sched")
+        ):
+            return False
+        hooks = self._pre_hooks, self._post_hooks, self._global_pre_hooks, self._global_post_hooks
+        groups = self.param_groups
+        if any(hooks) or any(p._grad._sparse for group in groups for p in _stepped(group)):
+            return False
+        return not any(
+            group.get("differentiable") or self.flags(group).get("first") is not None
+            for group in groups
+        )
+
+
+def _stepped(group: dict) -> list[Tensor]:
+    return [p for p in group["params"] if p._grad is not None]
