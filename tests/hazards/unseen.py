@@ -401,13 +401,12 @@ def switches_of_the_library_read(torch, compile):
     try:
         torch.use_deterministic_algorithms(True)
         seen += again(run, x)
-        torch.backends.cudnn.benchmark = True
-        seen += again(run, x)
+        with torch.backends.cudnn.flags(benchmark=True):
+            seen += again(run, x)
         torch.set_float32_matmul_precision("high")
         seen += again(run, x)
     finally:
         torch.use_deterministic_algorithms(False)
-        torch.backends.cudnn.benchmark = False
         torch.set_float32_matmul_precision("highest")
     return seen + again(run, x)
 

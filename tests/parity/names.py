@@ -126,7 +126,7 @@ NOT_OPERATORS = """
     __annotations__ __array_priority__ __class__ __cuda_array_interface__ __delattr__
     __dict__ __dir__ __div__ __dlpack_c_exchange_api__ __doc__ __getattribute__ __getstate__
     __idiv__ __init__ __init_subclass__ __long__ __module__ __new__ __nonzero__ __rdiv__
-    __reduce__ __setattr__ __sizeof__ __str__ __subclasshook__ __torch_dispatch__
+    __reduce__ __setattr__ __sizeof__ __slotnames__ __str__ __subclasshook__ __torch_dispatch__
     __weakref__
 """
 
