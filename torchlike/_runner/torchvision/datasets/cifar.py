@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 
 import numpy as np
 
 from torchlike._runner.torchvision.datasets.utils import (
     check_integrity,
-    download_and_extract_archive,
 )
-from torchlike._runner.torchvision.datasets.vision import VisionDataset
+from torchlike._runner.torchvision.datasets.vision import ArchiveDataset
 
 _MISSING = "Dataset not found or corrupted. You can use download=True to download it"
 
@@ -36,7 +34,7 @@ def _read(path: str) -> dict:
         return _Unpickler(file, encoding="latin1").load()
 
 
-class CIFAR10(VisionDataset):
+class CIFAR10(ArchiveDataset):
     """Images 32 x 32 of ten classes; ``data`` is an array (N, 32, 32, 3), ``targets`` a list."""
 
     base_folder = "cifar-10-batches-py"
@@ -74,9 +72,6 @@ class CIFAR10(VisionDataset):
         self.data = data.transpose((0, 2, 3, 1))
         self._load_meta()
 
-    def _path(self, name: str) -> str:
-        return os.path.join(self.root, self.base_folder, name)
-
     def _load_meta(self) -> None:
         path = self._path(self.meta["filename"])
         if not check_integrity(path, self.meta["md5"]):
@@ -87,29 +82,8 @@ class CIFAR10(VisionDataset):
         self.classes = _read(path)[self.meta["key"]]
         self.class_to_idx = {name: i for i, name in enumerate(self.classes)}
 
-    def _check_integrity(self) -> bool:
-        files = self.train_list + self.test_list
-        return all(check_integrity(self._path(name), md5) for name, md5 in files)
-
-    def download(self) -> None:
-        """Fetch the files unless they are there."""
-        if not self._check_integrity():
-            download_and_extract_archive(
-                self.url, self.root, filename=self.filename, md5=self.tgz_md5
-            )
-
-    def __getitem__(self, index: int):
-        from PIL import Image
-
-        img, target = Image.fromarray(self.data[index]), self.targets[index]
-        if self.transform is not None:
-            img = self.transform(img)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return img, target
-
-    def __len__(self) -> int:
-        return len(self.data)
+    def _item(self, index: int):
+        return self.data[index], self.targets[index]
 
     def extra_repr(self) -> str:
         return f"Split: {'Train' if self.train is True else 'Test'}"

@@ -22,7 +22,7 @@ from torchlike._runner.torchvision.datasets.utils import (
     open_packed,
     verify_str_arg,
 )
-from torchlike._runner.torchvision.datasets.vision import VisionDataset
+from torchlike._runner.torchvision.datasets.vision import PictureDataset
 from torchlike._tensor.host_reads import host_data
 
 _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -46,7 +46,7 @@ def _resources(*sums: str) -> list[tuple[str, str]]:
     return list(zip(_NAMES, sums, strict=True))
 
 
-class MNIST(VisionDataset):
+class MNIST(PictureDataset):
     """Images 28 x 28 of digits; ``data`` is (N, 28, 28) of bytes, ``targets`` (N,)."""
 
     mirrors = [  # noqa: RUF012
@@ -132,18 +132,8 @@ class MNIST(VisionDataset):
             read_label_file(self._found(f"{part}-labels-idx1-ubyte")),
         )
 
-    def __getitem__(self, index: int):
-        from PIL import Image
-
-        img, target = Image.fromarray(_row(self.data, index)), int(_row(self.targets, index))
-        if self.transform is not None:
-            img = self.transform(img)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return img, target
-
-    def __len__(self) -> int:
-        return len(self.data)
+    def _item(self, index: int):
+        return _row(self.data, index), int(_row(self.targets, index))
 
     def extra_repr(self) -> str:
         return f"Split: {'Train' if self.train is True else 'Test'}"

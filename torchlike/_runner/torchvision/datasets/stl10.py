@@ -7,14 +7,12 @@ import os
 import numpy as np
 
 from torchlike._runner.torchvision.datasets.utils import (
-    check_integrity,
-    download_and_extract_archive,
     verify_str_arg,
 )
-from torchlike._runner.torchvision.datasets.vision import VisionDataset
+from torchlike._runner.torchvision.datasets.vision import ArchiveDataset
 
 
-class STL10(VisionDataset):
+class STL10(ArchiveDataset):
     """Images 96 x 96 of ten classes or of none (-1); ``data`` is an array (N, 3, 96, 96)."""
 
     base_folder = "stl10_binary"
@@ -72,37 +70,12 @@ class STL10(VisionDataset):
             with open(names) as file:
                 self.classes = file.read().splitlines()
 
-    def _path(self, name: str) -> str:
-        return os.path.join(self.root, self.base_folder, name)
-
     def _images(self, name: str) -> np.ndarray:
         images = np.fromfile(self._path(name), np.uint8).reshape(-1, 3, 96, 96)
         return images.transpose(0, 1, 3, 2)  # the file goes down the columns
 
-    def _check_integrity(self) -> bool:
-        files = self.train_list + self.test_list
-        return all(check_integrity(self._path(name), md5) for name, md5 in files)
-
-    def download(self) -> None:
-        """Fetch the files unless they are there."""
-        if not self._check_integrity():
-            download_and_extract_archive(
-                self.url, self.root, filename=self.filename, md5=self.tgz_md5
-            )
-
-    def __getitem__(self, index: int):
-        from PIL import Image
-
-        img = Image.fromarray(np.ascontiguousarray(self.data[index].transpose(1, 2, 0)))
-        target = int(self.labels[index])
-        if self.transform is not None:
-            img = self.transform(img)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return img, target
-
-    def __len__(self) -> int:
-        return self.data.shape[0]
+    def _item(self, index: int):
+        return self.data[index].transpose(1, 2, 0), int(self.labels[index])
 
     def extra_repr(self) -> str:
         return f"Split: {self.split}"

@@ -11,12 +11,12 @@ from torchlike._runner.torchvision.datasets.utils import (
     download_url,
     verify_str_arg,
 )
-from torchlike._runner.torchvision.datasets.vision import VisionDataset
+from torchlike._runner.torchvision.datasets.vision import PictureDataset
 
 _URL = "http://ufldl.stanford.edu/housenumbers/"
 
 
-class SVHN(VisionDataset):
+class SVHN(PictureDataset):
     """Images 32 x 32 of digits; ``data`` is an array (N, 3, 32, 32), ``labels`` (N,)."""
 
     split_list = {  # noqa: RUF012
@@ -54,19 +54,8 @@ class SVHN(VisionDataset):
         """Fetch the file unless it is there."""
         download_url(self.url, self.root, self.filename, self.file_md5)
 
-    def __getitem__(self, index: int):
-        from PIL import Image
-
-        img, target = np.transpose(self.data[index], (1, 2, 0)), int(self.labels[index])
-        img = Image.fromarray(np.ascontiguousarray(img))
-        if self.transform is not None:
-            img = self.transform(img)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return img, target
-
-    def __len__(self) -> int:
-        return len(self.data)
+    def _item(self, index: int):
+        return self.data[index].transpose(1, 2, 0), int(self.labels[index])
 
     def extra_repr(self) -> str:
         return f"Split: {self.split}"

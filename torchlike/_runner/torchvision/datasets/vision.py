@@ -1,9 +1,16 @@
-"""torchvision.datasets.vision: the base of datasets."""
+"""torchvision.datasets.vision: the bases of datasets."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import numpy as np
+
+from torchlike._runner.torchvision.datasets.utils import (
+    check_integrity,
+    download_and_extract_archive,
+)
 from torchlike.utils.data import Dataset
 
 
@@ -49,3 +56,39 @@ class VisionDataset(Dataset):
     def extra_repr(self) -> str:
         """What else the repr tells."""
         return ""
+
+
+class PictureDataset(VisionDataset):
+    """Images in an array ``data``, of which ``_item(index)`` gives one and its target."""
+
+    def __getitem__(self, index: int):
+        from PIL import Image
+
+        array, target = self._item(index)
+        img = Image.fromarray(np.ascontiguousarray(array))
+        if self.transform is not None:
+            img = self.transform(img)
+        if self.target_transform is not None:
+            target = self.target_transform(target)
+        return img, target
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+class ArchiveDataset(PictureDataset):
+    """Images of files that are published in one archive, and checked one by one."""
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.root, self.base_folder, name)
+
+    def _check_integrity(self) -> bool:
+        files = self.train_list + self.test_list
+        return all(check_integrity(self._path(name), md5) for name, md5 in files)
+
+    def download(self) -> None:
+        """Fetch the files unless they are there."""
+        if not self._check_integrity():
+            download_and_extract_archive(
+                self.url, self.root, filename=self.filename, md5=self.tgz_md5
+            )
