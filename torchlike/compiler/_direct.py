@@ -137,24 +137,22 @@ class Direct:
         self.state, self.tried = None, not flat
         self.program = program
         self.position = range(len(self.replay.sources))
-        self.flat_at: dict = {}
+        made: set = set()  # places of results that lie in the flat array
         if flat:
             tensors = [t for t, _ in flat]
             at = {id(t): n for n, t in sources}
             ins, outs = [at[id(t)] for t in tensors], [order[place] for _, place in flat]
             self.state = FlatState(tensors)
             self.program = FlatProgram(program, self.state, ins, outs)
-            taken, made = set(ins), set(outs)
+            taken, made = set(ins), {place for _, place in flat}
             sources = [(n, t) for n, t in sources if n not in taken]
             rest = [n for n in self.position if n not in taken]
             self.position = {n: 1 + i for i, n in enumerate(rest)}
-            rest = [n for n in range(len(order)) if n not in made]
-            order = {n: 1 + i for i, n in enumerate(rest)}
-            order = {place: order[n] for place, n in self.order.items() if n in order}
-            self.flat_at = {place: i for i, (_, place) in enumerate(flat)}
+            rest = sorted(set(order) - made, key=order.__getitem__)
+            order = {place: 1 + i for i, place in enumerate(rest)}
         self.sources = [t for _, t in sources]
         self.places = order
-        alone = [(t, place) for t, place, _ in self.quick if place not in self.flat_at]
+        alone = [(t, place) for t, place, _ in self.quick if place not in made]
         self.alone = [t for t, _ in alone]
         self.holders = [_HELD + (t._storage is not None) for t in self.alone]
         self.pick = _picker([order[place] for _, place in alone])

@@ -1,6 +1,6 @@
 """Flat state: small tensors that a compiled call changes, as one array of its program.
 
-What starting a program costs grows with its arrays, by 2 to 4 us for each that goes in and comes
+What starting a program costs grows with its arrays, by about 2 us for each that goes in and comes
 out again: more than the arithmetic of a small network's bias. So those of a replay lie one after
 the other in one array; their Values are pieces of it, cut out only if somebody looks.
 """
