@@ -15,6 +15,7 @@ from torchlike._core import devices, errors
 from torchlike._engine import prefix
 from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.programs import needed_calls, operands_of
+from torchlike._engine.stored import KINDS
 from torchlike._engine.values import Batched, Hole, Parts, Value
 from torchlike._ops.table import Scalar, collecting_bad_indices, evaluate
 
@@ -169,6 +170,11 @@ class Body:
         stop = jax.lax.stop_gradient
         outs = [stop(x) if f else x for x, f in zip(outs, self.fixed, strict=True)]
         return outs, flags
+
+
+KINDS[Body] = lambda describe, body: describe.of(
+    (body.calls, body.roles, body.outs, body.fixed, body.stops)
+)
 
 
 def place_of(segment: Segment, value: Value) -> int:

@@ -37,3 +37,11 @@ def _in_program_scope_fast(function, *args):
 # Calls a function with 64-bit types on and no transformation in the way: how programs are traced
 # and run.
 in_program_scope = _in_program_scope if _x64 is None else _in_program_scope_fast
+
+
+def callable_of(compiled):
+    """What a ``jax.stages.Compiled`` calls: written in C++, with no bytecode around the call."""
+    try:
+        return compiled._executable.create_cpp_call(compiled._params) or compiled
+    except (AttributeError, TypeError):
+        return compiled

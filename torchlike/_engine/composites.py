@@ -36,6 +36,7 @@ class Composite:
             name, _function(self, calls, node.externals), promotes="raw", differentiable=False,
             checks=any(c.op.checks for c in calls), shapes=lambda statics, in_avals: shapes,
             donates=(lambda statics: donates) if donates else None, inner=node,
+            made_of=("composite", calls, self.outs, self.noted, self.floats, self.ints, donates),
         )  # fmt: skip
 
     def same_numbers(self, segment: Segment) -> bool:

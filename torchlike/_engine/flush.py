@@ -219,7 +219,7 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
 def compile_and_run(segment: Segment, live: tuple) -> None:
     """Compile the program of a new key, run it, and keep it."""
     program = Program(segment.node, live)
-    start = time.perf_counter()
+    start, loads = time.perf_counter(), stats.loads
     try:
         execute(segment, program)
     except Exception:
@@ -229,7 +229,7 @@ def compile_and_run(segment: Segment, live: tuple) -> None:
         # a whole was too much for XLA, and its results are here all the same.
         run_op_by_op(segment, live)
         return
-    stats.compiles += 1
+    stats.compiles += stats.loads == loads
     stats.compile_seconds += time.perf_counter() - start
     if program.owner.programs is None:
         program.owner.programs = {}
@@ -256,10 +256,10 @@ def _call(segment: Segment, program: Program, results: list) -> None:
     if program.donated:
         arrays = protect(segment, program, arrays)
     if segment.device is devices.CPU:
-        call_into(results, program.function, program.arguments(segment, arrays))
+        call_into(results, program, program.arguments(segment, arrays))
     else:
         with jax.default_device(devices.jax_device(segment.device)):
-            call_into(results, program.function, program.arguments(segment, arrays))
+            call_into(results, program, program.arguments(segment, arrays))
 
 
 def protect(segment: Segment, program: Program, arrays: list) -> list:
@@ -275,7 +275,9 @@ def protect(segment: Segment, program: Program, arrays: list) -> list:
     if seen:
         arrays = list(arrays)
         for d in seen:
-            arrays[d] = jax.numpy.array(arrays[d])
+            x = arrays[d]
+            host = x.__class__ is np.ndarray  # copied by a program it would take its compile, too
+            arrays[d] = jax.device_put(x, may_alias=False) if host else jax.numpy.array(x)
     return arrays
 
 

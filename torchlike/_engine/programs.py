@@ -16,6 +16,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._core.symbolic import tracing
+from torchlike._engine import stored
 from torchlike._engine.prefix import Prefix, as_jax_takes, wrap
 from torchlike._engine.stats import stats
 from torchlike._ops.table import collecting_bad_indices, evaluate
@@ -28,10 +29,12 @@ class Program:
     outputs    the live slots in the order of its results
     forwarded  (output, external input) pairs that are the same array
     checks     (size, ndim, prefix) of each range check, in the order of the flags' rows
+    function   what is called; made at the first call
+    fixed      the precision of products that ``function`` was compiled for; None if it is jitted
     """
 
-    __slots__ = ("checks", "donated", "forwarded", "function", "host", "live", "needed", "outputs",
-                 "owner", "pack", "packed")  # fmt: skip
+    __slots__ = ("body", "checks", "donated", "fixed", "forwarded", "function", "host", "live",
+                 "needed", "outputs", "owner", "pack", "packed", "parts")  # fmt: skip
 
     def __init__(self, node: Prefix, live: tuple[int, ...]):
         self.live = live
@@ -50,11 +53,48 @@ class Program:
         # long.
         first = dict.fromkeys(replaced[d] for d in self.donated if replaced[d] in live)
         self.outputs = (*first, *(slot for slot in live if slot not in first))
-        self.function = jax.jit(
-            body_of(self, path),
-            donate_argnums=tuple(1 + d for d in self.donated),
-            compiler_options=compiler_options(node),
-        )
+        self.build(body_of(self, path))
+
+    def build(self, body, *parts) -> None:
+        """Set its body, which differs from others' of these calls by ``parts``."""
+        self.body, self.parts = body, parts
+        self.function = self.fixed = None
+
+    def prepare(self, arguments: tuple) -> None:
+        """Make the function for a first call: find it among the stored programs, or compile it."""
+        path = None
+        if stored.folder() is not None:
+            node = self.owner
+            kind = self.needed, self.outputs, self.donated, node.floats, node.ints
+            key = stored.key_of(("program", *kind, effort(node), *self.parts))
+            device = next((a.device for call in self.needed for a in call.avals), None)
+            path = device and key and stored.path_of(key, arguments, device)
+        if path is None:
+            self.let_go()
+            return
+        found = stored.find(path, device)
+        if found is not None:
+            function, (checks, self.forwarded) = found
+            self.checks = [(size, ndim, self.needed[n]) for size, ndim, n in checks]
+            stats.loads += 1
+        else:
+            function = stored.compile_and_keep(path, self.jitted(), arguments, self._notes)
+        self.fixed = _precision()
+        self.function = function
+
+    def _notes(self):
+        place = {call: n for n, call in enumerate(self.needed)}
+        return [(size, ndim, place[call]) for size, ndim, call in self.checks], self.forwarded
+
+    def jitted(self):
+        """Its body, jitted: for arguments and settings of any kind."""
+        donated = tuple(1 + d for d in self.donated)
+        options = compiler_options(self.owner)
+        return jax.jit(self.body, donate_argnums=donated, compiler_options=options)
+
+    def let_go(self) -> None:
+        """Have the function that takes any arguments."""
+        self.function, self.fixed = self.jitted(), None
 
     def arguments(self, segment, arrays) -> tuple:
         """The call's arguments: packed run-time numbers, then the external arrays."""
@@ -112,9 +152,15 @@ _EACH = 2.5e-4  # seconds of work for each call
 
 def compiler_options(node: Prefix) -> dict | None:
     """XLA's options for the program of the calls that end here."""
+    options = effort(node)
+    return options if options is not None and known_options() else None
+
+
+def effort(node: Prefix) -> dict | None:
+    """How hard XLA is to work on that program."""
     # By what the device is: the runner may let "cuda" be the CPU, with the CPU's numbers.
     on_cpu = all(devices.jax_device(a.device).platform == "cpu" for a in node.avals)
-    if not on_cpu or not known_options():
+    if not on_cpu:
         return None
     if node.work <= _LITTLE:
         return _QUICK
@@ -250,13 +296,28 @@ class ProgramCache:
 cache = ProgramCache()
 
 
-def call_into(results: list, function, arguments: tuple) -> None:
-    """Append ``function(*arguments)`` to ``results``.
+def _precision() -> str:
+    return jax.config.jax_default_matmul_precision or ""
+
+
+def call_into(results: list, program: Program, arguments: tuple) -> None:
+    """Append the program's results for these arguments to ``results``.
 
     list.extend over starmap runs without a bytecode between the call and the store, so Ctrl-C
     cannot fall between a program that has consumed its donated inputs and its results.
     """
-    results.extend(itertools.starmap(function, (arguments,)))
+    if program.function is None:
+        program.prepare(arguments)
+    fixed = program.fixed
+    if fixed is not None and fixed != _precision():
+        program.let_go()
+    try:
+        results.extend(itertools.starmap(program.function, (arguments,)))
+    except (TypeError, ValueError):
+        if program.fixed is None:
+            raise
+        program.let_go()  # it was compiled for arrays that lie otherwise: on several devices
+        results.extend(itertools.starmap(program.function, (arguments,)))
 
 
 # ---- one op at a time --------------------------------------------------------------------------

@@ -19,6 +19,7 @@ class Stats:
         self.programs = 0
         self.hits = 0
         self.compiles = 0
+        self.loads = 0
         self.compile_seconds = 0.0
         self.single_ops = 0
         self.single_compiles = 0
@@ -36,6 +37,7 @@ class Stats:
             "programs": self.programs,
             "hits": self.hits,
             "compiles": self.compiles,
+            "loads": self.loads,
             "compile_seconds": self.compile_seconds,
             "single_ops": self.single_ops,
             "single_compiles": self.single_compiles,

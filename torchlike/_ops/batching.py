@@ -17,7 +17,10 @@ def batched(op: Op) -> Op:
         def over_batch(operands: Arrays, given: tuple, mask: tuple):
             return _map(op, operands, given, mask)
 
-        found = Op(f"{op.name}_batched", over_batch, promotes="raw", checks=op.checks)
+        found = Op(
+            f"{op.name}_batched", over_batch, promotes="raw", checks=op.checks,
+            made_of=("batched", op),
+        )  # fmt: skip
         op.vjp_ops["vmap"] = found
     return found
 
@@ -63,7 +66,7 @@ def _swap(x):
     return jnp.swapaxes(x, 0, 1)
 
 
-TOTAL = Op("batch_total", _total, linear=True)
-SPREAD = Op("batch_spread", _spread, linear=True)
-TIMES = Op("batch_times", _times, linear=True)
-SWAP = Op("batch_swap", _swap, linear=True)
+TOTAL = Op("batch_total", _total, linear=True, made_of=("total",))
+SPREAD = Op("batch_spread", _spread, linear=True, made_of=("spread",))
+TIMES = Op("batch_times", _times, linear=True, made_of=("times",))
+SWAP = Op("batch_swap", _swap, linear=True, made_of=("swap",))

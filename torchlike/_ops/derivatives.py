@@ -94,7 +94,7 @@ def derivative(op: Op) -> Op:
             shapes = op.vjp.refuse
         found = Op(
             f"{op.name}_backward", backward, promotes="raw", shapes=shapes, forward=op,
-            vjp=getattr(op.vjp, "vjp", None),
+            vjp=getattr(op.vjp, "vjp", None), made_of=("backward", op),
         )  # fmt: skip
         op.vjp_ops["vjp"] = found
     return found

@@ -85,13 +85,14 @@ class Op:
                  object with the operands' avals and the statics) to it where it depends on them
     forward      for a derivative: the op that it differentiates
     inner        for an op that stands for recorded calls: the prefix that they end in
+    made_of      for an op that is made at run time: what tells it from all others
     """
 
     __slots__ = (
         "checks", "computes", "differentiable", "donates", "fn", "forms", "forward", "grad_name",
-        "hosted", "inferred", "inner", "inputs", "linear", "list_at", "multilinear", "name",
-        "needs", "numbers", "params", "pointwise", "promotes", "refuses", "run_body", "run_time",
-        "saves", "shapes", "signature", "singles", "statics", "vjp", "vjp_ops", "view",
+        "hosted", "inferred", "inner", "inputs", "linear", "list_at", "made_of", "multilinear",
+        "name", "needs", "numbers", "params", "pointwise", "promotes", "refuses", "run_body",
+        "run_time", "saves", "shapes", "signature", "singles", "statics", "vjp", "vjp_ops", "view",
         "write", "__weakref__",
     )  # fmt: skip
 
@@ -99,7 +100,7 @@ class Op:
         self, name, fn, *, promotes=None, computes=None, saves="inputs", linear=False,
         multilinear=False, vjp=None, differentiable=True, view=False, write=None, checks=False,
         donates=None, needs=None, numbers=None, refuses=None, shapes=None, grad_name=None,
-        pointwise=None, forward=None, inner=None, forms=(), signature=None,
+        pointwise=None, forward=None, inner=None, made_of=None, forms=(), signature=None,
     ):  # fmt: skip
         self.name, self.fn = name, fn
         self.promotes, self.computes = promotes, computes
@@ -108,6 +109,7 @@ class Op:
         self.differentiable, self.view, self.checks = differentiable, view, checks
         self.donates, self.forms, self.signature = donates, forms, signature
         self.write, self.shapes, self.forward, self.inner = write, shapes, forward, inner
+        self.made_of = made_of
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.inferred: dict = {}  # (statics, operand avals) -> result avals
         self.singles: dict = {}  # (statics, operand kinds) -> program of this op alone

@@ -11,7 +11,10 @@ import zipfile
 import jax
 
 from torchlike._core import errors
+from torchlike._engine import stored
 from torchlike.compiler import _controls
+
+_KINDS = ("-cache", stored.SUFFIX)  # JAX's files, and ours
 
 
 @dataclasses.dataclass
@@ -37,7 +40,7 @@ def save_cache_artifacts() -> tuple[bytes, CacheInfo] | None:
             "torch.compiler.save_cache_artifacts without a persistent cache",
             "call torch.compiler.persistent_cache(folder) before compiling",
         )
-    names = sorted(n for n in os.listdir(folder) if n.endswith("-cache"))
+    names = sorted(n for n in os.listdir(folder) if n.endswith(_KINDS))
     if not names:
         return None
     buffer = io.BytesIO()
@@ -58,7 +61,7 @@ def load_cache_artifacts(serialized_artifacts: bytes) -> CacheInfo | None:
             found = {n: file.read(n) for n in file.namelist()}
     except zipfile.BadZipFile as error:
         raise RuntimeError(f"these are no cache artifacts: {error}") from error
-    if any(os.path.basename(n) != n or not n.endswith("-cache") for n in found):
+    if any(os.path.basename(n) != n or not n.endswith(_KINDS) for n in found):
         raise RuntimeError("these are no cache artifacts: they have other names")
     folder = _folder() or _controls.persistent_cache()
     for name, data in found.items():

@@ -234,12 +234,12 @@ class Direct:
         It may round otherwise where XLA makes other loops of it; then it is not used.
         """
         self.tried = True
-        start = time.perf_counter()
+        start, loads = time.perf_counter(), stats.loads
         try:
             same = in_program_scope(self.state.agrees, self.program, self.kept, feed, arrays)
         except jax.errors.JaxRuntimeError:
             same = False
-        stats.compiles += 1
+        stats.compiles += stats.loads == loads
         stats.compile_seconds += time.perf_counter() - start
         if not same:
             self._scatter()
@@ -291,7 +291,7 @@ class Direct:
 
 def _call(done: list, program, feed, arrays: list) -> None:
     # All of it in the scope: numbers that stay on the device are put there with 64 bits.
-    call_into(done, program.function, program.arguments(feed, arrays))
+    call_into(done, program, program.arguments(feed, arrays))
 
 
 class _Whole:

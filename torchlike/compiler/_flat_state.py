@@ -17,7 +17,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.flush import array_of
-from torchlike._engine.programs import Program, body_of, compiler_options
+from torchlike._engine.programs import Program, body_of, call_into
 from torchlike._engine.values import Packed, Value, aval
 
 _value, _own_array = attrgetter("_value"), attrgetter("array")
@@ -84,14 +84,14 @@ class FlatState:
     def agrees(self, program: FlatProgram, plain: Program, feed, arrays: list) -> bool:
         """Whether two programs give the same bits for these arrays, which stay as they are."""
         flat, *others = map(np.asarray, arrays)
-        found = program.function(*program.arguments(feed, _copies(arrays)))
+        found = _results(program, feed, arrays)
         pieces = np.split(flat, self.starts[1:])
         each = {
             n: x.reshape(a.shape) for n, x, a in zip(program.ins, pieces, self.avals, strict=True)
         }
         rest = iter(others)
         each = [each[n] if n in each else next(rest) for n in range(plain.owner.externals)]
-        wanted = plain.function(*plain.arguments(feed, _copies(each)))
+        wanted = _results(plain, feed, each)
         new = np.concatenate([np.ravel(wanted[n]) for n in program.outs])
         made = set(program.outs)
         wanted = [new, *[x for n, x in enumerate(wanted) if n not in made]]
@@ -121,8 +121,12 @@ class FlatState:
                 value.array, value.segment, value.slot = None, self.packed, n
 
 
-def _copies(arrays) -> list:
-    return [jax.device_put(np.array(x)) for x in arrays]
+def _results(program: Program, feed, arrays) -> tuple:
+    """What a program gives for copies of these arrays: some of them it overwrites."""
+    results: list = []
+    copies = [jax.device_put(np.array(x)) for x in arrays]
+    call_into(results, program, program.arguments(feed, copies))
+    return results[0]
 
 
 class FlatProgram(Program):
@@ -161,8 +165,4 @@ class FlatProgram(Program):
             flags = results[len(program.outputs) :]
             return jax.numpy.concatenate(new), *[results[n] for n in rest], *flags
 
-        self.function = jax.jit(
-            torchlike_flat,
-            donate_argnums=tuple(1 + d for d in self.donated),
-            compiler_options=compiler_options(program.owner),
-        )
+        self.build(torchlike_flat, "flat", self.ins, self.outs, state.starts, state.avals)

@@ -60,6 +60,7 @@ class Backward:
         self.op = Op(
             name, backward_call, promotes="raw", differentiable=False,
             shapes=lambda statics, in_avals: results,
+            made_of=("opened", calls, roles, places, floats, ints),
         )  # fmt: skip
 
 
@@ -204,7 +205,13 @@ class Again:
             ]
             return backward.op.fn([*saved, *operands[given:]])
 
-        self.op = Op(f"{inner}_backward", again_call, promotes="raw", shapes=backward.op.shapes)
+        made_of = None
+        if all(kind != "held" for kind, _ in references):
+            made_of = ("again", composite.op, backward.op, given, references)
+        self.op = Op(
+            f"{inner}_backward", again_call, promotes="raw", shapes=backward.op.shapes,
+            made_of=made_of,
+        )  # fmt: skip
 
 
 class Opened:

@@ -71,7 +71,7 @@ class Recording:
         self.args, self.kwargs = args, kwargs
         self.replay = self.why = self.result = None
         self.complete = False
-        self.heap = self.known = self.before = self.values = None
+        self.heap = self.known = self.before = self.values = self.state = None
         self._run(args, kwargs)
 
     def _run(self, args, kwargs) -> None:
@@ -183,7 +183,8 @@ class Recording:
         ]
         if opened is not None:
             opened.operands(externals, numbers)
-        self.before = self.heap = self.known = self.values = None
+        # What these hold the program could not overwrite.
+        self.before = self.heap = self.known = self.values = self.state = None
         local.segment = Segment(prefix.tree)
         call = None
         if outs or composite.op.checks:
