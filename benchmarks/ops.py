@@ -160,11 +160,10 @@ def compiled(run):
 
 
 def synchronously(call):
-    """PyTorch computes when called; torchlike when asked for the result."""
+    """PyTorch computes when called; torchlike's program is done when any of its results is."""
 
     def run():
-        for y in call():
-            wait(y)
+        wait(call()[-1])
 
     return run
 
