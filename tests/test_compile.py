@@ -12,7 +12,7 @@ import pytest
 import torchlike as torch
 import torchlike.nn.functional as F
 from torchlike import nn
-from torchlike._core.errors import NotSupported
+from torchlike._core.errors import FailOnRecompileLimitHit, NotSupported
 
 
 def model(width: int = 8, dropout: float = 0.0) -> nn.Module:
@@ -314,7 +314,17 @@ def test_the_limit_of_recordings(caplog):
     with caplog.at_level(logging.WARNING, "torchlike.compiler"):
         for k in range(30):
             assert f(torch.ones(2), k).tolist() == [k, k]
-    assert "it was recorded 8 times" in caplog.text
+    assert caplog.text.count("it was recorded 8 times") == 1
+    torch.compiler.clear_stats()
+    assert [f(torch.ones(2), k).tolist() for k in (3, 7)] == [[3, 3], [7, 7]]
+    assert torch.compiler.stats()["replays"] == 2  # what was recorded is replayed still
+    config = torch.compiler.config
+    config.fail_on_recompile_limit_hit = True
+    try:
+        with pytest.raises(FailOnRecompileLimitHit, match="it was recorded 8 times"):
+            f(torch.ones(2), 8)
+    finally:
+        config.fail_on_recompile_limit_hit = False
 
 
 def test_nothing_is_half_written_when_the_step_fails():

@@ -143,7 +143,10 @@ def test_bad_indices_are_reported_by_a_loaded_program(folder):
     n = 1
     assert counts(pick)[1:] == (1, 0)
     n = 3
-    with pytest.raises(IndexError, match="index 3 is out of bounds for dimension with size 3: index .recorded at .*test_stored"):
+    with pytest.raises(
+        IndexError,
+        match="index 3 is out of bounds for dimension with size 3: index .recorded at .*test_stored",
+    ):
         counts(pick)
     assert compiler.stats()["loads"] == 1
 

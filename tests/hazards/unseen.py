@@ -1,5 +1,6 @@
 """Hazards of what no name leads to: operators, metaclasses, code that C calls, emptied caches."""
 
+import abc
 import builtins
 import collections
 import dataclasses
@@ -478,3 +479,19 @@ def backward_reads_what_changes_before_it(torch, compile):
             weight.grad += numbers(torch, 3) * state["scale"]  # what eager adds
         seen.append(weight.grad.clone())
     return seen
+
+
+@hazard
+def an_abstract_class_gets_a_subclass(torch, compile):
+    class Doubled(abc.ABC):
+        @abc.abstractmethod
+        def double(self): ...
+
+    class Plain:
+        pass
+
+    settings = Plain()
+    run = compile(lambda x: x * 2 if isinstance(settings, Doubled) else x)
+    before = [run(numbers(torch, 3)) for _ in range(3)]
+    Doubled.register(Plain)
+    return before, run(numbers(torch, 3))

@@ -57,6 +57,10 @@ class TorchDynamoException(RuntimeError):
     """PyTorch's base of what its tracers raise (``torch._dynamo.exc``)."""
 
 
+class FailOnRecompileLimitHit(Exception):
+    """A compiled function meets another case than those recorded, which are as many as may be."""
+
+
 class UserError(TorchDynamoException):
     """A function cannot be exported as it was asked for."""
 

@@ -48,6 +48,7 @@ class Compiled:
     replays    the recordings that can be replayed, the last used one first
     breaks     reasons why calls could not be replayed -> how often
     plain      the reason why the function runs its Python from now on, or None
+    full       the reason why it does so wherever no recording holds, or None
     reasons    what had changed each time that a new recording was needed
     """
 
@@ -71,6 +72,7 @@ class Compiled:
         self.breaks: dict = {}
         self.reasons: list[str] = []
         self.plain: tuple | None = ("its backend is eager", None) if self.eager else None
+        self.full: tuple | None = None
         self.recordings = 0
         self._composites: dict = {}
 
@@ -133,13 +135,12 @@ class Compiled:
         with self.lock:
             limit = self.limit or config.recompile_limit
             if len(self.replays) >= limit:
-                self._stop(
-                    (
-                        f"it was recorded {limit} times; the last change: "
-                        f"{failed[0] if failed else self._difference(flat, states)}",
-                        None,
-                    )
-                )
+                if self.full is None:
+                    why = failed[0] if failed else self._difference(flat, states)
+                    self.full = f"it was recorded {limit} times; the last change: {why}", None
+                    self._report(self.full, "runs its Python where no recording holds")
+                if config.fail_on_recompile_limit_hit:
+                    raise errors.FailOnRecompileLimitHit(f"{self.name}(): {self.full[0]}")
                 return self.function(*args, **kwargs)
             if self.replays:
                 why = failed[0] if failed else self._difference(flat, states)
@@ -178,11 +179,12 @@ class Compiled:
 
     def _stop(self, why) -> None:
         self.plain = why
+        self._report(why, "runs its Python at every call")
+
+    def _report(self, why, what: str) -> None:
         reason, line = why
-        log.warning(
-            "%s is compiled, but runs its Python at every call: %s%s",
-            self.name, reason, f" at {line}" if line else "",
-        )  # fmt: skip
+        at = f" at {line}" if line else ""
+        log.warning("%s is compiled, but %s: %s%s", self.name, what, reason, at)
 
     def _difference(self, flat, states) -> str:
         """What is different in the arguments from the recording used last."""

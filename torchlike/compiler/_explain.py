@@ -30,8 +30,9 @@ class Explanation:
         self.name = compiled.name
         self.programs = self.graph_count = len(compiled.replays)
         self.breaks = [(*why, count) for why, count in compiled.breaks.items()]
-        if compiled.plain is not None and not any(b[:2] == compiled.plain for b in self.breaks):
-            self.breaks.append((*compiled.plain, 1))
+        for why in (compiled.plain, compiled.full):
+            if why is not None and not any(b[:2] == why for b in self.breaks):
+                self.breaks.append((*why, 1))
         self.break_reasons = [b[0] for b in self.breaks]
         self.graph_break_count = len(self.breaks)
         self.reasons = list(compiled.reasons)

@@ -1,4 +1,4 @@
-"""The library's own switches, which users read and set: parts of the state like their own."""
+"""Switches of the library and of Python, which users set: parts of the state like their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from torchlike._tensor import flags, printing
-from torchlike.compiler._parts import ATOMS, Entries, Part, Slots
+from torchlike.compiler._parts import ATOMS, Entries, Part, Registrations, Slots
 
 _FLAGS = tuple(name for name in vars(flags._Flags) if name[:2] != "__")
 _BACKENDS = "torchlike.backends."
@@ -15,6 +15,8 @@ _BACKENDS = "torchlike.backends."
 def switches(reads: Callable[[str], bool]) -> list[Part]:
     """Those that code may look at or set which names what ``reads`` says; effects are noticed."""
     parts: list[Part] = []
+    if reads("isinstance") or reads("issubclass"):
+        parts.append(Registrations())
     if _is_named(flags, reads):
         parts.append(Slots(flags._Flags, "torch", _FLAGS))
     if _is_named(printing, reads):

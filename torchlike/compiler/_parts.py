@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import get_cache_token
 from operator import lt
 
 MISSING = type("Missing", (), {"__repr__": lambda self: "nothing"})()
@@ -139,6 +140,18 @@ class Cleared(Part):
         self.times += any(map(lt, counts, self.counts))
         self.counts = counts
         return [self.times]
+
+
+class Registrations(Part):
+    """The subclasses given to abstract classes by ``register``, of which Python keeps a count."""
+
+    __slots__ = ()
+
+    def __init__(self):
+        super().__init__(None, "the subclasses of abstract classes", ("register()",), False)
+
+    def now(self):
+        return [get_cache_token()]
 
 
 def _attribute(owner, name):

@@ -1,7 +1,7 @@
 """torch.compiler.config: switches of PyTorch's compiler that have a meaning here, or need none.
 
-The limit on recordings of one function is read; the others ask for what is always so: shapes are
-exact, numbers are guarded, nothing is printed but one report for each function.
+The limit on recordings of one function is read, and whether to raise there; the others ask for what
+is always so: shapes are exact, numbers are guarded, nothing is printed but one report a function.
 """
 
 job_id = None

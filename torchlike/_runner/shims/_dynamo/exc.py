@@ -1,5 +1,6 @@
 """torch._dynamo.exc: the errors of PyTorch's tracer; torch.export raises one of them."""
 
+from torchlike._core.errors import FailOnRecompileLimitHit as FailOnRecompileLimitHit
 from torchlike._core.errors import TorchDynamoException as TorchDynamoException
 from torchlike._core.errors import UserError as UserError
 
