@@ -143,10 +143,8 @@ def test_bad_indices_are_reported_by_a_loaded_program(folder):
     n = 1
     assert counts(pick)[1:] == (1, 0)
     n = 3
-    with pytest.raises(
-        IndexError,
-        match="index 3 is out of bounds for dimension with size 3: index .recorded at .*test_stored",
-    ):
+    message = r"index 3 is out of bounds for dimension with size 3: .* at .*test_stored.py:\d+"
+    with pytest.raises(IndexError, match=message):
         counts(pick)
     assert compiler.stats()["loads"] == 1
 
