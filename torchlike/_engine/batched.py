@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torchlike._core import errors
 from torchlike._engine import prefix
+from torchlike._engine.inference import infer, kind_of
 from torchlike._engine.prefix import Prefix, record
 from torchlike._engine.values import Batched, Level, Value, aval
 from torchlike._ops.batching import SPREAD, SWAP, TIMES, TOTAL, batched
@@ -31,11 +32,11 @@ def apply_batched(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix
             if batch.__class__ is Batched and batch.level is level:
                 x, mapped = batch.value, batch.mapped
         else:
-            in_avals.append(None if x is None else prefix._kind(x))
+            in_avals.append(None if x is None else kind_of(x))
         given.append(x)
         mask.append(mapped)
     if any(mask):
-        prefix.infer(op, statics, tuple(in_avals), device)  # raises in the words for one sample
+        infer(op, statics, tuple(in_avals), device)  # raises in the words for one sample
         values, recorded = record(batched(op), (statics, tuple(mask)), given)
         results = [mapped_value(level, v) for v in values]
     else:

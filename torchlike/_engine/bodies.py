@@ -13,6 +13,7 @@ import jax
 
 from torchlike._core import devices, errors
 from torchlike._engine import prefix
+from torchlike._engine.inference import wrap
 from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.programs import needed_calls, operands_of
 from torchlike._engine.stored import KINDS
@@ -161,9 +162,7 @@ class Body:
                 if stop and arrays[i] is not None:
                     arrays[i] = jax.lax.stop_gradient(arrays[i])
             with collecting_bad_indices() as reports:
-                results = evaluate(
-                    call.op, prefix.wrap(call.op, arrays, call.in_avals), call.statics
-                )
+                results = evaluate(call.op, wrap(call.op, arrays, call.in_avals), call.statics)
             flags += reports
             values.update(enumerate(results, call.slots - call.outs))
         outs = [values[o] if o >= 0 else jax.numpy.asarray(externals[~o]) for o in self.outs]

@@ -13,7 +13,8 @@ import numpy as np
 
 from torchlike._core import dtypes as dt
 from torchlike._engine.compat import in_program_scope
-from torchlike._engine.prefix import Prefix, abstract, broadcast, canonical
+from torchlike._engine.inference import abstract, broadcast, canonical
+from torchlike._engine.prefix import Prefix
 from torchlike._engine.primitives import BUILDERS, ELEMENTWISE, Unsupported
 from torchlike._engine.programs import single_body
 from torchlike._engine.stats import stats

@@ -17,7 +17,8 @@ from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._core.symbolic import tracing
 from torchlike._engine import stored
-from torchlike._engine.prefix import Prefix, as_jax_takes, wrap
+from torchlike._engine.inference import as_jax_takes, wrap
+from torchlike._engine.prefix import Prefix
 from torchlike._engine.stats import stats
 from torchlike._ops.table import collecting_bad_indices, evaluate
 

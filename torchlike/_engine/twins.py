@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from torchlike._core import dtypes as dt
-from torchlike._engine.prefix import shape_rules
+from torchlike._engine.inference import shape_rules
 from torchlike._engine.primitives import BUILDERS
 from torchlike._ops.dims import axes, axis
 

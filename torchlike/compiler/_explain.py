@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 
 from torchlike._engine.compat import in_program_scope
-from torchlike._engine.prefix import abstract
+from torchlike._engine.inference import abstract
 from torchlike.compiler._compile import Compiled
 from torchlike.compiler._values import Argument, Known, Through, ValueOf
 

@@ -1,0 +1,225 @@
+"""What is known of a call before it runs: shapes and dtypes, what it costs, whether it rounds."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from torchlike._core import devices, errors
+from torchlike._core import dtypes as dt
+from torchlike._core.symbolic import SymFloat, SymInt, opened, tracing
+from torchlike._engine.compat import in_program_scope
+from torchlike._engine.values import Aval, aval
+from torchlike._ops.derivatives import Spec
+from torchlike._ops.table import Op, Scalar, check_operands, check_statics, evaluate
+
+# ---- shapes without arrays ---------------------------------------------------------------------
+
+_NUMBER = {float: np.float64, int: np.int64}
+_MAX_INFERRED = 20_000
+
+
+def infer(op: Op, statics: tuple, in_avals: tuple, device) -> tuple:
+    """Avals of the results, by abstract evaluation, once per distinct call of an op."""
+    key = (statics, in_avals, dt.get_default_dtype(), device)
+    found = op.inferred.get(key)
+    if found is not None:
+        return found
+    check_operands(op, in_avals)
+    check_statics(op, statics)
+    out = None
+    if op.pointwise:
+        out = _infer_pointwise(op, statics, in_avals, device)
+    elif op.shapes is not None:
+        out = op.shapes(statics, in_avals)
+    if out is None and op.name in shape_rules:
+        out = shape_rules[op.name](statics, in_avals)
+    if out is None:
+        out = _evaluate_shapes(op, statics, in_avals)
+    out = tuple([aval(s, d, device) for s, d in out])
+    if len(op.inferred) > _MAX_INFERRED:
+        op.inferred.clear()
+    op.inferred[key] = out
+    return out
+
+
+# Shapes of valid calls of frequent ops, (statics, operand avals) -> [(shape, dtype)] or None where
+# only the op itself knows: twins.py, which stands above, fills it in.
+shape_rules: dict = {}
+
+
+def _evaluate_shapes(op: Op, statics: tuple, in_avals: tuple) -> list:
+    shapes = [abstract(a) for a in in_avals]
+    given = [s for s in shapes if s is not None]
+    scope = tracing.scope
+    if scope is not None:
+        statics = as_jax_takes(statics)
+
+    def body(*given):
+        given = iter(given)
+        full = [None if s is None else next(given) for s in shapes]
+        return evaluate(op, wrap(op, full, in_avals), statics)
+
+    try:
+        results = in_program_scope(jax.eval_shape, body, *given)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        if raised_here(error):
+            raise
+        text = str(error).split("\n")[0]
+        raise RuntimeError(f"{op.name}(): {text} (operands {_describe(in_avals)})") from None
+    if scope is not None:
+        return [(scope.shape(r.shape), dt.BY_NUMPY[np.dtype(r.dtype)]) for r in results]
+    return [(tuple(r.shape), dt.BY_NUMPY[np.dtype(r.dtype)]) for r in results]
+
+
+def canonical(in_avals: tuple) -> tuple:
+    """The operands of a pointwise op with every shape as (1,) or ()."""
+    return tuple([
+        aval((1,) if a.shape else (), a.dtype, devices.CPU) if hasattr(a, "shape") else a
+        for a in in_avals
+    ])  # fmt: skip
+
+
+def broadcast(in_avals: tuple) -> tuple | None:
+    """The common shape of the operands; None if they have none."""
+    shape: tuple = ()
+    for a in in_avals:
+        if not hasattr(a, "shape") or a.shape == shape:
+            continue
+        other = a.shape
+        if len(other) < len(shape):
+            other = (1,) * (len(shape) - len(other)) + other
+        else:
+            shape = (1,) * (len(other) - len(shape)) + shape
+        if any(m != n and m != 1 and n != 1 for m, n in zip(shape, other, strict=True)):
+            return None
+        shape = tuple([n if m == 1 else m for m, n in zip(shape, other, strict=True)])
+    return shape
+
+
+def _infer_pointwise(op, statics, in_avals, device):
+    """The results' dtypes are those of any other shapes; None where the op must be asked."""
+    shape = broadcast(in_avals)
+    if shape is None:
+        return None
+    small = canonical(in_avals)
+    key = (statics, small, dt.get_default_dtype(), None)
+    found = op.inferred.get(key)
+    if found is None:
+        if small == in_avals:
+            return None
+        try:
+            found = op.inferred[key] = _evaluate_shapes(op, statics, small)
+        except Exception:  # raised again, in the words for the true shapes
+            return None
+    rank = (1,) if shape else ()
+    if any(s != rank for s, _ in found):
+        return None
+    return [(shape, d) for _, d in found]
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether our own code raised this, rather than jax or numpy below it."""
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_filename.startswith(errors.PACKAGE)
+
+
+def _describe(in_avals) -> str:
+    return ", ".join(
+        "None" if a is None else a.__name__ if a.__class__ is type else repr(a) for a in in_avals
+    )
+
+
+# ---- operands ----------------------------------------------------------------------------------
+
+
+def kind_of(x):
+    """What an operand that is no Value is to a call: its class, or (class, number)."""
+    if x.__class__ is SymInt or x.__class__ is SymFloat:
+        return int if x.__class__ is SymInt else float
+    return x.__class__ if x.__class__ in (float, int) else (x.__class__, x)
+
+
+def abstract(a):
+    """An operand's shape and dtype as JAX has them."""
+    if a is None:
+        return None
+    if a.__class__ is type:
+        return jax.ShapeDtypeStruct((), _NUMBER[a])
+    if a.__class__ is tuple:
+        return jax.ShapeDtypeStruct((), dt.scalar_dtype(a[0]).numpy)
+    shape = a.shape if tracing.scope is None else opened(a.shape)[0]
+    return jax.ShapeDtypeStruct(shape, a.dtype.numpy)
+
+
+def wrap(op: Op, arrays, in_avals):
+    """Operands as an op takes them: arrays of numbers become Scalars of their class."""
+    out = []
+    for x, a in zip(arrays, in_avals, strict=True):
+        if x is None or (a.__class__ is not type and a.__class__ is not tuple):
+            out.append(x)
+        else:
+            out.append(Scalar(x, a if a.__class__ is type else a[0]))
+    return out
+
+
+def as_jax_takes(statics):
+    """Static arguments as JAX takes them: open sizes as its own expressions."""
+    if statics.__class__ is Spec:
+        avals = [
+            aval(opened(a.shape)[0], a.dtype, a.device) if a.__class__ is Aval else a
+            for a in statics.avals
+        ]
+        inner = as_jax_takes(statics.statics)
+        return Spec(inner, tuple(avals), statics.need, statics.outs, statics.has_result)
+    if statics.__class__ is tuple:
+        return tuple([as_jax_takes(x) for x in statics])
+    return opened(statics)[0]
+
+
+# ---- cost --------------------------------------------------------------------------------------
+
+# Products of matrices and what else costs more than its elements.
+_PRODUCTS = frozenset((
+    "matmul", "mm", "bmm", "mv", "addmm", "addbmm", "baddbmm", "linear", "bilinear", "tensordot",
+    "inner", "einsum", "convolution", "conv_transpose", "scaled_dot_product_attention", "cdist_p",
+))  # fmt: skip
+
+
+def work(op: Op, in_avals, avals) -> float:
+    """Seconds, roughly, that NumPy would need for a call."""
+    if op.inner is not None:
+        return op.inner.work
+    arrays = [a for a in (*in_avals, *avals) if hasattr(a, "numel")]
+    seconds = 1e-9 * sum(a.nbytes for a in arrays)
+    products = 1 if op.name in _PRODUCTS else 0
+    if op.forward is not None and op.forward.name in _PRODUCTS:
+        products = len(avals)
+        arrays += [a for a in in_avals[-1:] if a is not None]
+    if products and len(arrays) > 2:
+        # (m, k) @ (k, n): the square root of the three sizes' product is m * k * n.
+        sizes = sorted([a.numel for a in arrays], reverse=True)[:3]
+        seconds += 1e-10 * products * (sizes[0] * sizes[1] * sizes[2]) ** 0.5
+    return seconds
+
+
+# Ops that move numbers or choose among them: no rounding, so NumPy and XLA agree bit for bit.
+_MOVES = frozenset((
+    "abs", "amax", "amin", "aminmax", "block_diag", "cat", "ceil", "channel_shuffle", "clamp",
+    "clamp_max", "clamp_min", "clone", "complex", "constant_pad_nd", "copysign", "cummax", "cummin",
+    "diag_embed_dims", "diagonal_copy", "eye", "flip", "floor", "fmax", "fmin", "full", "full_like",
+    "gather_dim", "im2col", "index", "index_at", "index_copy_dim", "index_fill_dim", "index_put",
+    "index_select_dim", "kthvalue", "masked_fill_value", "masked_scatter_from", "max", "max_dim",
+    "max_pool", "max_pool_with_indices", "maximum", "median", "median_dim", "min", "min_dim",
+    "minimum", "mode", "nan_to_num", "neg", "ones", "ones_like", "overwrite", "pixel_shuffle",
+    "pixel_unshuffle", "put_flat", "relu", "repeat", "repeat_counts", "repeat_each", "roll_dims",
+    "round", "scatter_put", "sign", "sort", "stack", "take_flat", "to_dtype", "topk", "tril",
+    "triu", "trunc", "where", "write_view", "zeros", "zeros_like",
+))  # fmt: skip
+
+
+def is_exact(op: Op, avals) -> bool:
+    """Whether NumPy and XLA give the same bits for a call."""
+    return op.view or op.name in _MOVES or all(a.dtype.category < dt.FLOATING for a in avals)
