@@ -8,13 +8,12 @@ None for every other: the op then answers itself, or raises PyTorch's error.
 
 from __future__ import annotations
 
-from functools import wraps
 from math import prod
 
 import numpy as np
 
 from torchlike._core import dtypes as dt
-from torchlike._engine.inference import shape_rules
+from torchlike._engine.inference import shape_rule, shape_rules
 from torchlike._engine.primitives import BUILDERS
 from torchlike._ops.dims import axes, axis
 
@@ -33,28 +32,10 @@ def _twin(*names):
     return put
 
 
-def _rule(*names):
-    """Register a shape rule; it may fail on a call that is not valid."""
-
-    def put(rule):
-        @wraps(rule)
-        def safe(statics, in_avals):
-            try:
-                return rule(statics, in_avals)
-            except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
-                return None
-
-        for name in names:
-            shape_rules[name] = safe
-        return rule
-
-    return put
-
-
 # ---- shape -------------------------------------------------------------------------------------
 
 
-@_rule("view")
+@shape_rule("view")
 def _view_shape(statics, in_avals):
     (x,), (shape,) = in_avals, statics
     if prod(shape) != x.numel or min(shape, default=0) < 0:
@@ -62,7 +43,7 @@ def _view_shape(statics, in_avals):
     return [(tuple(shape), x.dtype)]
 
 
-@_rule("permute")
+@shape_rule("permute")
 def _permute_shape(statics, in_avals):
     (x,), (dims,) = in_avals, statics
     if sorted(dims) != list(range(x.ndim)):
@@ -70,7 +51,7 @@ def _permute_shape(statics, in_avals):
     return [(tuple([x.shape[d] for d in dims]), x.dtype)]
 
 
-@_rule("squeeze_dims")
+@shape_rule("squeeze_dims")
 def _squeeze_shape(statics, in_avals):
     (x,), (dims,) = in_avals, statics
     if any(not 0 <= d < x.ndim or x.shape[d] != 1 for d in dims):
@@ -78,13 +59,13 @@ def _squeeze_shape(statics, in_avals):
     return [(tuple([n for d, n in enumerate(x.shape) if d not in dims]), x.dtype)]
 
 
-@_rule("unsqueeze")
+@shape_rule("unsqueeze")
 def _unsqueeze_shape(statics, in_avals):
     (x,), (dim,) = in_avals, statics
     return [((*x.shape[:dim], 1, *x.shape[dim:]), x.dtype)] if 0 <= dim <= x.ndim else None
 
 
-@_rule("expand")
+@shape_rule("expand")
 def _expand_shape(statics, in_avals):
     (x,), (shape,) = in_avals, statics
     fits = len(shape) >= x.ndim and min(shape, default=0) >= 0 and all(
@@ -93,7 +74,7 @@ def _expand_shape(statics, in_avals):
     return [(tuple(shape), x.dtype)] if fits else None
 
 
-@_rule("alias", "clone")
+@shape_rule("alias", "clone")
 def _same_shape(statics, in_avals):
     return [(in_avals[0].shape, in_avals[0].dtype)]
 
@@ -153,7 +134,7 @@ def _parts(spec, shape, in_avals):
     return parts, tuple(out)
 
 
-@_rule("index_basic")
+@shape_rule("index_basic")
 def _index_shape(statics, in_avals):
     x = in_avals[0]
     found = _parts(statics[0], x.shape, in_avals)
@@ -225,7 +206,7 @@ def _split_part(statics, in_avals):
     return x, sizes, dim
 
 
-@_rule("split_sizes")
+@shape_rule("split_sizes")
 def _split_shape(statics, in_avals):
     found = _split_part(statics, in_avals)
     if found is None:
@@ -244,7 +225,7 @@ def _split(statics, in_avals, avals):
     return lambda x: [x[at] for at in places]
 
 
-@_rule("unbind")
+@shape_rule("unbind")
 def _unbind_shape(statics, in_avals):
     (x,), (dim,) = in_avals, statics
     if not 0 <= dim < x.ndim:
@@ -261,7 +242,7 @@ def _unbind(statics, in_avals, avals):
 # ---- joining -----------------------------------------------------------------------------------
 
 
-@_rule("cat")
+@shape_rule("cat")
 def _cat_shape(statics, in_avals):
     first, (dim,) = in_avals[0], statics
     if not -first.ndim <= dim < first.ndim:
@@ -284,7 +265,7 @@ def _cat(statics, in_avals, avals):
     return lambda *xs: (np.concatenate(xs, dim),)
 
 
-@_rule("stack")
+@shape_rule("stack")
 def _stack_shape(statics, in_avals):
     first, (dim,) = in_avals[0], statics
     if any(x.shape != first.shape or x.dtype is not first.dtype for x in in_avals):
@@ -306,7 +287,7 @@ def _stack(statics, in_avals, avals):
 # ---- dtypes and new tensors --------------------------------------------------------------------
 
 
-@_rule("to_dtype")
+@shape_rule("to_dtype")
 def _to_dtype_shape(statics, in_avals):
     return [(in_avals[0].shape, statics[0])]
 
@@ -320,7 +301,7 @@ def _to_dtype(statics, in_avals, avals):
     return lambda x: (convert(x),)
 
 
-@_rule("zeros", "ones")
+@shape_rule("zeros", "ones")
 def _filled_shape(statics, in_avals):
     size, dtype = statics
     return [(tuple(size), dtype)] if min(size, default=0) >= 0 else None
@@ -349,14 +330,14 @@ def _reduced(x, dim, keepdim):
     return tuple([n for d, n in enumerate(x.shape) if d not in gone])
 
 
-@_rule("sum")
+@shape_rule("sum")
 def _sum_shape(statics, in_avals):
     (x,), (dim, keepdim, dtype) = in_avals, statics
     d = dtype or (dt.int64 if x.dtype.category < dt.FLOATING else x.dtype)
     return [(_reduced(x, dim, keepdim), d)]
 
 
-@_rule("mean")
+@shape_rule("mean")
 def _mean_shape(statics, in_avals):
     (x,), (dim, keepdim, dtype) = in_avals, statics
     if dtype is not None or x.dtype.category < dt.FLOATING:
@@ -385,7 +366,7 @@ def _mean(statics, in_avals, avals):
 TWINS["mean"] = _mean
 
 
-@_rule("argmax", "argmin")
+@shape_rule("argmax", "argmin")
 def _arg_shape(statics, in_avals):
     (x,), (dim, keepdim) = in_avals, statics
     if x.dtype.category in (dt.BOOL, dt.COMPLEX) or not x.numel:
@@ -409,7 +390,7 @@ def _arg(fn):
 TWINS["argmax"], TWINS["argmin"] = _arg(np.argmax), _arg(np.argmin)
 
 
-@_rule("softmax", "log_softmax")
+@shape_rule("softmax", "log_softmax")
 def _softmax_shape(statics, in_avals):
     (x,), (dim, dtype) = in_avals, statics
     if (dtype or x.dtype).category != dt.FLOATING or x.dtype.category == dt.COMPLEX:
@@ -452,7 +433,7 @@ def _plain(*avals) -> bool:
     return len({a.dtype for a in avals}) == 1 and avals[0].dtype in _REAL
 
 
-@_rule("matmul", "mm", "bmm", "mv")
+@shape_rule("matmul", "mm", "bmm", "mv")
 def _matmul_shape(statics, in_avals):
     a, b = in_avals
     if not _plain(a, b) or not a.ndim or not b.ndim:
@@ -491,7 +472,7 @@ def _matmul(statics, in_avals, avals):
     return lambda a, b: (np.matmul(a, b),)
 
 
-@_rule("linear")
+@shape_rule("linear")
 def _linear_shape(statics, in_avals):
     x, w, b = in_avals
     if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1] or not _plain(x, w):
@@ -510,7 +491,7 @@ def _linear(statics, in_avals, avals):
     return lambda x, w, b: (np.matmul(x, w.T) + b,)
 
 
-@_rule("native_layer_norm")
+@shape_rule("native_layer_norm")
 def _layer_norm_shape(statics, in_avals):
     x, shape = in_avals[0], tuple(statics[0])
     if x.dtype not in _REAL or not shape or x.shape[x.ndim - len(shape) :] != shape:
@@ -540,7 +521,7 @@ def _layer_norm(statics, in_avals, avals):
     return layer_norm
 
 
-@_rule("embedding")
+@shape_rule("embedding")
 def _embedding_shape(statics, in_avals):
     weight, index = in_avals
     if weight.ndim != 2 or index.dtype not in (dt.int64, dt.int32):
