@@ -59,10 +59,10 @@ class Undescribable(Exception):
 def key_of(parts: tuple) -> str | None:
     """The name under which a program made of these parts is kept; None if they tell too little."""
     try:
-        text = repr(Description().of((*parts, dt.get_default_dtype())))
+        text = _surroundings() + repr(Description().of((*parts, dt.get_default_dtype())))
     except Undescribable:
         return None
-    return hashlib.sha256((_surroundings() + text).encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Description:
@@ -153,7 +153,10 @@ def _here() -> str:
     """The code that programs are made by, and the machine that they are for."""
     source = hashlib.sha256()
     for name in _SOURCES:
-        for path in sorted(Path(PACKAGE, name).rglob("*.py")):
+        paths = sorted(Path(PACKAGE, name).rglob("*.py"))
+        if not paths:
+            raise Undescribable("no sources to tell this version from others")
+        for path in paths:
             source.update(path.read_bytes())
     machine = [platform.machine(), platform.system()]
     try:
