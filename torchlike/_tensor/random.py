@@ -214,19 +214,96 @@ def draw(size, dtype, device, generator, host, op_name, numbers=()):
     if tracing.scope is not None:
         drawn = tracing.scope.drawn_numbers(generator)
         return make(op_name, (*drawn, *numbers), (tuple(size), dtype), device)
-    if local.capture is not None:
-        local.capture.numbers(generator.next_numbers, (int, int))
-    return make(op_name, (*generator.next_numbers(), *numbers), (tuple(size), dtype), device)
+    drawn = _next_numbers(generator)
+    return make(op_name, (*drawn, *numbers), (tuple(size), dtype), device)
+
+
+def _next_numbers(generator) -> tuple[int, int]:
+    """(seed, offset) of a draw on an accelerator."""
+    if local.capture is None and not draws.noted:
+        return generator.next_numbers()
+    last: list = []
+
+    def draw_again():
+        last[:] = generator.next_numbers()
+        return tuple(last)
+
+    def take(again=draw_again):
+        if local.capture is not None:
+            local.capture.numbers(again, (int, int))
+        return again()
+
+    return _drawn(take, lambda: take(lambda: tuple(last)))
 
 
 def _from_stream(generator, host):
     """A tensor of what ``host`` draws from a generator of the CPU."""
     if tracing.scope is not None:
         return tracing.scope.drawn(generator, host)
-    out = from_host(np.asarray(host(generator.stream)), devices.CPU)
-    if local.capture is not None:
-        local.capture.draw(out._value, lambda: np.asarray(host(generator.stream)))
-    return out
+    draw_array = lambda: np.asarray(host(generator.stream))  # noqa: E731
+    if local.capture is None and not draws.noted:
+        return from_host(draw_array(), devices.CPU)
+    made: list = []
+
+    def take():
+        out = from_host(draw_array(), devices.CPU)
+        if local.capture is not None:
+            local.capture.draw(out._value, draw_array)
+        made.append(out._value)
+        return out
+
+    return _drawn(take, lambda: dispatch.wrap(*made))
+
+
+# ---- drawing the same once more ----------------------------------------------------------------
+
+
+class Draws(threading.local):
+    """What parts of a call that is recorded draw, for those parts to run again with the same.
+
+    A generator's state would not do: in a replay it is another one.
+    """
+
+    def __init__(self):
+        self.keeping: tuple = ()
+        self.repeating = None
+
+    @property
+    def noted(self) -> bool:
+        """Whether somebody notes the draws, or has them repeated."""
+        return self.repeating is not None or bool(self.keeping)
+
+    @contextlib.contextmanager
+    def kept(self, into: list):
+        """Within: every draw is noted in ``into``, too."""
+        before, self.keeping = self.keeping, (*self.keeping, into)
+        try:
+            yield
+        finally:
+            self.keeping = before
+
+    @contextlib.contextmanager
+    def repeated(self, made: list):
+        """Within: the draws are those that were noted, in their order."""
+        before, self.repeating = self.repeating, iter(made)
+        try:
+            yield
+        finally:
+            self.repeating = before
+
+
+draws = Draws()
+
+
+def _drawn(take, take_again):
+    """A draw: a new one, or the next of those that were noted."""
+    if draws.repeating is not None:
+        take = take_again = next(draws.repeating, None)
+        if take is None:
+            raise NotTraceable("drawing more random numbers when it runs again")
+    for made in draws.keeping:
+        made.append(take_again)
+    return take()
 
 
 def along_memory(tensor, make):

@@ -126,8 +126,23 @@ def set_device_states(devices, states, *, device_type=None) -> None:
         _random.generator_of(device(kind, index), None).set_state(state)
 
 
-def _random_states() -> list:
+class _Draws(list):
+    """The draws of a function in a call that is recorded, where a generator's state is no help."""
+
+
+def _random_states(preserve: bool) -> list | None:
+    """What it takes to draw the same once more."""
+    if not preserve:
+        return None
+    if _engine.capture is not None:
+        return _Draws()
     return [(g, g.get_state()) for g in list(_random._generators.values())]
+
+
+def _noting(states):
+    """A context in which the draws of a call that is recorded are noted in ``states``."""
+    noted = isinstance(states, _Draws)
+    return _random.draws.kept(states) if noted else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -135,6 +150,10 @@ def _randomness(states):
     """Within: the generators continue from ``states``; afterwards from where they were."""
     if states is None:
         yield
+        return
+    if isinstance(states, _Draws):
+        with _random.draws.repeated(states):
+            yield
         return
     before = [(g, g.get_state()) for g, _ in states]
     try:
@@ -210,12 +229,13 @@ class CheckpointFunction(Function):
         """Run, and keep the arguments."""
         check_backward_validity(args)
         ctx.run_function = run_function
-        ctx.states = _random_states() if preserve_rng_state else None
+        ctx.states = _random_states(preserve_rng_state)
         ctx.casts = _autocast.state.settings()
         ctx.at = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
         ctx.inputs = [None if isinstance(x, Tensor) else x for x in args]
         ctx.save_for_backward(*[args[i] for i in ctx.at])
-        return run_function(*args)
+        with _noting(ctx.states):
+            return run_function(*args)
 
     @staticmethod
     def backward(ctx, *args):
@@ -455,13 +475,13 @@ def checkpoint(
         with forward:
             return function(*args, **kwargs)
     frame = _Frame(
-        function, args, kwargs, recompute, _random_states() if preserve else None,
+        function, args, kwargs, recompute, _random_states(preserve),
         determinism_check == "default", debug if _Settings.debug is None else _Settings.debug,
         early_stop and _Settings.early_stop,
     )  # fmt: skip
     saving.push(frame.pack, frame.unpack)
     try:
-        with forward:
+        with forward, _noting(frame.states):
             return function(*args, **kwargs)
     finally:
         saving.pop()
