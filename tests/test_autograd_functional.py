@@ -1,5 +1,7 @@
 """torch.autograd's functional, forward_ad, gradcheck and anomaly mode, against PyTorch."""
 
+import pickle
+
 import pytest
 
 import torchlike
@@ -175,6 +177,19 @@ def test_gradcheck(m):
         def backward(ctx, g):
             return g * 3
 
+    class InPlace(m.autograd.Function):  # nothing of this backward has a batched form
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x, x * 3
+
+        @staticmethod
+        def backward(ctx, g, h):
+            (x,) = ctx.saved_tensors
+            total = h * 3
+            total += g * 2 * x
+            return total * float(g.detach().numpy().dtype == "float64")
+
     x = data(m, 2).double().requires_grad_()
     z = m.complex(data(m, 1).double(), data(m, 1).double() + 1).requires_grad_()
     check, twice = m.autograd.gradcheck, m.autograd.gradgradcheck
@@ -182,11 +197,48 @@ def test_gradcheck(m):
     assert check(lambda z: z * z.conj() * z, (z,))
     assert check(lambda x: x.sin() * x, (x,), check_forward_ad=True)
     assert twice(lambda x: x.sin() * x.sum(), (x,))
+    assert check(InPlace.apply, (x,)) and twice(lambda x: InPlace.apply(x)[0], (x,))
     assert not check(Wrong.apply, (x,), raise_exception=False)
-    with pytest.raises(RuntimeError, match="mismatch for output 0 with respect to input 0"):
+    with pytest.raises(RuntimeError, match=r"with respect to input 0,\nnumerical:tensor\("):
         check(Wrong.apply, (x,))
     with pytest.raises(ValueError, match="at least one input tensor to require gradient"):
         check(m.sin, (x.detach(),))
+
+
+@pytest.mark.parametrize("m", [torchlike, torch], ids=["ours", "pytorchs"])
+def test_grad_of_any_iterable(m):
+    """``model.parameters()`` is a generator, ``dict.values()`` no sequence."""
+    layer = m.nn.Linear(2, 1)
+    values, x = dict(layer.named_parameters()).values(), m.ones(3, 2)
+    grad, backward = m.autograd.grad, m.autograd.backward
+    for inputs in (values, layer.parameters(), iter([*values]), set(values)):
+        found = grad((t for t in [layer(x).sum()]), inputs)
+        assert sorted(t.sum().item() for t in found) == [3, 6]
+    assert grad(layer(x), layer.bias, (t for t in [m.ones(3, 1)]))[0].item() == 3
+    backward((t for t in [layer(x).sum()]), inputs=layer.parameters())
+    assert layer.bias.grad.item() == 3 and layer.weight.grad is not None
+    with pytest.raises(RuntimeError, match="inputs` argument to `grad"):
+        grad(layer(x).sum(), ())
+    with pytest.raises(TypeError, match="'int' object is not iterable"):
+        grad(layer(x).sum(), 3)
+    with pytest.raises(RuntimeError, match="Tensors or GradientEdges, but got str"):
+        grad(layer(x).sum(), [layer.bias, "x"])
+
+
+@pytest.mark.parametrize("m", [torchlike, torch], ids=["ours", "pytorchs"])
+def test_names_of_nodes_and_errors(m):
+    """What programs print of them."""
+    x, z = m.ones(2, requires_grad=True), m.ones(2, dtype=m.complex64, requires_grad=True)
+    nodes = [4 - x, 4 / x, 2**x, x**x, x**2, z.real, z.imag]
+    names = ["Rsub1", "Mul0", "Pow2", "Pow1", "Pow0", "Select0", "Select0"]
+    assert [t.grad_fn.name() for t in nodes] == [f"{n[:-1]}Backward{n[-1]}" for n in names]
+    half = m.arange(1, 50, dtype=m.bfloat16)
+    assert (3 / half).tolist() == (half.reciprocal() * 3).tolist()
+    assert (3 / half).tolist() != ((half * 0 + 3) / half).tolist()
+    with pytest.raises(IndexError) as caught:
+        m.ones(2)[m.tensor([5])]
+    assert type(caught.value).__name__ == "IndexError"
+    assert type(pickle.loads(pickle.dumps(caught.value))) is type(caught.value)
 
 
 @pytest.mark.parametrize("m", [torchlike, torch], ids=["ours", "pytorchs"])

@@ -259,6 +259,126 @@ def test_hooks_on_several_tensors(mode):
         T.autograd.graph.register_multi_grad_hook([], len, mode="x")
 
 
+# ---- autograd.Function: what it returns --------------------------------------------------------
+
+
+def _functions(t):
+    class Tripled(t.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            return x.mul_(3)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 3
+
+    class Same(t.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    class Flat(t.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.shape = x.shape
+            return x.view(-1)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g.view(ctx.shape) * 2
+
+    class Constant(t.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_non_differentiable(x)
+            return x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    return {"Tripled": Tripled, "Same": Same, "Flat": Flat, "Constant": Constant}
+
+
+FUNCTION_PROGRAMS = {
+    "a dirty leaf": ["y = Tripled.apply(w)"],
+    "a dirty view of a leaf": ["y = Tripled.apply(w[0])"],
+    "a dirty view": [
+        "x = w * 2", "v = x[0]", "y = Tripled.apply(v)", "log.append(y is v)",
+        "(x * x).sum().backward()",
+    ],
+    "a dirty result, transposed without grad": [
+        "x = w * 2", "y = Tripled.apply(x)", "with t.no_grad(): y.t_()", "log.append(x.is_leaf)",
+        "y.sum().backward()",
+    ],
+    "dirty without grad": [
+        "x = t.ones(2)", "y = Tripled.apply(x)", "log.append(y is x)",
+        "with t.no_grad(): y = Tripled.apply(w)", "log.append(y.requires_grad)",
+    ],
+    "a result that is the argument": [
+        "x = w * 1", "y = Same.apply(x)", "log.append(y is x)", "y.add_(1)", "y[0] = 1.0",
+        "with t.no_grad(): y.add_(1)", "log.append(x)",
+    ],
+    "its memory is overwritten": [
+        "x = w * 1", "y = Same.apply(x)", "x.add_(1)", "y.sum().backward()",
+    ],
+    "its memory is overwritten, seen without grad": [
+        "x = w * 1", "y = Flat.apply(x)", "x.add_(1)", "with t.no_grad(): log.append(y * 1)",
+        "(y * 1).sum().backward()",
+    ],
+    "a result that is a view": [
+        "x = w * 1", "y = Flat.apply(x)", "y.mul_(2)", "v = y[:2]", "v.mul_(2)",
+        "y.sum().backward()",
+    ],
+    "untracked": [
+        "with t.no_grad(): y = Same.apply(w)", "log.append(y is w)", "log.append(y.requires_grad)",
+    ],
+    "a constant": [
+        "x = w * 1", "y = Constant.apply(x)", "log.append(y is x)", "log.append(y.requires_grad)",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTION_PROGRAMS)
+def test_what_functions_return(name):
+    def run(t):
+        names = {"t": t, "log": [], "w": t.arange(4.0).reshape(2, 2).clone().requires_grad_()}
+        names |= _functions(t)
+        for statement in FUNCTION_PROGRAMS[name]:
+            try:
+                exec(statement, names)
+            except RuntimeError as error:
+                names["log"].append(str(error)[-60:])
+        grad = names["w"].grad
+        log = [x.tolist() if hasattr(x, "tolist") else x for x in names["log"]]
+        return log, names["w"].tolist(), None if grad is None else grad.tolist()
+
+    assert both(run)[0] == both(run)[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x.unique()", "x.unique(dim=0)", "t.unique_consecutive(x)", "x.histogram(3)[0]",
+     "t.bincount(t.tensor([0, 1, 1, 0]), x)", "t.histogramdd(x.view(-1, 1), [2])[0]"],
+)  # fmt: skip
+def test_what_is_counted_on_the_host_has_no_derivative(text):
+    """And says so: a loss with such a term would train on a part of itself."""
+
+    def run(t):
+        x = t.tensor([0.5, -1.0, 2.0, 0.5], requires_grad=True)
+        out = eval(text)
+        with pytest.raises(RuntimeError, match="is not implemented"):
+            (out.sum() + x.sum()).backward()
+        return out.tolist(), out.requires_grad
+
+    assert both(run)[0] == both(run)[1]
+
+
 # ---- the rest of torch.autograd ----------------------------------------------------------------
 
 

@@ -443,6 +443,13 @@ ERRORS = {
     "ints": lambda m: m.func.grad(lambda x: x.sum())(m.ones(3, dtype=m.int64)),
     "backward": lambda m: m.func.grad(lambda x: [x.sum().backward(), x.sum()][1])(m.ones(3)),
     "in place": lambda m: m.func.grad(lambda x: x.mul_(2).sum())(m.ones(3)),
+    "in place below": lambda m: m.func.grad(
+        lambda x: m.func.grad(lambda y: y.mul_(y).sum())(x).sum()
+    )(m.ones(3)),
+    "in place on a tracked input": lambda m: m.func.grad(lambda x: x.mul_(x).sum())(
+        m.ones(3, requires_grad=True) * 1
+    ),
+    "jacobian of bools": lambda m: m.func.jacrev(lambda x: x > 0)(m.ones(3)),
     "vjp number": lambda m: m.func.vjp(lambda x: 3, m.ones(3)),
     "vjp bool": lambda m: m.func.vjp(lambda x: x > 0, m.ones(3)),
     "jvp primals": lambda m: m.func.jvp(lambda x: x, m.ones(3), m.ones(3)),

@@ -20,6 +20,19 @@ class Leaf(L.Tensor):
 class P(L.nn.Parameter):
     pass
 
+class Tagged(L.Tensor):
+    @staticmethod
+    def __new__(cls, data):
+        out = L.Tensor._make_subclass(cls, data)
+        out.tag = 3
+        return out
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        out = super().__torch_function__(func, types, args, kwargs)
+        out.tag = args[0].tag + 1
+        return out
+
 x = L.ones(2)
 w = L.ones(2, requires_grad=True)
 model = L.nn.Linear(2, 2)
@@ -54,6 +67,8 @@ VALUES = [
     "L.ones(4, dtype=float).view(complex).shape", "model.to(float).weight.dtype",
     "L.nn.Linear(2, 2, dtype=float).weight.dtype", "L.nn.LazyLinear(2, dtype=float).bias.dtype",
     "L.nn.BatchNorm1d(2, dtype=float).running_mean.dtype",
+    # A class hears of its calls, not of its own making.
+    "(Tagged(x) + 1).tag", "Tagged(Tagged(x)).tag", "type(Tagged(w)).__name__",
     # The legacy types, as classes and by name.
     "x.type()", "x.type(L.LongTensor)", "x.type(L.FloatTensor)", "x.type(L.Tensor)",
     "x.type('torch.DoubleTensor')", "x.type(L.int8)", "x.type('torch.ComplexFloatTensor')",

@@ -195,3 +195,36 @@ def test_spawn(tmp_path):
     with pytest.raises(AssertionError):
         multiprocessing.set_sharing_strategy("telepathy")
     assert multiprocessing.cpu_count() >= 1 and multiprocessing.Queue
+
+
+def _work(i, model, slots, alone, queue):
+    slots[i] = i + 1.5  # the other process writes the other slot meanwhile
+    for p in model.parameters():
+        p.data[i] += 1 + i
+    alone[i] += 1
+    queue.put((i, slots.tolist()))
+
+
+def test_memory_of_several_processes():
+    """What a process writes in place shows in the others; what is not shared is copied."""
+    model, slots, alone = nn.Linear(2, 2), torchlike.zeros(4)[1:3], torchlike.zeros(3)
+    model.share_memory()
+    assert slots.share_memory_() is slots and slots.is_shared() and slots._base.is_shared()
+    assert all(p.is_shared() for p in model.parameters()) and not alone.is_shared()
+    before = [p.detach().clone() for p in model.parameters()]
+    assert not before[0].is_shared()
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    arguments = [(i, model, slots, alone, queue) for i in range(2)]
+    processes = [context.Process(target=_work, args=a) for a in arguments]
+    for p in processes:
+        p.start()
+    found = sorted(queue.get(timeout=100) for _ in processes)
+    for p in processes:
+        p.join()
+    assert slots.tolist() == [1.5, 2.5] and slots._base.tolist() == [0, 1.5, 2.5, 0]
+    for p, old in zip(model.parameters(), before, strict=True):
+        added = torchlike.tensor([1.0, 2.0]).reshape(2, *[1] * (p.ndim - 1))
+        assert p.requires_grad and torchlike.allclose(p, old + added)
+    assert alone.tolist() == [1, 1, 0] and alone.is_shared()  # a spawned one's arguments are
+    assert [f[1][f[0]] for f in found] == [1.5, 2.5]

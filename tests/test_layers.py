@@ -19,9 +19,9 @@ LAYERS = [
     "_higher_order_ops accelerator amp autograd backends compiler cpu cuda fft func "
     "linalg overrides random nested signal sparse special testing types mps xpu "
     "return_types storage version",
-    "_custom_ops _device_modules _dynamo _functional functional futures multiprocessing nn",
+    "_aten _custom_ops _device_modules _dynamo _functional functional futures multiprocessing nn",
     "ao distributed distributions export hub jit library ops masked onnx optim profiler "
-    "quantization _serialization serialization utils",
+    "quantization quasirandom _serialization serialization utils",
     "torchlike _runner",  # the top-level package only re-exports what stands above
     "audio text vision",
     "__main__",

@@ -32,6 +32,11 @@ CASES = {  # program: (what it imports, its arguments)
     "use_monai": (["monai"], []),
     "use_ultralytics": (["ultralytics"], []),
     "use_safetensors": (["safetensors"], []),
+    "use_torchdiffeq": (["torchdiffeq"], []),
+    "use_captum": (["captum"], []),
+    "use_pyro": (["pyro"], []),
+    "use_torch_geometric": (["torch_geometric"], []),
+    "use_peft": (["peft", "transformers"], []),
 }  # fmt: skip
 
 

@@ -111,7 +111,8 @@ __getattr__, __dir__ = _later(
         "_dynamo", "_higher_order_ops", "accelerator", "amp", "ao", "backends", "cpu",
         "distributions", "export", "fft", "func", "functional", "futures", "hub", "jit", "library",
         "masked", "mps", "multiprocessing", "nested", "ops", "optim", "overrides", "profiler",
-        "quantization", "serialization", "signal", "sparse", "testing", "types", "utils", "xpu",
+        "quantization", "quasirandom", "serialization", "signal", "sparse", "testing", "types",
+        "utils", "xpu",
     ),
     _LATER,
 )  # fmt: skip

@@ -1,9 +1,11 @@
-"""torch.multiprocessing: the standard library's, with tensors that cross as copies
-(https://pytorch.org/docs/stable/multiprocessing.html)."""
+"""torch.multiprocessing: the standard library's; tensors in shared memory stay in it when they
+cross, and others are copied (https://pytorch.org/docs/stable/multiprocessing.html)."""
 
 from __future__ import annotations
 
 import multiprocessing as _standard
+
+from torchlike._tensor.shared_memory import teach_pickle as _teach_pickle
 
 __all__ = [
     "ProcessContext",
@@ -20,20 +22,21 @@ __all__ = [
 
 for _name in _standard.__all__:  # Process, Queue, Pool, ... are the standard library's own
     globals()[_name] = getattr(_standard, _name)
+_teach_pickle()
 
 
 def get_all_sharing_strategies() -> set[str]:
-    """{"file_system"}: a tensor crosses as a copy, so nothing is shared."""
-    return {"file_system"}
+    """{"file_descriptor", "file_system"}."""
+    return {"file_descriptor", "file_system"}
 
 
 def get_sharing_strategy() -> str:
-    """ "file_system"."""
-    return "file_system"
+    """ "file_descriptor": what crosses is the descriptor of a file without a name."""
+    return "file_descriptor"
 
 
 def set_sharing_strategy(new_strategy: str) -> None:
-    """Accepted: tensors cross as copies under any strategy; raises for an unknown one."""
+    """Accepted: there is one way, whatever it is called; raises for an unknown strategy."""
     if new_strategy not in ("file_system", "file_descriptor"):
         raise AssertionError(f"invalid sharing strategy: {new_strategy}")
 

@@ -1,7 +1,8 @@
-"""torch.ops: the operators that ``torch.library`` was given, by namespace and name."""
+"""torch.ops: PyTorch's operators, and those that ``torch.library`` was given, by namespace."""
 
 from __future__ import annotations
 
+from torchlike._aten import aten as aten
 from torchlike._custom_ops import namespace as _namespace
 
 __all__: list[str] = []

@@ -72,6 +72,19 @@ class GuardOnDataDependentSymNode(RuntimeError):
 class BadIndex(IndexError, RuntimeError):
     """An index out of range: PyTorch raises the one type for some ops and the other for others."""
 
+    def __reduce__(self):
+        return _bad_index, self.args
+
+
+def _bad_index(*args):
+    return BadIndex(*args)
+
+
+# What a program prints of an error, or the interpreter at its end, says what PyTorch's does.
+for _cls, _name in (BadIndex, "IndexError"), (SparseOperand, "NotImplementedError"):
+    _cls.__name__ = _cls.__qualname__ = _name
+    _cls.__module__ = "builtins"
+
 
 def user_frame():
     """The innermost frame outside this package, or the outermost one there is."""

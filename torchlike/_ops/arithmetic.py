@@ -8,7 +8,7 @@ from jax import lax
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions
 from torchlike._ops.derivatives import NO_DERIVATIVE
-from torchlike._ops.overloads import by_operand, by_sides
+from torchlike._ops.overloads import by_operand, by_sides, is_tensor
 from torchlike._ops.table import FORMS, Number, binary, op, torch_dtype, unary
 
 _BY_OTHER = {"input": ("other",), "other": ("input", "other")}
@@ -233,8 +233,12 @@ _differentiable_power = conventions.with_slopes(
 )
 
 
+def _power_name(c) -> str:
+    return "PowBackward2" if not is_tensor(c.input) else f"PowBackward{int(is_tensor(c.exponent))}"
+
+
 @op("pow", promotes="result", computes="opmath", forms=(),
-    grad_name=by_operand("Pow", "exponent", 1, 0))  # fmt: skip
+    grad_name=_power_name)  # fmt: skip
 def pow_(input, exponent):
     """input ** exponent."""
     refuse("pow", input, dt.BOOL)

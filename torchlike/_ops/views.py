@@ -108,6 +108,46 @@ def _full_starts(starts):
     return [jnp.zeros((), jnp.int64) if s is None else s.astype(jnp.int64) for s in starts]
 
 
+# Primitives whose results XLA may read as their operand's buffer in another shape. ("jit" may end
+# in one; a tracer of a transformation does not tell.)
+_RESHAPES = frozenset(
+    ("reshape", "squeeze", "expand_dims", "broadcast_in_dim", "transpose", "copy", "jit", "pjit",
+     "optimization_barrier", "bitcast_convert_type")
+)  # fmt: skip
+
+
+def _maker(x) -> str | None:
+    """The name of the primitive that makes a traced array; None for an input of the program."""
+    parent = getattr(x, "parent", "")
+    return parent if parent is None else getattr(getattr(parent, "primitive", None), "name", "jit")
+
+
+def _put(base, new, starts):
+    """``base`` with ``new`` in the place that begins at the run-time ``starts``.
+
+    XLA's CPU compiler fuses what computes ``new`` with the write. Where ``base`` is a reshape of an
+    array that ``new`` is computed from, too, it overwrites elements before they are read
+    (jax 0.10.2: x.reshape(1, -1) with its first four numbers less x[0] in their place). A branch
+    on a run-time number is not fused: so ``new`` is complete before the write begins.
+    """
+    if _maker(base) in _RESHAPES and _maker(new) is not None:
+        branch = lambda at, new: lax.cond(at < -(2**62), jnp.zeros_like, jnp.asarray, new)  # noqa: E731
+        at = sum(s.astype(jnp.int64) for s in starts)
+        new = lax.platform_dependent(at, new, cpu=branch, default=lambda at, new: new)
+    return lax.dynamic_update_slice(base, new, starts)
+
+
+def _put_at(base, new, start: int, dim: int):
+    """The same along one dimension, at a place that is known."""
+    if _maker(base) in _RESHAPES and _maker(new) is not None:
+        end = start + new.shape[dim]
+        before, after = (
+            lax.slice_in_dim(base, a, b, axis=dim) for a, b in ((0, start), (end, base.shape[dim]))
+        )
+        return lax.concatenate([p for p in (before, new, after) if p.shape[dim]], dim)
+    return lax.dynamic_update_slice_in_dim(base, new, start, dim)
+
+
 def _write_index(base, new, *args):
     *numbers, spec = args
     starts, sizes, steps = _plan(base.shape, spec, numbers)
@@ -119,10 +159,10 @@ def _write_index(base, new, *args):
         starts = _full_starts(starts)
         old = lax.dynamic_slice(base, starts, window)
         at = tuple(slice(None, None, step) for step in steps)
-        return lax.dynamic_update_slice(base, old.at[at].set(new), starts)
+        return _put(base, old.at[at].set(new), starts)
     if all(s is None for s in starts):
         return new
-    return lax.dynamic_update_slice(base, new, _full_starts(starts))
+    return _put(base, new, _full_starts(starts))
 
 
 @op("index_basic", view=True, linear=True, write=_write_index, promotes="raw")
@@ -147,8 +187,7 @@ op(
 
 
 def _write_split(base, new, sizes, dim, part):
-    start = sum(sizes[:part])
-    return lax.dynamic_update_slice_in_dim(base, new, start, dim)
+    return _put_at(base, new, sum(sizes[:part]), dim)
 
 
 @op("split_sizes", view=True, linear=True, write=_write_split, grad_name="SplitBackward0")
@@ -162,7 +201,7 @@ def split_sizes(input, sizes: Shape, dim: Dim):
 
 
 def _write_unbind(base, new, dim, part):
-    return lax.dynamic_update_index_in_dim(base, new, part, dim)
+    return _put_at(base, jnp.expand_dims(new, dim), part, dim)
 
 
 @op("unbind", view=True, linear=True, write=_write_unbind)
@@ -238,7 +277,11 @@ def view_as_complex(input):
     return lax.complex(input[..., 0], input[..., 1])
 
 
-@op("real", view=True, linear=True, write=lambda base, new: lax.complex(new, base.imag))
+# PyTorch takes both off the pairs of numbers: hence the name of their nodes.
+@op(
+    "real", view=True, linear=True, grad_name="SelectBackward0",
+    write=lambda base, new: lax.complex(new, base.imag),
+)  # fmt: skip
 def real(input):
     """The real parts."""
     return input.real
@@ -253,7 +296,10 @@ def conj_view(input):
     return jnp.conj(input)
 
 
-@op("imag", view=True, linear=True, write=lambda base, new: lax.complex(base.real, new))
+@op(
+    "imag", view=True, linear=True, grad_name="SelectBackward0",
+    write=lambda base, new: lax.complex(base.real, new),
+)  # fmt: skip
 def imag(input):
     """The imaginary parts."""
     return input.imag

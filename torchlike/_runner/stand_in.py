@@ -9,6 +9,23 @@ from importlib import resources
 from torchlike._core.errors import NotSupported
 
 _names: dict[str, frozenset[str]] = {}
+# Modules that libraries import at the top of their files though they are private, or miss on some
+# machines: as modules that torchlike has not, they give a stand-in for any name.
+_BORROWED = (
+    "torch.distributed._composable", "torch.distributed._composable.fsdp",
+    "torch.distributed._functional_collectives", "torch.distributed._shard",
+    "torch.distributed._shard.sharded_tensor", "torch.distributed._tensor",
+    "torch.distributed._tensor.api", "torch.distributed._tensor.experimental",
+    "torch.distributed._tensor.placement_types", "torch.distributed.algorithms._checkpoint",
+    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper",
+    "torch.distributed.elastic", "torch.distributed.elastic.agent",
+    "torch.distributed.elastic.agent.server", "torch.distributed.elastic.agent.server.api",
+    "torch.distributed.elastic.multiprocessing", "torch.distributed.elastic.multiprocessing.errors",
+    "torch.distributed.elastic.rendezvous", "torch.distributed.fsdp._common_utils",
+    "torch.distributed.fsdp._runtime_utils", "torch.distributed.fsdp._traversal_utils",
+    "torch.distributed.tensor._dtensor_spec", "torch.distributed.tensor._utils",
+    "torch.distributed.tensor.experimental._attention",
+)  # fmt: skip
 
 
 def known_names() -> dict[str, frozenset[str]]:
@@ -19,6 +36,7 @@ def known_names() -> dict[str, frozenset[str]]:
             for line in text.splitlines():
                 module, _, names = line.partition(":")
                 _names[module] = frozenset(names.split())
+        _names.update({module: _names.get(module, frozenset()) for module in _BORROWED})
     return _names
 
 

@@ -10,8 +10,9 @@ from torchlike._tensor import layouts, views
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
 from torchlike._tensor.modes import no_grad
+from torchlike._tensor.overriding import DisableTorchFunctionSubclass
 from torchlike._tensor.shapes import shape_of
-from torchlike._tensor.tensor import Tensor, _rebuild
+from torchlike._tensor.tensor import Tensor, _holds, _rebuild
 from torchlike._tensor.views import apply_view
 
 # ---- what it is --------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ def as_subclass(self, cls):
     if not (isinstance(cls, type) and issubclass(cls, Tensor)):
         raise TypeError(f"as_subclass(): expected a subclass of Tensor, but got {cls}")
     out = object.__new__(cls)
-    out.__dict__.update(apply_view(TABLE["alias"], self).__dict__)
+    _holds(out).update(_holds(apply_view(TABLE["alias"], self)))
     return out
 
 
@@ -143,7 +144,8 @@ def _make_subclass(cls, data, require_grad: bool = False, **policies):
         raise NotSupported(
             f"Tensor._make_subclass({next(iter(policies))}=...)", "use Tensor.as_subclass(cls)"
         )
-    return as_subclass(data.detach(), cls).requires_grad_(require_grad)
+    with DisableTorchFunctionSubclass():  # the class hears nothing of its own making
+        return as_subclass(data.detach(), cls).requires_grad_(require_grad)
 
 
 Tensor._make_subclass = staticmethod(_make_subclass)
@@ -170,7 +172,7 @@ def array_wrap(self, array, context=None, return_scalar=False):
 @method("__setstate__")
 def set_state(self, state):
     """Become what ``__reduce_ex__`` described."""
-    self.__dict__.update(_rebuild(*state).__dict__)
+    _holds(self).update(_holds(_rebuild(*state)))
 
 
 @method("module_load")

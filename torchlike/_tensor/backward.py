@@ -91,11 +91,10 @@ def _root_of_edge(edge, gradient, create_graph):
 
 
 def _sequence(x):
-    if x.__class__ is GradientEdge:
+    """One tensor or edge, or any iterable of them (``model.parameters()`` is a generator)."""
+    if x is None or x.__class__ is GradientEdge or isinstance(x, dispatch._Tensor):
         return [x]
-    if isinstance(x, dict):
-        return list(x.values())
-    return list(x) if isinstance(x, (tuple, list)) else [x]
+    return list(x.values() if isinstance(x, dict) else x)
 
 
 def _grad_tensors(grad_tensors, grad_variables):
@@ -147,7 +146,10 @@ def backward(
             tensors = _sequence(tensors)
             gradients = [None] * len(tensors) if grad_tensors is None else _sequence(grad_tensors)
             roots = _roots(tensors, gradients, create_graph)
-            leaves, interior = tape.run(
+            for t in inputs or ():
+                if t.__class__ is not GradientEdge and t._node is not None:
+                    t.retain_grad()
+            leaves, _ = tape.run(
                 roots, dispatch, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
             )
             pairs = leaves.values()
@@ -155,7 +157,8 @@ def backward(
             if wanted is None or any(w is leaf for w in wanted):
                 if leaf._hooks:
                     grad = tape.run_leaf_hooks(leaf, grad, dispatch, create_graph)
-                leaf.accumulate_grad(grad, create_graph)
+                if leaf._requires_grad or leaf._node is not None:  # still
+                    leaf.accumulate_grad(grad, create_graph)
                 if leaf._after_hooks is not None:
                     for hook in list(leaf._after_hooks.values()):
                         given = hook(leaf)
@@ -163,10 +166,6 @@ def backward(
                             raise RuntimeError(
                                 "Tensor post accumulate grad hooks should return None."
                             )
-        if wanted is not None:
-            for t, edge in zip(inputs, wanted, strict=True):
-                if edge.__class__ is tuple and interior.get(edge) is not None:
-                    t.accumulate_grad(interior[edge], create_graph)
     finally:
         modes.grad, modes.walk = before, walk
     # Not flushed here: an optimizer step that follows joins this program. The next forward
@@ -231,8 +230,16 @@ def grad(
     gradients = [None] * len(outputs) if grad_outputs is None else _sequence(grad_outputs)
     if retain_graph is None:
         retain_graph = create_graph
+    if not inputs:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     for t in inputs:
-        if t.__class__ is not GradientEdge and not t.requires_grad:
+        if t.__class__ is GradientEdge:
+            continue
+        if not isinstance(t, dispatch._Tensor):
+            raise RuntimeError(
+                f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}"
+            )
+        if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     roots = _roots(outputs, gradients, create_graph)
     wanted = [edge_of(t) for t in inputs]
@@ -252,6 +259,7 @@ def grad(
             if g is None:
                 if materialize_grads:
                     g = dispatch.apply(TABLE["zeros_like"], (t.detach(),), (None,))
+                    g.requires_grad_(create_graph)
                 elif not allow_unused:
                     raise RuntimeError(
                         f"The differentiated Tensor at index {len(out)} appears to not have been "

@@ -67,12 +67,24 @@ class SharedStorage(Storage):
                     "clone() the tensor before it",
                 ) from error
             if self.filled is None:
-                np.copyto(_root(self), seen)
+                np.copyto(_root(self), seen, where=_changed(self, seen))
             else:
                 seen = seen.reshape(-1)
                 for start, end in self.filled:
                     self.array[start:end] = seen[start:end]
         _value.__set__(self, value)
+
+
+def _changed(storage: SharedStorage, seen: np.ndarray):
+    """Which elements to write: in mapped memory another process may be writing the others."""
+    base = storage.array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    old = host_array(_value.__get__(storage))
+    if base is None or old.shape != seen.shape:
+        return True
+    old, new = (np.ascontiguousarray(x).reshape(-1, 1).view(np.uint8) for x in (old, seen))
+    return (old != new).any(-1).reshape(seen.shape)
 
 
 def look(storage: SharedStorage) -> None:
@@ -217,6 +229,15 @@ def _fill(storage: SharedStorage, value: Value, start: int, end: int) -> None:
         start, end, at = min(start, i), max(end, j), max(at, j)
     storage.array[at:end] = seen[at:end]
     storage.filled = sorted([*rest, (start, end)])
+
+
+def move(storage: Storage, array: np.ndarray) -> None:
+    """Let a storage live in the memory of ``array``, which has its size and dtype."""
+    seen = host_array(storage.value)
+    storage.array, storage.filled = array, None
+    np.copyto(_root(storage), seen)
+    storage.__class__ = SharedStorage
+    shared.count += 1
 
 
 def share(tensor, array: np.ndarray) -> None:

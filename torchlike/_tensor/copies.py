@@ -10,6 +10,7 @@ from torchlike._tensor import dispatch, views
 from torchlike._tensor.creation import as_leaf, check_size, zeros
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
+from torchlike._tensor.modes import no_grad
 from torchlike._tensor.restriding import _shares, _writable
 from torchlike._tensor.shapes import shape_of, sizes_argument, split_with_sizes, wrap_dim
 
@@ -127,6 +128,31 @@ def resize_(self, *size, memory_format=None):
     version = views.version_of(self)
     self.data = FUNCTIONS["cat"]([flat, more]).reshape(size)
     self._version_count = version + 1
+    return self
+
+
+@method("set_")
+def set_(self, source=None, storage_offset=0, size=None, stride=None):
+    """Let this tensor show the memory of another, or a strided reading of it; of none: be empty.
+
+    Raises for another dtype, as PyTorch does.
+    """
+    dispatch.check_inplace(self)
+    if source is None:
+        source = zeros(0, dtype=self.dtype, device=self.device)
+    elif not isinstance(source, dispatch._Tensor):
+        raise NotSupported("set_() with a storage", "give the tensor that has it")
+    elif source.dtype is not self.dtype:
+        raise RuntimeError(
+            f"Could not set tensor of type {source.dtype.name} to a tensor of type "
+            f"{self.dtype.name}"
+        )
+    with no_grad():
+        if size is not None:
+            size = check_size(sizes_argument((size,)))
+            steps = views.contiguous_strides(size) if stride is None else tuple(stride)
+            source = METHODS["as_strided"](source, size, steps, storage_offset)
+        self.data = source
     return self
 
 

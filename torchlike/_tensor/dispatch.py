@@ -28,6 +28,7 @@ TENSORS: set = set()
 _Tensor = None  # set by tensor.py
 _write_through = None  # set by views.py: how a view's new value reaches its base
 _publish = None  # set by views.py: how a storage gets a new value
+_check_rebase = None  # set by views.py: whether autograd may write through a view
 _cross_operands = None  # set by levels.py: how operands from outside come to a level of vmap
 _sparse_call = None  # set by sparse/rules.py: what an op does with sparse tensors
 _sparse_fit = None  # set by sparse/arithmetic.py: what goes into a tensor of another layout
@@ -230,15 +231,20 @@ def check_inplace(target) -> None:
         raise TypeError(f"in-place operation on {type(target).__name__}, which is no Tensor")
     if not modes.grad:
         return
-    if target._node is None and target._requires_grad:
-        kind = "a leaf" if target._base is None else "a view of a leaf"
-        raise RuntimeError(
-            f"{kind} Variable that requires grad is being used in an in-place operation."
-        )
     base = target._base
-    if base is not None and base._requires_grad and base._node is None:
+    if base is not None and (
+        target._requires_grad or target._node is not None
+        or base._requires_grad or base._node is not None
+    ):  # fmt: skip
+        _check_rebase(target)
+        if base._node is None or base._requires_grad:
+            raise RuntimeError(
+                "a view of a leaf Variable that requires grad is being used in an in-place "
+                "operation."
+            )
+    if target._requires_grad:
         raise RuntimeError(
-            "a view of a leaf Variable that requires grad is being used in an in-place operation."
+            "a leaf Variable that requires grad is being used in an in-place operation."
         )
 
 
@@ -280,8 +286,8 @@ def rebind(target, result, fills=False):
             target._requires_grad = False
         return target
     if not target._chain:
-        _publish(storage, result._value, line, target._silent)
-        target._value, target._seen = result._value, storage.version
+        target._seen = _publish(storage, result._value, line, target._silent)
+        target._value = result._value
         if result._node is not None and modes.grad:
             target._node, target._index = result._node, result._index
             target._requires_grad = False
@@ -355,4 +361,6 @@ def copy_out(out, result, exact=False, apart=()):
             "resized unless they have zero elements. You can explicitly reuse an out tensor t by "
             "resizing it, inplace, to zero elements with t.resize_(0)."
         )
+    if a.shape != b.shape and out._storage is not None:  # others may see the same memory
+        out.resize_(b.shape)
     return rebind(out, result)

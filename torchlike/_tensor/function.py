@@ -78,6 +78,40 @@ class FunctionNode(tape.Node):
         self.used = True
         self._saved_tensors = ()
 
+    def _untracked(self, result, args):
+        """What the caller gets for a result of forward where nothing is on the tape."""
+        given = isinstance(result, dispatch._Tensor) and any(result is x for x in args)
+        if not given or (any(result is d for d in self._dirty) and not result.requires_grad):
+            return result
+        return result.detach()
+
+    def _on_tape(self, i: int, result, args):
+        """What the caller gets for result ``i`` of forward: on the tape, if it has a gradient."""
+        if not isinstance(result, dispatch._Tensor):
+            return result
+        dirty = any(result is d for d in self._dirty)
+        given = not dirty and any(result is x for x in args)
+        constant = any(result is n for n in self._non_differentiable)
+        if constant or result.dtype.category < dt.FLOATING:
+            return result.detach() if given or result.requires_grad else result
+        if given:
+            result = views.apply_view(dispatch.TABLE["alias"], result.detach())
+        if dirty:
+            if result._node is None and result._requires_grad:
+                raise RuntimeError(
+                    "a leaf Variable that requires grad has been used in an in-place operation."
+                )
+            dispatch.check_inplace(result)
+            if views.base_of(result) is not None:
+                views.rebase(result, self, i)
+            elif result._storage is not None and not result._chain and not result._detached:
+                result._storage.node, result._storage.index = self, i
+        elif result._base is not None:
+            views.mark_function_view(result, i, self.function.__name__)
+        result._requires_grad = False
+        result._node, result._index = self, i
+        return result
+
     def derive(self, grads, graph=None):
         if self.used:
             raise RuntimeError(tape.BACKWARD_TWICE)
@@ -202,24 +236,9 @@ class Function:
         ctx.outs = len(results)
         ctx.shapes = [r._value.aval if isinstance(r, dispatch._Tensor) else None for r in results]
         if not tracked:
-            return result
-        out = []
-        for i, r in enumerate(results):
-            if (
-                not isinstance(r, dispatch._Tensor)
-                or r.dtype.category < dt.FLOATING
-                or any(r is n for n in ctx._non_differentiable)
-            ):
-                out.append(r)
-                continue
-            if any(r is x for x in args) and not any(r is d for d in ctx._dirty):
-                r = views.apply_view(dispatch.TABLE["alias"], r.detach())
-            elif any(r is d for d in ctx._dirty):
-                if r._storage is not None:
-                    r._storage.node, r._storage.index = ctx, i
-                r._requires_grad = False
-            r._node, r._index = ctx, i
-            out.append(r)
+            results = tuple(ctx._untracked(r, args) for r in results)
+            return results if isinstance(result, tuple) else results[0]
+        out = [ctx._on_tape(i, r, args) for i, r in enumerate(results)]
         return tuple(out) if isinstance(result, tuple) else out[0]
 
 

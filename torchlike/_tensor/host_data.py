@@ -53,7 +53,7 @@ def fitting(x, d: dt.dtype, error=None):
         return x
     low, high = _limits(d)
     if isinstance(x, float):
-        if not low <= x <= high:  # nan, too
+        if not max(low, 0 if d.numpy.kind == "u" else low) <= x <= high:  # nan, too
             raise (error or _does_not_fit)(d)
         return int(x)
     if not low <= x <= high:

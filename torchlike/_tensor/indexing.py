@@ -72,8 +72,8 @@ def setitem(self, key, value, /) -> None:
     value = number_for(value, self.dtype)
     if key is False:  # nothing is written, and nothing is checked
         return
-    dispatch.check_inplace(self)
     part, advanced = basic_part(self, None if key is True else key)
+    dispatch.check_inplace(self)
     if advanced is None:
         fill(part, value)
     else:
@@ -113,7 +113,7 @@ def parse(x, index):
     if (
         not a.ndim
         and len(items) == 1
-        and not (items[0] is None or items[0] is Ellipsis or _is_mask(items[0]))
+        and not (any(items[0] is x for x in (None, ..., True, False)) or _is_mask(items[0]))
     ):
         raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()`")
     items = _without_ellipsis(items, a.ndim - taken)
@@ -276,6 +276,8 @@ def expand_masks(advanced):
     out = []
     for item in advanced:
         if item is not None and _is_mask(item):
+            if not item.ndim:
+                raise IndexError("too many indices for tensor of dimension 0 (got 1)")
             for found in np.nonzero(item._host()):
                 out.append(dispatch.wrap(from_array(found.astype(np.int64))))
         else:
@@ -299,7 +301,9 @@ def check_index(index, size: int, dim: int, negative: bool = True, text: str | N
     """Whether an index is known to be in range; raises if it is known not to be."""
     bounds = host_bounds(index)
     if bounds is None:
-        return False
+        if size or not index._value.aval.numel:
+            return False
+        raise BadIndex(text or f"index 0 is out of bounds for dimension {dim} with size 0")
     low, high = bounds
     for found in (low, high):
         if high >= low and not (-size if negative else 0) <= found < size:

@@ -85,6 +85,7 @@ from torchlike._tensor import method_signatures as _ms  # noqa: E402, F401
 from torchlike._tensor import quantized as _q  # noqa: E402, F401
 from torchlike._tensor import recurrent as _rn  # noqa: E402, F401
 from torchlike._tensor import segments as _se  # noqa: E402, F401
+from torchlike._tensor import shared_memory as _shm  # noqa: E402, F401
 from torchlike._tensor import sparse as _spt  # noqa: E402, F401
 from torchlike._tensor import storages as _sto  # noqa: E402, F401
 from torchlike._tensor.tensor import Tensor  # noqa: E402

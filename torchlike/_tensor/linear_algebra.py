@@ -21,7 +21,7 @@ class LinAlgError(RuntimeError):
     """A matrix that an algorithm cannot take: singular, or not positive-definite."""
 
 
-LinAlgError.__module__ = "torchlike.linalg"
+LinAlgError.__module__, LinAlgError.__name__ = "torchlike.linalg", "_LinAlgError"
 
 _RESULTS = {
     name: structseq(name, fields)

@@ -217,18 +217,6 @@ def is_pinned(self, device=None) -> bool:
     return False
 
 
-@method("is_shared")
-def is_shared(self) -> bool:
-    """Always False: arrays are immutable and not in shared memory."""
-    return False
-
-
-@method("share_memory_")
-def share_memory_(self):
-    """Itself: immutable arrays need no shared memory between threads."""
-    return self
-
-
 # ---- copying -----------------------------------------------------------------------------------
 
 
@@ -290,14 +278,6 @@ def zero_(self):
     return dispatch.rebind(self, zeros, fills=True)
 
 
-@method("set_")
-def set_(self, source=None):
-    """Let this tensor show the storage of another."""
-    if source is not None:
-        self.data = source
-    return self
-
-
 # ---- operators ---------------------------------------------------------------------------------
 
 _OPERANDS = (Tensor, int, float, bool, complex, np.generic, SymInt, SymFloat)
@@ -323,6 +303,19 @@ def _reflected(name):
         return _foreign(fn, other, self)
 
     return reflected
+
+
+def _reflected_sub(self, other):
+    if isinstance(other, _OPERANDS):
+        return FUNCTIONS["rsub"](self, other)
+    return _foreign(FUNCTIONS["sub"], other, self)
+
+
+def _reflected_div(self, other):
+    """Over the reciprocal, as PyTorch does: both steps round, which shows in half precision."""
+    if isinstance(other, _OPERANDS):
+        return FUNCTIONS["mul"](FUNCTIONS["reciprocal"](self), other)
+    return _foreign(FUNCTIONS["div"], other, self)
 
 
 def _foreign(fn, a, b):
@@ -365,6 +358,7 @@ def install_operators() -> None:
         setattr(Tensor, f"__r{symbol}__", _reflected(name))
         if name + "_" in METHODS:
             setattr(Tensor, f"__i{symbol}__", _inplace_operator(name))
+    Tensor.__rsub__, Tensor.__rtruediv__ = _reflected_sub, _reflected_div
     for name in COMPARISONS:
         setattr(Tensor, f"__{name}__", _operator(name))
     for symbol, name in {"neg": "neg", "abs": "abs", "pos": "positive"}.items():

@@ -462,7 +462,7 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, de
 
 def _check_std(std):
     if std < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {float(std)}")
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {float(std):g}")
 
 
 @function()

@@ -10,6 +10,7 @@ from torchlike._engine.values import epoch_of
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.forms import FUNCTIONS, function, method
+from torchlike._tensor.modes import modes
 from torchlike._tensor.shapes import (
     chunk,
     diagonal,
@@ -41,17 +42,17 @@ def as_strided(input, size, stride, storage_offset=None):
         input._refresh()
     if base._chain and base._node is None and not base._requires_grad:
         base = views.root_handle(base)
-    if base._chain or base._geometry is not None:
-        raise NotSupported(
-            "as_strided on a tensor detached from a view, or transposed in place",
-            "clone() it first",
-        )
     if storage_offset is None:
         storage_offset = views.geometry(input)[1]
+    size, stride = tuple(size), tuple(stride)
+    if len(size) != len(stride):
+        raise RuntimeError("mismatch in length of strides and shape")
+    length = sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n)
+    if base._chain or base._geometry is not None:
+        storage_offset -= _window(base, input.dtype, storage_offset, length)
     if input.dtype is not base.dtype:
         base = _as_dtype(base, input.dtype)
-    size, stride = tuple(size), tuple(stride)
-    reach = storage_offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n)
+    reach = storage_offset + length
     if prod(size) and reach >= base._value.aval.numel:
         raise RuntimeError(
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset "
@@ -63,6 +64,19 @@ def as_strided(input, size, stride, storage_offset=None):
     if not input.is_complex():
         raise NotSupported("as_strided on imaginary parts of a conjugate", "clone() it first")
     return apply_view(TABLE["conj_view"], out)
+
+
+def _window(base, dtype, offset: int, length: int) -> int:
+    """Where a tensor that is one window of its storage begins, if what is read lies within it."""
+    strides, start = views.geometry(base)
+    shape = shape_of(base)
+    whole = strides == views.contiguous_strides(shape) and dtype is base.dtype
+    if whole and start <= offset and offset + length < start + prod(shape):
+        return start
+    raise NotSupported(
+        "as_strided beyond a tensor detached from a view, or on one transposed in place",
+        "clone() it first",
+    )
 
 
 def _as_dtype(base, dtype):
@@ -80,16 +94,21 @@ def _as_dtype(base, dtype):
 def _shares(self) -> bool:
     """Whether another handle reads the storage of a tensor that is no view."""
     storage = self._storage
+    if storage is None or self._base is not None:
+        return False
     # The references of a storage are its handles, and here the local name and the argument.
-    return self._base is None and storage is not None and sys.getrefcount(storage) > 3
+    return storage.__class__ is not views.Storage or sys.getrefcount(storage) > 3
 
 
-def _reshow(self, out):
+def _reshow(self, out, shared):
     """Let a tensor itself become the view ``out`` of it; what shares its storage stays as it is."""
     storage, old = self._storage, self._value
     geometry = views.geometry(out)
-    self._value, self._node, self._index = out._value, out._node, out._index
-    if self._base is not None or self._detached:
+    self._value = out._value
+    if modes.grad:
+        self._node, self._index = out._node, out._index
+    if self._base is not None or self._detached or shared:
+        self._detached = self._base is None
         self._chain, self._geometry = out._chain, geometry
         storage.version += 1
         self._seen = storage.version
@@ -105,12 +124,13 @@ def _reshow(self, out):
 def _in_place(name, form):
     def reshaped(self, *args, **kwargs):
         dispatch.check_inplace(self)
-        if not self._detached and _shares(self):
+        shared = _shares(self)
+        if shared and self.requires_grad and not self._detached:
             raise NotSupported(
-                f"{name} on a tensor that shares its storage with others",
+                f"{name} on a tensor with history that shares its storage with others",
                 f"assign the result of {form.__name__}",
             )
-        return _reshow(self, form(self, *args, **kwargs))
+        return _reshow(self, form(self, *args, **kwargs), shared)
 
     reshaped.__doc__ = f"In-place form of ``{form.__name__}``."
     method(name)(reshaped)

@@ -14,7 +14,7 @@ from torchlike._tensor.creation import as_leaf, from_numpy, python_number
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.forms import function, structseq
 from torchlike._tensor.products import need_tensor
-from torchlike._tensor.searches import _check_bins, _like, _no_kernel
+from torchlike._tensor.searches import _check_bins, _like, _no_kernel, without_derivative
 
 # ---- gradients ---------------------------------------------------------------------------------
 
@@ -183,7 +183,9 @@ def histogramdd(input, bins, range=None, weight=None, density=False):
         hist = hist / hist.sum()
         for i, e in enumerate(edges):
             hist = hist / np.diff(e).reshape([-1 if j == i else 1 for j, _ in enumerate(edges)])
-    hist = _like(input, hist.astype(points.dtype))
+    hist = without_derivative(input, _like(input, hist.astype(points.dtype)), "histogramdd")
+    if weight is not None:
+        hist = without_derivative(weight, hist, "histogramdd")
     return _HISTOGRAM(hist, tuple(_like(input, e) for e in edges))
 
 

@@ -225,7 +225,7 @@ def show_saved(node, name: str):
     raw, _, what = name.rpartition("saved_")
     if node.op is None:
         raise AttributeError(f"{node.name()!r} object has no attribute {name!r}")
-    if node.used:
+    if node.saved is None:
         raise RuntimeError(tape.BACKWARD_TWICE)
     names = ["self" if p.name == "input" else p.name for p in node.op.inputs]
     if what == "result" and node.results is not None:

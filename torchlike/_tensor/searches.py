@@ -13,6 +13,7 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host, tensor
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import function, structseq
+from torchlike._tensor.modes import modes
 from torchlike._tensor.products import need_tensor
 from torchlike._tensor.shapes import wrap_dim
 
@@ -23,6 +24,13 @@ def _no_kernel(kernel, d):
 
 def _like(input, array):
     return from_host(np.asarray(array, order="C"), input.device)
+
+
+def without_derivative(input, result, name: str):
+    """A result that was computed on the host: as in PyTorch, a backward through it raises."""
+    if not modes.grad or not input.requires_grad or result.dtype.category < dt.FLOATING:
+        return result
+    return apply(TABLE["counted"], (result, input), (name,))
 
 
 def _comparable(host):
@@ -121,8 +129,8 @@ def _rows(host, dim):
     return moved, _comparable(moved).reshape(len(moved), prod(moved.shape[1:]))
 
 
-def _answers(input, values, inverse, counts, return_inverse, return_counts):
-    out = [_like(input, values)]
+def _answers(name, input, values, inverse, counts, return_inverse, return_counts):
+    out = [without_derivative(input, _like(input, values), name)]
     if return_inverse:
         out.append(_like(input, inverse.astype(np.int64)))
     if return_counts:
@@ -152,7 +160,8 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
             equal_nan=False,
         )  # fmt: skip
         values, inverse = np.moveaxis(moved[first], 0, dim), inverse.reshape(-1)
-    return _answers(input, values, inverse, counts, return_inverse, return_counts)
+    name = "_unique2" if dim is None else "unique_dim"
+    return _answers(name, input, values, inverse, counts, return_inverse, return_counts)
 
 
 @function(method=True, numpy=False)
@@ -172,7 +181,8 @@ def unique_consecutive(input, return_inverse=False, return_counts=False, dim=Non
     counts = np.diff(np.append(np.flatnonzero(starts), len(rows)))
     values = moved[starts] if dim is None else np.moveaxis(moved[starts], 0, dim)
     inverse = (np.cumsum(starts) - 1).reshape(shape)
-    return _answers(input, values, inverse, counts, return_inverse, return_counts)
+    name = "unique_consecutive"
+    return _answers(name, input, values, inverse, counts, return_inverse, return_counts)
 
 
 # ---- counts ------------------------------------------------------------------------------------
@@ -198,7 +208,8 @@ def bincount(input, weights=None, minlength=0):
     total = np.bincount(host, weights._host().astype(np.float64), minlength)
     if not host.size:  # numpy forgets the weights' dtype then
         total = total.astype(np.int64 if minlength == 0 else np.float64)
-    return _like(input, total.astype(np.float32) if weights.dtype is dt.float32 else total)
+    total = _like(input, total.astype(np.float32) if weights.dtype is dt.float32 else total)
+    return without_derivative(weights, total, "bincount")
 
 
 def _finite_range(name, low, high):
@@ -272,5 +283,7 @@ def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
     hist = np.bincount(at[inside], masses, n).astype(host.dtype)
     if density:
         hist = hist / (hist.sum() * np.diff(edges))
-    result = (_like(input, hist.astype(host.dtype)), _like(input, edges))
-    return _HISTOGRAM(*into(out, result))
+    hist = without_derivative(input, _like(input, hist.astype(host.dtype)), "histogram")
+    if weight is not None:
+        hist = without_derivative(weight, hist, "histogram")
+    return _HISTOGRAM(*into(out, (hist, _like(input, edges))))

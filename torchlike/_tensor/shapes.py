@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import prod
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import warn_once
+from torchlike._core.errors import NotSupported, warn_once
 from torchlike._core.sizes import Size
 from torchlike._core.symbolic import is_one, is_whole, whole
 from torchlike._ops.table import TABLE
@@ -328,7 +328,15 @@ def _matrix_transposed(self):
 
 @function(method=True)
 def adjoint(input):
-    """The conjugate transpose of the last two dimensions."""
+    """The conjugate transpose of the last two dimensions; raises if there is but one."""
+    n = input._value.aval.ndim
+    if n == 1:
+        raise RuntimeError(
+            f"tensor.adjoint() is only supported on matrices or batches of matrices. Got {n}-D "
+            "tensor."
+        )
+    if not n:
+        return input.conj() if input.is_complex() else input
     out = transpose(input, -2, -1)
     return out.conj() if input.is_complex() else out
 
@@ -623,8 +631,17 @@ def view_as_complex(input):
             f"view_as_complex is only supported for half, float and double tensors, but got a "
             f"tensor of scalar type: {a.dtype}"
         )
+    if a.dtype.itemsize < 4:
+        raise NotSupported("complex numbers of two halves", "convert with .float() first")
     if not a.shape or a.shape[-1] != 2:
         raise RuntimeError("Tensor must have a last dimension of size 2")
+    strides, offset = views.geometry(input)
+    if strides[-1] != 1:
+        raise RuntimeError("Tensor must have a last dimension with stride 1")
+    if any(s % 2 for n, s in zip(a.shape[:-1], strides, strict=False)):
+        raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
+    if offset % 2:
+        raise RuntimeError("Tensor must have a storage_offset divisible by 2")
     return apply_view(TABLE["view_as_complex"], input)
 
 

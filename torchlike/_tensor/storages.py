@@ -41,6 +41,9 @@ class _Reading:
         a = self._cell.value.aval
         return a.numel * a.dtype.itemsize
 
+    def __sizeof__(self) -> int:
+        return super().__sizeof__() + self.nbytes()
+
     def data_ptr(self) -> int:
         """The number that tells storages apart."""
         return self._pointer

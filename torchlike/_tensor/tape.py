@@ -25,9 +25,10 @@ class Plan:
     drop           operands whose values are not saved
     keep_results   whether the results are saved
     need           per operand, whether it wants a gradient
+    saves          whether any array is saved: what saves none may be walked again
     """
 
-    __slots__ = ("call", "drop", "keep_results", "need", "op", "statics", "vjp")
+    __slots__ = ("call", "drop", "keep_results", "need", "op", "saves", "statics", "vjp")
 
     def __init__(self, op, call, mask):
         n = len(call.in_avals)
@@ -44,7 +45,9 @@ class Plan:
         else:
             keep = [True] * n
         # Numbers are always kept: they are run-time arguments of the derivative too.
-        self.drop = [i for i, a in enumerate(call.in_avals) if not keep[i] and hasattr(a, "numel")]
+        arrays = [i for i, a in enumerate(call.in_avals) if hasattr(a, "numel")]
+        self.drop = [i for i in arrays if not keep[i]]
+        self.saves = self.keep_results or len(self.drop) < len(arrays)
         self.op, self.call = op, call
 
 
@@ -70,7 +73,7 @@ class Node:
     the call was recorded, as long as no hook and no backward has made the node special.
     """
 
-    hooks = pre_hooks = retained = label = own = results = None
+    hooks = pre_hooks = retained = label = own = plan = saved = results = None
     used = False
 
     def __init__(self, op, call, need, targets, values, results):
@@ -158,13 +161,15 @@ class Node:
         return hold(self.pre_hooks, (index, hook))
 
     def release(self):
-        """Free what was saved; a second backward through here is an error."""
-        self.saved = self.results = self.segment = None
+        """Free what was saved, if anything was; then a second backward through here is an error."""
+        if self.plan is None or self.plan.saves:
+            self.saved = self.results = None
+        self.segment = None
         self.used = True
 
     def derive(self, grads, graph=None):
         """Gradients for ``targets``, in order; on the tape if ``graph`` is given (see run)."""
-        if self.used:
+        if self.saved is None:
             raise RuntimeError(BACKWARD_TWICE)
         plan = self.plan
         operands = self.saved if self.results is None else self.saved + self.results
@@ -200,6 +205,26 @@ class Barrier(Node):
     def derive(self, grads, graph=None):
         """None for every target."""
         return [None] * len(self.targets)
+
+
+class Refused(Node):
+    """The history of a tensor that autograd cannot follow: a backward through it raises why."""
+
+    op = call = segment = None
+    outs = 1
+
+    def __init__(self, name: str, reason: str):
+        self.number, self.label, self.reason = _next_number(), name, reason
+        self.targets = []
+
+    @property
+    def edges(self) -> list:
+        """Nowhere."""
+        return []
+
+    def derive(self, grads, graph=None):
+        """Raises the reason."""
+        raise RuntimeError(self.reason)
 
 
 def barred(result):
@@ -456,7 +481,9 @@ def walk_again(nodes, leaves, stretch):
                 ints += [x for x in node.saved if x.__class__ is int]
     values = record_stretch(stretch, floats, ints)
     for node in nodes:
-        node.saved = node.results = node.segment = None
+        if node.plan.saves:
+            node.saved = node.results = None
+        node.segment = None
         node.used = True
     return zip(leaves, values, strict=True)
 

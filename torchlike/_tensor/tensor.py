@@ -18,6 +18,7 @@ from torchlike._tensor import bridge, dispatch, tape, views
 from torchlike._tensor.dispatch import TENSORS, apply, to_value, value_of
 from torchlike._tensor.handles import Hooks, hold
 from torchlike._tensor.modes import modes
+from torchlike._tensor.noted import Noted
 
 _identities = itertools.count(1)
 _backward = None  # set by backward.py, which stands above
@@ -61,8 +62,8 @@ class Tensor(_Instance):
 
     @property
     def __dict__(self) -> dict:
-        """What the instance holds: the engine's fields and what the user has set."""
-        return _holds(self)
+        """What the program has set; the engine's own fields are not among it."""
+        return Noted(_holds(self), FIELDS)
 
     @__dict__.setter
     def __dict__(self, attributes: dict) -> None:
@@ -123,10 +124,14 @@ class Tensor(_Instance):
         self._refresh()
         if self._node is not None or self._requires_grad:
             return True
-        return self._base is not None and self._base.requires_grad
+        base = self._base
+        return base is not None and base.requires_grad and self.dtype.category >= dt.FLOATING
 
     @requires_grad.setter
     def requires_grad(self, value: bool):
+        self._refresh()
+        if value and self._node is not None:
+            raise RuntimeError("you can only change requires_grad flags of leaf variables.")
         self.requires_grad_(value)
 
     @property
@@ -204,9 +209,7 @@ class Tensor(_Instance):
                 "data set to a tensor that requires gradients must be floating point or complex "
                 "dtype"
             )
-        self._value = value
-        self._storage, self._chain, self._base, self._geometry = None, (), None, None
-        self._made = None
+        views.share(self, other)
 
     # ---- internals -----------------------------------------------------------------------------
 
@@ -219,11 +222,12 @@ class Tensor(_Instance):
         views.sync(self)
 
     def accumulate_grad(self, grad, create_graph, retained=False):
-        """Add a gradient (a Value, or a Tensor if ``create_graph``) to ``.grad``."""
+        """Add a gradient (a Value, or a Tensor if ``create_graph``) to ``.grad``: in place for a
+        leaf, as a new tensor where one was ``retained``."""
         before = self._grad
         if local.capture is not None:
             local.capture.gradients = True
-        if before is None or retained:
+        if before is None:
             if grad.__class__ is Value:
                 self._grad = new = object.__new__(Tensor)
                 new._value = grad
@@ -234,7 +238,7 @@ class Tensor(_Instance):
         else:
             before._refresh()
             total = tape.add_values(to_value(before), to_value(grad))
-            if before._sparse or total.__class__ is not Value:
+            if retained or before._sparse or total.__class__ is not Value:
                 self._grad = dispatch.to_tensor(total)
             else:
                 dispatch.rebind(before, dispatch.wrap(total))
@@ -444,6 +448,15 @@ class Tensor(_Instance):
     def __reversed__(self):
         return self.flip(0) if self.ndim else self
 
+    def __copy__(self):
+        """Another leaf over the same memory, with what the user has set on this one."""
+        out = object.__new__(type(self))
+        views.share(out, self)
+        out._requires_grad = self.requires_grad
+        held = _holds(out)
+        held.update({k: v for k, v in _holds(self).items() if k not in FIELDS})
+        return out
+
     def __deepcopy__(self, memo):
         if id(self) in memo:
             return memo[id(self)]
@@ -459,6 +472,7 @@ class Tensor(_Instance):
         out = object.__new__(type(self))
         memo[id(self)] = out
         out._value = copy_value(value_of(self))
+        views.share_copies(out, self, memo)
         out._requires_grad = self._requires_grad
         if self._grad is not None:
             out._grad = copy.deepcopy(self._grad, memo)
@@ -499,7 +513,7 @@ def _rebuild(kind, array, requires_grad, state):
     out = object.__new__(kind)
     out._value = from_array(array)
     out._requires_grad = requires_grad
-    out.__dict__.update(state)
+    _holds(out).update(state)
     return out
 
 

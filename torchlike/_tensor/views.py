@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from math import prod
-
-import numpy as np
 
 from torchlike._core.errors import SparseView
 from torchlike._engine.bodies import is_inside, outside
@@ -14,6 +13,9 @@ from torchlike._ops.table import TABLE, Op
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.modes import enable_grad, modes, no_grad
+from torchlike._tensor.strides import GEOMETRY, contiguous_strides, is_contiguous, repeats
+from torchlike._tensor.strides import view_strides as view_strides
+from torchlike._tensor.tape import Refused
 
 _new = object.__new__
 
@@ -99,6 +101,8 @@ def attach(out, tensor, link):
         out._silent = True
     if not modes.grad:
         out._made = "no_grad"
+        if out._base._requires_grad or out._base._node is not None:
+            out._made = "no_grad", version_of(out)
     elif tensor._made is not None:
         out._made = tensor._made
     out._value.epoch = epoch_of(storage.value)
@@ -120,6 +124,50 @@ def detach(tensor):
     return out
 
 
+def share(tensor, other) -> None:
+    """Let a tensor show the memory of another from here on; its own history stays."""
+    if tensor is other:
+        return
+    tensor._value = dispatch.value_of(other)
+    storage = storage_of(other)
+    tensor._storage, tensor._seen, tensor._detached = storage, storage.version, True
+    tensor._chain = tuple([link for link in other._chain if link[0].name != "alias"])
+    tensor._base = tensor._geometry = tensor._made = None
+
+
+def share_copies(copied, tensor, memo: dict) -> None:
+    """Let the copies share memory that ``copy.deepcopy`` makes of tensors that do."""
+    storage = tensor._storage
+    # The references of a storage are its handles, and here the local name and the argument.
+    if storage is None or sys.getrefcount(storage) <= 3:
+        return
+    made = memo.get(id(storage))
+    if made is None:
+        whole = copied._value
+        if tensor._chain or whole.aval is not storage.value.aval:
+            whole = dispatch.record(TABLE["clone"], (), (storage.value,))[0][0]
+        root = dispatch.wrap(whole)
+        made = memo[id(storage)] = Storage(root)
+        made.geometry = storage.geometry
+    copied._storage, copied._seen, copied._detached = made, -1, True
+    copied._chain, copied._geometry = tensor._chain, tensor._geometry
+
+
+def base_of(tensor):
+    """The tensor that carries a view's history; None once that shows something else (after
+    ``base.data =``, or ``base.squeeze_()``)."""
+    base = tensor._base
+    if base is None or base._storage is not tensor._storage:
+        return None
+    taken = base._chain
+    if taken and (
+        len(taken) > len(tensor._chain)
+        or any(a is not b for a, b in zip(taken, tensor._chain, strict=False))
+    ):
+        return None
+    return base
+
+
 def root_handle(tensor):
     """A handle off the tape to the whole storage that a detached view looks at a part of."""
     storage = tensor._storage
@@ -138,7 +186,7 @@ def data_of(tensor):
 
 def sync(tensor) -> None:
     """Bring a handle up to date with its storage by replaying its reads."""
-    storage, base = tensor._storage, tensor._base
+    storage, base = tensor._storage, base_of(tensor)
     if modes.bodies and not is_inside(storage.value):
         modes.bodies -= 1
         try:
@@ -146,14 +194,25 @@ def sync(tensor) -> None:
                 return sync(tensor)
         finally:
             modes.bodies += 1
-    if base is not None:
+    if tensor._made.__class__ is tuple:
+        with no_grad():
+            tensor._value = replay(dispatch.wrap(storage.value), tensor._chain)._value
+        tensor._value.epoch = epoch_of(storage.value)
+        if tensor._made[1] != version_of(tensor):
+            name = "" if tensor._node is None else tensor._node.name()
+            tensor._node, tensor._index = Refused(name, _forbidden(tensor, _INDIRECTLY)), 0
+    elif base is not None:
         if base._seen != storage.version:
             sync(base)
-        tracked = base._node is not None or base._requires_grad
+        kept = _is_read_off(tensor, base)
+        tracked = not kept and (base._node is not None or base._requires_grad)
         with enable_grad() if tracked else no_grad():
             fresh = replay(base, tensor._chain[len(base._chain) :])
         tensor._value = fresh._value
-        tensor._node, tensor._index = fresh._node, fresh._index
+        if not kept:
+            if fresh._node is not None and tensor._node is not None:
+                fresh._node.label = tensor._node.label
+            tensor._node, tensor._index = fresh._node, fresh._index
         tensor._value.epoch = epoch_of(storage.value)
     elif tensor._chain:
         with no_grad():
@@ -182,36 +241,90 @@ def write(base, chain, result):
     return apply(TABLE["write_view"], (base, result, *numbers), (links,))
 
 
-def publish(storage: Storage, value, line, silent: bool) -> None:
-    """Let a storage hold a new value from here on."""
+# The slots themselves, where a subclass has properties that look at memory others write to.
+_HELD, _VERSION = Storage.value.__get__, Storage.version.__get__
+
+
+def publish(storage: Storage, value, line, silent: bool) -> int:
+    """Let a storage hold a new value from here on; the version that has this value.
+
+    What another process writes from the making of the value on makes the next version.
+    """
+    epoch = epoch_of(_HELD(storage))
     if silent:  # what was saved for backward stays valid: the new value lives in the same epoch
-        value.epoch = epoch_of(storage.value)
+        value.epoch = epoch
         storage.silent += 1
     else:
-        epoch_of(storage.value).line = line
+        epoch.line = line
     storage.value = value
-    storage.version += 1
+    storage.version = version = _VERSION(storage) + 1
+    return version
+
+
+def _is_read_off(view, base) -> bool:
+    """Whether a view's history is that of reading it off its base as the base is now: what it holds
+    has changed, but not where gradients go, nor the hooks there."""
+    edge = (view._node, view._index)
+    for _ in range(len(view._chain) - len(base._chain)):
+        if edge.__class__ is not tuple or edge[0].__class__ is Refused or edge[0] is None:
+            return False
+        targets = edge[0].targets
+        if len(targets) != 1:
+            return False
+        edge = targets[0]
+    if base._node is None:
+        return edge is base
+    return edge.__class__ is tuple and edge[0] is base._node and edge[1] == base._index
+
+
+# A view that was made where autograd does not look has no history that could be read off its base
+# again: its ``_made`` says how it was made and, where the base has a history that it lacks, at
+# which version. From the first write after that on, a backward through it raises.
+
+
+def mark_function_view(view, index: int, name: str) -> None:
+    """Note that a view is result ``index`` of a user's autograd.Function."""
+    view._made = f"Output {index} of {name}", version_of(view)
+
+
+_DIRECTLY = "is being modified inplace"
+_INDIRECTLY = "its base or another view of its base has been modified inplace"
+
+
+def _forbidden(view, how: str) -> str:
+    """PyTorch's words on a view that autograd cannot follow through a write; "" if it can."""
+    made = view._made[0] if view._made.__class__ is tuple else view._made
+    if made is None:
+        return ""
+    if made == "no_grad":
+        return (
+            f"A view was created in no_grad mode and {how} with grad mode enabled. Given that this "
+            "use case is ambiguous and error-prone, it is forbidden. You can clarify your code by "
+            "moving both the view and the inplace either both inside the no_grad block (if you "
+            "don't want the inplace to be tracked) or both outside (if you want the inplace to be "
+            "tracked)."
+        )
+    if made == "several":
+        pieces = (op for op, *_ in reversed(view._chain) if op.name in ("split_sizes", "unbind"))
+        return (
+            f"Output of {next(op.grad_name for op in pieces)} is a view and {how}. This view is "
+            "the output of a function that returns multiple views. Such functions do not allow the "
+            "output views to be modified inplace. You should replace the inplace operation by an "
+            "out-of-place one."
+        )
+    return (
+        f"{made} is a view and {how}. This view was created inside a custom Function (or because "
+        "an input was returned as-is) and the autograd logic to handle view+inplace would override "
+        "the custom backward associated with the custom Function, leading to incorrect gradients. "
+        "This behavior is forbidden. You can fix this by cloning the output of the custom Function."
+    )
 
 
 def check_rebase(view) -> None:
     """Raise PyTorch's errors for views that autograd may not write through."""
-    if view._made == "several":
-        pieces = (op for op, *_ in reversed(view._chain) if op.name in ("split_sizes", "unbind"))
-        name = next(op.grad_name for op in pieces)
-        raise RuntimeError(
-            f"Output of {name} is a view and is being modified inplace. This view is the output of "
-            "a function that returns multiple views. Such functions do not allow the output views "
-            "to be modified inplace. You should replace the inplace operation by an out-of-place "
-            "one."
-        )
-    if view._made == "no_grad":
-        raise RuntimeError(
-            "A view was created in no_grad mode and is being modified inplace with grad mode "
-            "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You "
-            "can clarify your code by moving both the view and the inplace either both inside the "
-            "no_grad block (if you don't want the inplace to be tracked) or both outside (if you "
-            "want the inplace to be tracked)."
-        )
+    reason = _forbidden(view, _DIRECTLY)
+    if reason:
+        raise RuntimeError(reason)
 
 
 def write_through(view, result, line, fills=False) -> None:
@@ -219,7 +332,7 @@ def write_through(view, result, line, fills=False) -> None:
 
     fills says that all elements of the result are one number, so that it may overlap itself.
     """
-    storage, base = view._storage, view._base
+    storage, base = view._storage, base_of(view)
     stale = view._seen != storage.version
     if not fills and overlaps(view):
         raise RuntimeError(
@@ -231,27 +344,46 @@ def write_through(view, result, line, fills=False) -> None:
     if base is None:
         with no_grad():
             root = write(dispatch.wrap(storage.value), view._chain, result)
-        publish(storage, root._value, line, view._silent)
-        _show(view, result)
+        _show(view, result, publish(storage, root._value, line, view._silent))
         return
     if base._seen != storage.version:
         sync(base)
     written = root = write(base, view._chain[len(base._chain) :], result)
     if base._chain:
         with no_grad():
-            root = write(dispatch.wrap(storage.value), base._chain, written)
-    publish(storage, root._value, line, view._silent)
-    _show(base, written)
-    _show(view, result)
-    if stale or (result._node is None and base._node is not None and modes.grad):
+            root = write(dispatch.wrap(storage.value), view._chain, result)
+    version = publish(storage, root._value, line, view._silent)
+    _show(base, written, version)
+    if base._chain:  # read again: it may overlap, and the root is one write, not two
+        with no_grad():
+            base._value = replay(dispatch.wrap(storage.value), base._chain)._value
+        base._value.epoch = epoch_of(storage.value)
+    _show(view, result, version)
+    untold = result._node is None and base._node is not None and modes.grad
+    if stale or untold or view._made.__class__ is tuple:
         view._seen = -1  # its history is still to be read off the base
 
 
-def _show(tensor, result) -> None:
+def rebase(view, node, index: int) -> None:
+    """Give the base of a view that was written off the tape the history of that write."""
+    check_rebase(view)
+    storage, base = view._storage, base_of(view)
+    if base._seen != storage.version:
+        sync(base)
+    fresh = dispatch.wrap(view._value)
+    fresh._node, fresh._index = node, index
+    with enable_grad():
+        written = write(base, view._chain[len(base._chain) :], fresh)
+    base._node, base._index, base._requires_grad = written._node, written._index, False
+    if not base._chain and not base._detached:
+        storage.node, storage.index = written._node, written._index
+
+
+def _show(tensor, result, version: int) -> None:
     """Let one handle show what was just written, with the history that it has."""
     storage = tensor._storage
-    tensor._value, tensor._seen = result._value, storage.version
-    tensor._value.epoch = epoch_of(storage.value)
+    tensor._value, tensor._seen = result._value, version
+    tensor._value.epoch = epoch_of(_HELD(storage))
     if result._node is not None and modes.grad:
         tensor._node, tensor._index = result._node, result._index
         tensor._requires_grad = False
@@ -260,18 +392,10 @@ def _show(tensor, result) -> None:
 
 
 dispatch._write_through, dispatch._publish = write_through, publish
+dispatch._check_rebase = check_rebase
 
 
 # ---- strides -----------------------------------------------------------------------------------
-
-
-def contiguous_strides(shape) -> tuple:
-    """Row-major strides in elements, as PyTorch gives them."""
-    strides, step = [], 1
-    for n in reversed(shape):
-        strides.append(step)
-        step *= max(n, 1)
-    return tuple(reversed(strides))
 
 
 def geometry(tensor) -> tuple:
@@ -321,19 +445,6 @@ def row_major(tensor) -> bool:
     return is_contiguous(tensor._value.aval.shape, geometry(tensor)[0])
 
 
-def is_contiguous(shape, strides) -> bool:
-    """Whether these strides are row-major, ignoring dimensions of size one."""
-    if 0 in shape:
-        return True
-    step = 1
-    for n, s in zip(reversed(shape), reversed(strides), strict=True):
-        if n != 1:
-            if s != step:
-                return False
-            step *= n
-    return True
-
-
 def overlaps(view) -> bool:
     """Whether two elements of a view are one element of its base (as after ``expand``)."""
     strides, _ = geometry(view)
@@ -348,199 +459,6 @@ def overlaps(view) -> bool:
     for s, n in sorted(zip(strides, shape, strict=True)):
         if n > 1:
             if s <= reach:
-                return _repeats(shape, strides)
+                return repeats(shape, strides)
             reach += s * (n - 1)
     return False
-
-
-def _repeats(shape, strides) -> bool:
-    """Whether two elements have one offset, by looking at all of them."""
-    offsets = np.zeros((), np.int64)
-    for n, s in zip(shape, strides, strict=True):
-        offsets = offsets[..., None] + np.arange(n) * s
-    return np.unique(offsets).size < offsets.size
-
-
-def view_strides(shape, strides, target):
-    """Strides of a view of another shape without a copy, or None if there are none."""
-    if shape == target:
-        return strides
-    if prod(shape) == 0:
-        return contiguous_strides(target)
-    if not shape:
-        return (1,) * len(target)
-    # From the last dimension on: a run of old dimensions that lie as one must be cut exactly into
-    # new ones. A new dimension of size one takes the stride of the run it ends.
-    out, at = [0] * len(target), len(target) - 1
-    old = new = 1
-    step = strides[-1]
-    for d in reversed(range(len(shape))):
-        old *= shape[d]
-        if d and (shape[d - 1] == 1 or strides[d - 1] == old * step):
-            continue
-        while at >= 0 and (new < old or target[at] == 1):
-            out[at] = new * step
-            new *= target[at]
-            at -= 1
-        if new != old:
-            return None
-        if d:
-            step, old, new = strides[d - 1], 1, 1
-    return tuple(out) if at < 0 else None
-
-
-def _reshape(shape, strides, offset, numbers, statics, part):
-    target = statics[0]
-    found = view_strides(shape, strides, target)
-    return target, found if found is not None else contiguous_strides(target), offset
-
-
-def _permute(shape, strides, offset, numbers, statics, part):
-    dims = statics[0]
-    return tuple(shape[d] for d in dims), tuple(strides[d] for d in dims), offset
-
-
-def _index(shape, strides, offset, numbers, statics, part):
-    numbers = iter(numbers)
-    new_shape, new_strides, dim = [], [], 0
-    for item in statics[0]:
-        kind = item[0]
-        if kind == "new":
-            new_shape.append(1)
-            new_strides.append(strides[dim] * shape[dim] if dim < len(shape) else 1)
-            continue
-        n, s = shape[dim], strides[dim]
-        dim += 1
-        if kind == "int":
-            offset += next(numbers) * s
-        elif kind == "at":
-            offset += int(next(numbers)) % n * s
-        elif kind == "all":
-            new_shape.append(n)
-            new_strides.append(s)
-        else:
-            _, size, step = item
-            offset += next(numbers) * s
-            new_shape.append(size)
-            new_strides.append(s * step)
-    return tuple(new_shape), tuple(new_strides), offset
-
-
-def _unsqueeze(shape, strides, offset, numbers, statics, part):
-    dim = statics[0]
-    step = shape[dim] * strides[dim] if dim < len(shape) else 1
-    return (*shape[:dim], 1, *shape[dim:]), (*strides[:dim], step, *strides[dim:]), offset
-
-
-def _squeeze(shape, strides, offset, numbers, statics, part):
-    kept = [d for d in range(len(shape)) if d not in statics[0]]
-    return tuple(shape[d] for d in kept), tuple(strides[d] for d in kept), offset
-
-
-def _expand(shape, strides, offset, numbers, statics, part):
-    target = statics[0]
-    lead = len(target) - len(shape)
-    new = [0] * lead
-    for n, s, t in zip(shape, strides, target[lead:], strict=True):
-        new.append(s if n == t else 0)
-    return target, tuple(new), offset
-
-
-def _split(shape, strides, offset, numbers, statics, part):
-    sizes, dim = statics
-    new = list(shape)
-    new[dim] = sizes[part]
-    return tuple(new), strides, offset + sum(sizes[:part]) * strides[dim]
-
-
-def _unbind(shape, strides, offset, numbers, statics, part):
-    dim = statics[0]
-    return (
-        shape[:dim] + shape[dim + 1 :],
-        strides[:dim] + strides[dim + 1 :],
-        offset + part * strides[dim],
-    )
-
-
-def _diagonal(shape, strides, offset, numbers, statics, part):
-    shift, d1, d2 = statics
-    rest = [d for d in range(len(shape)) if d not in (d1, d2)]
-    n = max(0, min(shape[d1] + min(shift, 0), shape[d2] - max(shift, 0)))
-    if n:
-        offset += max(shift, 0) * strides[d2] - min(shift, 0) * strides[d1]
-    return (
-        (*(shape[d] for d in rest), n),
-        (*(strides[d] for d in rest), strides[d1] + strides[d2]),
-        offset,
-    )
-
-
-def _unfold(shape, strides, offset, numbers, statics, part):
-    dim, size, step = statics
-    if not shape:
-        return (size,), (1,), offset
-    new = list(shape)
-    new[dim] = (shape[dim] - size) // step + 1
-    lengths = list(strides)
-    lengths[dim] *= step
-    return (*new, size), (*lengths, strides[dim]), offset
-
-
-def _as_strided(shape, strides, offset, numbers, statics, part):
-    size, stride, start = statics
-    return size, stride, start
-
-
-def _view_as_real(shape, strides, offset, numbers, statics, part):
-    return (*shape, 2), (*(2 * s for s in strides), 1), 2 * offset
-
-
-def _view_as_complex(shape, strides, offset, numbers, statics, part):
-    return shape[:-1], tuple(s // 2 for s in strides[:-1]), offset // 2
-
-
-def _real(shape, strides, offset, numbers, statics, part):
-    return shape, tuple(2 * s for s in strides), 2 * offset
-
-
-def _imag(shape, strides, offset, numbers, statics, part):
-    return shape, tuple(2 * s for s in strides), 2 * offset + 1
-
-
-def _same(shape, strides, offset, numbers, statics, part):
-    return shape, strides, offset
-
-
-def _view_dtype(shape, strides, offset, numbers, statics, part):
-    new = _bitcast_shape(shape, statics)
-    return new, contiguous_strides(new), offset
-
-
-def _bitcast_shape(shape, statics):
-    source, target = statics
-    if source.itemsize == target.itemsize or not shape:
-        return shape
-    return (*shape[:-1], shape[-1] * source.itemsize // target.itemsize)
-
-
-GEOMETRY = {
-    "view": _reshape,
-    "permute": _permute,
-    "index_basic": _index,
-    "squeeze_dims": _squeeze,
-    "unsqueeze": _unsqueeze,
-    "index_at": _index,
-    "expand": _expand,
-    "split_sizes": _split,
-    "unbind": _unbind,
-    "diagonal": _diagonal,
-    "unfold": _unfold,
-    "as_strided": _as_strided,
-    "view_as_real": _view_as_real,
-    "view_as_complex": _view_as_complex,
-    "real": _real,
-    "imag": _imag,
-    "conj_view": _same,
-    "alias": _same,
-    "view_dtype": _view_dtype,
-}

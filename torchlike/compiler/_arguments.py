@@ -9,12 +9,11 @@ import numpy as np
 
 from torchlike._tensor import views
 from torchlike._tensor.dispatch import TENSORS
-from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.tensor import Tensor, _holds
 
 _MAX_CONTENT = 1 << 16
 _TENSOR = "tensor"
 
-_own = Tensor.__mro__[1].__dict__["__dict__"].__get__
 # What is compared of a tensor; of one with a history or strides of its own, more.
 _STATE = attrgetter(
     "_value.aval", "__class__", "_requires_grad", "_hooks", "_after_hooks", "_node", "_chain",
@@ -54,7 +53,7 @@ class Flat:
         put, tensors = self._put, self.tensors
         spec: list = []
         for x in args:
-            if x.__class__ in TENSORS and not _own(x):
+            if x.__class__ in TENSORS and not _holds(x):
                 tensors.append(x)
                 spec.append(_TENSOR)
             else:
@@ -67,7 +66,7 @@ class Flat:
         kind = x.__class__
         if kind in TENSORS or isinstance(x, Tensor):
             self.tensors.append(x)
-            for name in _own(x):
+            for name in _holds(x):
                 if name[0] != "_":
                     return self._noted(x)
             return _TENSOR
@@ -92,7 +91,7 @@ class Flat:
 
     def _noted(self, x: Tensor):
         """A tensor on which the user has set attributes."""
-        notes = [k for k in _own(x) if k[0] != "_"]
+        notes = [k for k in _holds(x) if k[0] != "_"]
         return (_TENSOR, *[(k, self._put(getattr(x, k))) for k in notes])
 
     def states(self) -> list:

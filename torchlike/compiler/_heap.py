@@ -20,7 +20,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.errors import PACKAGE
 from torchlike._tensor.bridge import SharedStorage
 from torchlike._tensor.random import Generator
-from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.tensor import Tensor, _holds
 from torchlike.compiler._parts import (
     ATOMS,
     MISSING,
@@ -202,7 +202,7 @@ class Heap:
         for hooks in (t._hooks, t._after_hooks):
             if hooks is not None:
                 self._later(hooks, f"the hooks of {path}")
-        own = t.__dict__
+        own = _holds(t)
         wanted = tuple([k for k in own if k[0] != "_" and self.reads(k)])
         if wanted:
             noted = lambda k: k[0] != "_" and self.reads(k)  # noqa: E731

@@ -11,7 +11,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._engine.values import Packed, Value
 from torchlike._tensor import tape
-from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.tensor import Tensor, _holds
 from torchlike._tensor.views import Storage, storage_of
 
 _new = object.__new__
@@ -323,7 +323,7 @@ class Namer:
             return new
         if t._sparse:
             raise Unreplayable("it makes a sparse tensor")
-        if any(name[0] != "_" for name in t.__dict__) or t._grad is not None:
+        if any(name[0] != "_" for name in _holds(t)) or t._grad is not None:
             raise Unreplayable("it makes a tensor with attributes or a gradient of its own")
         if t._hooks or t._after_hooks:
             raise Unreplayable("it makes a tensor with hooks")
@@ -339,7 +339,7 @@ class Namer:
             else:
                 raise Unreplayable("it keeps a tensor whose history cannot be replayed")
         new.value = self.value(t._value)
-        own = t.__dict__
+        own = _holds(t)
         new.fields = [(name, own[name]) for name in _FIELDS if name in own]
         new.base = None if t._base is None else self.tensor(t._base)
         new.storage = None if t._storage is None else self.storage(t)

@@ -46,7 +46,9 @@ class Scope:
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
         x = share(x)
         if self.wanted and x.requires_grad:
-            return dispatch.apply(TABLE["alias"], (x,))
+            handle = dispatch.apply(TABLE["alias"], (x,))
+            handle._requires_grad = True  # in this run a leaf: nobody may write to it
+            return handle
         return leaf_of(dispatch.wrap(value_of(x)), self)
 
     def outside(self, tensors) -> bool:
@@ -164,6 +166,15 @@ def _check_outputs(outs, name: str):
             )
 
 
+def _check_floating(outs) -> None:
+    for o in outs:
+        if o.dtype.category < dt.FLOATING:
+            raise RuntimeError(
+                "vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got "
+                f"Tensor with dtype {o.dtype}"
+            )
+
+
 def _check_real(name: str, tensors, kind: str):
     for i, t in enumerate(tensors):
         if isinstance(t, Tensor) and t.dtype.category == dt.COMPLEX:
@@ -236,12 +247,7 @@ def vjp(func, *primals, has_aux=False):
             output, aux = _split_aux(output, name)
         outs, out_spec = trees.flatten(output)
         _check_outputs(outs, name)
-        for o in outs:
-            if o.dtype.category < dt.FLOATING:
-                raise RuntimeError(
-                    "vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got "
-                    f"Tensor with dtype {o.dtype}"
-                )
+        _check_floating(outs)
         keep = scope.outside(outs)
         result = trees.map_tree(scope.lower, output)
         aux = trees.map_tree(scope.lower, aux)
@@ -280,6 +286,7 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None, _preallocate_and_
                 output, aux = _split_aux(output, name)
             outs, out_spec = trees.flatten(output)
             _check_outputs(outs, name)
+            _check_floating(outs)
             _check_real("jacrev", outs, "outputs")
             keep = scope.outside(outs)
             rows = [rows_of(o, handles, keep, chunk_size) for o in outs]

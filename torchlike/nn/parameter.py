@@ -7,6 +7,7 @@ import numpy as np
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported
+from torchlike._tensor import shared_memory
 from torchlike._tensor.creation import from_host, target_device
 from torchlike._tensor.dispatch import value_of, wrap
 from torchlike._tensor.tensor import Tensor, copy_value
@@ -59,7 +60,7 @@ class Parameter(Tensor):
             )
         return _handle(cls, data).requires_grad_(requires_grad)
 
-    def __init__(self, data=None, requires_grad: bool = True):
+    def __init__(self, *args, **kwargs):  # __new__ knows what it takes, a subclass's own too
         pass
 
     def __deepcopy__(self, memo):
@@ -72,6 +73,9 @@ class Parameter(Tensor):
         state = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
         data = np.array(self._host())
         return _rebuild_parameter, (data, self._requires_grad, self.device, state)
+
+
+shared_memory.SENT.append(Parameter)
 
 
 def _rebuild_parameter(array, requires_grad, device=devices.CPU, state=None):

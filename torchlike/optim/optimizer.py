@@ -73,6 +73,9 @@ class Optimizer(Conditional):
             self.add_param_group(group)
         end_setup()
 
+    def _patch_step_function(self) -> None:
+        """Nothing: who wraps an optimizer calls it, and hooks here need no patch of ``step``."""
+
     @property
     def state(self) -> defaultdict:
         """The states by parameter, under PyTorch's names; it may be changed."""
@@ -327,7 +330,7 @@ class Optimizer(Conditional):
             params, cohorts, counters, changed = by_step(params, state)
             self._watched = self._watched or changed
         plan = Plan(self.rule, tuple(flags.items()), rule.scalars, cohorts, names)
-        slots = [state[p] for p in params]
+        slots = [state[p] for p in params] if names else []
         states = [slot[name] for name in names for slot in slots]
         operands = numbers
         for t in (*counters, *params, *[p._grad for p in params], *states):

@@ -5,8 +5,8 @@ from torchlike._core.later import later as _later
 __getattr__, __dir__ = _later(
     "torchlike.utils",
     (
-        "checkpoint", "data", "dlpack", "flop_counter", "hooks", "model_zoo", "safetensors",
-        "tensorboard",
+        "benchmark", "checkpoint", "data", "dlpack", "flop_counter", "hooks", "model_zoo",
+        "safetensors", "tensorboard",
     ),
 )  # fmt: skip
 

@@ -196,11 +196,11 @@ def _convert(params, ins, outs):
     source, target = np.dtype(ins[0].dtype), np.dtype(params["new_dtype"])
     if source == target:
         return lambda x: x
+    if target.kind == "b":
+        return lambda x: x != 0
     if source.kind == "c" and target.kind != "c":
         return lambda x: x.real.astype(target)
     real = source.kind == "f" or source.kind == "V"
-    if target.kind == "b":
-        return lambda x: x != 0
     if real and target.kind in "iu":
         low, high = float(np.iinfo(target).min), float(np.iinfo(target).max) + 1
         if target.kind == "u":

@@ -81,3 +81,14 @@ def _rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, bac
 def _rebuild_parameter(data, requires_grad, backward_hooks):
     """A parameter of a tensor's data."""
     return torch.nn.Parameter(data, requires_grad)
+
+
+def _get_device_module(device_type: str):
+    """The module of a kind of device, such as ``torch.cuda``; raises ``RuntimeError`` if none."""
+    found = getattr(torch, device_type, None)
+    if found is None:
+        raise RuntimeError(
+            f"Device '{device_type}' does not have a corresponding module registered as "
+            f"'torch.{device_type}'."
+        )
+    return found

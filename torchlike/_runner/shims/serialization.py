@@ -1,4 +1,11 @@
-"""torch.serialization: the numbers of the file format."""
+"""torch.serialization: the numbers of the file format, and the type of ``map_location``."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from torchlike import device
+
+MAP_LOCATION: TypeAlias = Callable | device | str | dict[str, str] | None
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 PROTOCOL_VERSION = 1001

@@ -110,6 +110,26 @@ def _project(query, key, value, w, b):
     return tuple(linear(x, wi, bi) for x, wi, bi in zip((query, key, value), weights, biases))
 
 
+def _check_ranks(query, key, value, key_padding_mask, attn_mask) -> None:
+    """Raise for what does not go with a query that is batched, or with one that is not."""
+    n = query._value.aval.ndim
+    kind = "batched (3-D)" if n == 3 else "unbatched (2-D)"
+    ranks = key._value.aval.ndim, value._value.aval.ndim
+    if ranks != (n, n):
+        raise AssertionError(
+            f"For {kind} `query`, expected `key` and `value` to be {n}-D but found "
+            f"{ranks[0]}-D and {ranks[1]}-D tensors respectively"
+        )
+    masks = ("key_padding_mask", key_padding_mask, (n - 1,)), ("attn_mask", attn_mask, (2, 3))
+    for name, mask, allowed in masks:
+        if mask is not None and mask._value.aval.ndim not in allowed:
+            wanted = ", 2-D or 3-D" if len(allowed) == 2 else f" or {n - 1}-D"
+            raise AssertionError(
+                f"For {kind} `query`, expected `{name}` to be `None`{wanted} but found "
+                f"{mask._value.aval.ndim}-D tensor instead"
+            )
+
+
 def multi_head_attention_forward(
     query, key, value, embed_dim_to_check: int, num_heads: int, in_proj_weight, in_proj_bias,
     bias_k, bias_v, add_zero_attn: bool, dropout_p: float, out_proj_weight, out_proj_bias,
@@ -120,13 +140,17 @@ def multi_head_attention_forward(
 ):  # fmt: skip
     """Attention of several heads with its projections; tensors are (length, batch, width)."""
     if is_causal and attn_mask is None:
-        raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
+        raise RuntimeError(
+            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module "
+            "method `generate_square_subsequent_mask` to create this mask."
+        )
     batched = query._value.aval.ndim == 3
     if query._value.aval.ndim not in (2, 3):
         raise AssertionError(
             "query should be unbatched 2D or batched 3D tensor but received "
             f"{query._value.aval.ndim}-D query tensor"
         )
+    _check_ranks(query, key, value, key_padding_mask, attn_mask)
     if not batched:
         same = query is key, key is value
         query = query.unsqueeze(1)
@@ -208,11 +232,12 @@ def multi_head_attention_forward(
         first = (1, 1) if lead == 1 else (batch, num_heads)
         mask = attn_mask.reshape(*first, length, source)
     if key_padding_mask is not None:
-        if key_padding_mask._value.aval.shape != (batch, source):
-            raise AssertionError(
-                f"expecting key_padding_mask shape of {(batch, source)}, but got "
-                f"{key_padding_mask.shape}"
-            )
+        found = key_padding_mask._value.aval.shape
+        for dim, (size, wanted) in enumerate(zip(found, (batch, source), strict=True)):
+            if size != wanted:
+                raise AssertionError(
+                    f"Expected key_padded_mask.shape[{dim}] to be {wanted}, but got {size}"
+                )
         padding = key_padding_mask.reshape(batch, 1, 1, source)
         mask = padding if mask is None else mask + padding
     # ---- attention

@@ -527,7 +527,7 @@ class Module(Called, Stateful):
         return self._cast(dt.bfloat16)
 
     def share_memory(self):
-        """Itself: see ``Tensor.share_memory_``."""
+        """Move all parameters and buffers to shared memory: see ``Tensor.share_memory_``."""
         return self._apply(lambda t: t.share_memory_())
 
     def train(self, mode: bool = True):

@@ -11,6 +11,7 @@ from torchlike._tensor.modes import modes
 from torchlike._tensor.overriding import (
     DisableTorchFunctionSubclass as DisableTorchFunctionSubclass,
 )
+from torchlike._tensor.overriding import disabled as _disabled_torch_function_impl  # noqa: F401
 from torchlike._tensor.random import Generator as Generator
 
 has_openmp = has_mkl = has_cuda = has_mps = has_xpu = False
@@ -20,6 +21,14 @@ _TensorMeta = type(torch.Tensor)
 
 class ScriptObject:
     """What a compiled program's objects are; there are none here."""
+
+
+class Graph:
+    """A graph of TorchScript; there are none here."""
+
+
+class Node:
+    """A node in a graph of TorchScript; there are none here."""
 
 
 class Value:

@@ -1,0 +1,1 @@
+"""torch.optim: what else libraries take from its modules."""
