@@ -77,6 +77,27 @@ def test_names_that_are_missing_fail_when_used():
     ]
 
 
+AUDIO = """
+import torchaudio, torchaudio.transforms as T
+from torchaudio.datasets import SPEECHCOMMANDS
+
+class Words(SPEECHCOMMANDS):
+    pass
+
+for use in (lambda: torchaudio.load("x.wav"), T.MelSpectrogram, Words):
+    try:
+        use()
+    except NotImplementedError as error:
+        print(error)
+"""
+
+
+def test_torchaudio_is_there_by_name():
+    lines = run("-m", "torchlike", "-c", AUDIO).stdout.splitlines()
+    names = ("torchaudio.load", "torchaudio.transforms.MelSpectrogram", "SPEECHCOMMANDS")
+    assert len(lines) == 3 and all(map(str.endswith, lines, names))
+
+
 def test_modules_and_wrong_calls(tmp_path):
     (tmp_path / "program.py").write_text("import sys, torch; print(torch.ones(2), sys.argv[1:])")
     found = subprocess.run(

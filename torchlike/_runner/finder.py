@@ -21,6 +21,7 @@ SHIMS = "torchlike._runner.shims"
 _HOMES = {
     "torch": ("torchlike", SHIMS),
     "torchvision": ("torchlike._runner.torchvision",),
+    "torchaudio": ("torchlike._runner.torchaudio",),
 }
 
 

@@ -29,9 +29,10 @@ _BORROWED = (
 
 
 def known_names() -> dict[str, frozenset[str]]:
-    """The public names of each module of PyTorch 2.13 and torchvision 0.28 (``names*.txt``)."""
+    """The public names of each module of PyTorch 2.13, torchvision 0.28 and torchaudio 2.11
+    (``names*.txt``)."""
     if not _names:
-        for file in ("names.txt", "names_torchvision.txt"):
+        for file in ("names.txt", "names_torchvision.txt", "names_torchaudio.txt"):
             text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
             for line in text.splitlines():
                 module, _, names = line.partition(":")
