@@ -23,6 +23,14 @@ with _collection_put_off():
     from torchlike._tensor import install as _install
     from torchlike._tensor import layouts as _layouts
     from torchlike._tensor.forms import FUNCTIONS as _FUNCTIONS
+    from torchlike._tensor.generators import Generator as Generator
+    from torchlike._tensor.generators import default_generator as default_generator
+    from torchlike._tensor.generators import get_rng_state as get_rng_state
+    from torchlike._tensor.generators import initial_seed as initial_seed
+    from torchlike._tensor.generators import manual_seed as manual_seed
+    from torchlike._tensor.generators import seed as seed
+    from torchlike._tensor.generators import set_rng_state as set_rng_state
+    from torchlike._tensor.generators import thread_safe_generator as thread_safe_generator
     from torchlike._tensor.layouts import layout as layout
     from torchlike._tensor.layouts import memory_format as memory_format
     from torchlike._tensor.modes import enable_grad as enable_grad
@@ -47,14 +55,6 @@ with _collection_put_off():
     from torchlike._tensor.queues import Event as Event
     from torchlike._tensor.queues import OutOfMemoryError as OutOfMemoryError
     from torchlike._tensor.queues import Stream as Stream
-    from torchlike._tensor.random import Generator as Generator
-    from torchlike._tensor.random import default_generator as default_generator
-    from torchlike._tensor.random import get_rng_state as get_rng_state
-    from torchlike._tensor.random import initial_seed as initial_seed
-    from torchlike._tensor.random import manual_seed as manual_seed
-    from torchlike._tensor.random import seed as seed
-    from torchlike._tensor.random import set_rng_state as set_rng_state
-    from torchlike._tensor.random import thread_safe_generator as thread_safe_generator
     from torchlike._tensor.tensor import Tensor as Tensor
 
 __version__ = "0.1.0"

@@ -6,7 +6,7 @@ import numpy as np
 
 from torchlike._core import dtypes as dt
 from torchlike._tensor.forms import FUNCTIONS
-from torchlike._tensor.random import Generator
+from torchlike._tensor.generators import Generator
 
 __all__ = ["SobolEngine"]
 

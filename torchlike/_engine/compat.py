@@ -34,6 +34,12 @@ def _in_program_scope_fast(function, *args):
         _x64.set_local(before)
 
 
+try:
+    _precision = _config.default_matmul_precision
+    _precision.value  # noqa: B018  (the public setting does not know of ``with`` blocks)
+except (NameError, AttributeError):
+    _precision = None
+
 # Calls a function with 64-bit types on and no transformation in the way: how programs are traced
 # and run.
 in_program_scope = _in_program_scope if _x64 is None else _in_program_scope_fast
@@ -45,3 +51,9 @@ def callable_of(compiled):
         return compiled._executable.create_cpp_call(compiled._params) or compiled
     except (AttributeError, TypeError):
         return compiled
+
+
+def matmul_precision() -> str:
+    """The precision of products that is set, also by a ``with`` block; "" where none is."""
+    found = jax.config.jax_default_matmul_precision if _precision is None else _precision.value
+    return found or ""

@@ -17,6 +17,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._core.symbolic import tracing
 from torchlike._engine import stored
+from torchlike._engine.compat import matmul_precision
 from torchlike._engine.inference import as_jax_takes, wrap
 from torchlike._engine.prefix import Prefix
 from torchlike._engine.stats import stats
@@ -80,7 +81,7 @@ class Program:
             stats.loads += 1
         else:
             function = stored.compile_and_keep(path, self.jitted(), arguments, self._notes)
-        self.fixed = _precision()
+        self.fixed = matmul_precision()
         self.function = function
 
     def _notes(self):
@@ -297,10 +298,6 @@ class ProgramCache:
 cache = ProgramCache()
 
 
-def _precision() -> str:
-    return jax.config.jax_default_matmul_precision or ""
-
-
 def call_into(results: list, program: Program, arguments: tuple) -> None:
     """Append the program's results for these arguments to ``results``.
 
@@ -310,7 +307,7 @@ def call_into(results: list, program: Program, arguments: tuple) -> None:
     if program.function is None:
         program.prepare(arguments)
     fixed = program.fixed
-    if fixed is not None and fixed != _precision():
+    if fixed is not None and fixed != matmul_precision():
         program.let_go()
     try:
         results.extend(itertools.starmap(program.function, (arguments,)))

@@ -28,7 +28,7 @@ import numpy as np
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import PACKAGE, warn_once
-from torchlike._engine.compat import callable_of
+from torchlike._engine.compat import callable_of, matmul_precision
 from torchlike._engine.prefix import Prefix
 from torchlike._engine.values import Aval
 from torchlike._ops.derivatives import Spec
@@ -145,7 +145,7 @@ def _surroundings() -> str:
     values = sorted(jax.config.values.items())
     settings = [f"{k}={v}" for k, v in values if "cache" not in k]
     flags = [f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith(("XLA", "LIBTPU"))]
-    return "\n".join((_here(), str(jax.config.jax_default_matmul_precision), *settings, *flags))
+    return "\n".join((_here(), matmul_precision(), *settings, *flags))
 
 
 @functools.cache

@@ -12,9 +12,10 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host, make
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.forms import function
+from torchlike._tensor.generators import generator_of
 from torchlike._tensor.modes import modes
 from torchlike._tensor.products import need_tensor
-from torchlike._tensor.random import draw, generator_of
+from torchlike._tensor.random import draw
 
 
 def _drawn(name: str, operands, generator, host):

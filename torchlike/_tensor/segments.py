@@ -11,7 +11,7 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.dispatch import apply, into, value_of
 from torchlike._tensor.forms import function
-from torchlike._tensor.random import generator_of
+from torchlike._tensor.generators import generator_of
 from torchlike._tensor.shapes import shape_of, wrap_dim
 
 _REDUCTIONS = {

@@ -19,7 +19,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import PACKAGE
 from torchlike._tensor.bridge import SharedStorage
-from torchlike._tensor.random import Generator
+from torchlike._tensor.generators import Generator
 from torchlike._tensor.tensor import Tensor, _holds
 from torchlike.compiler._parts import (
     ATOMS,

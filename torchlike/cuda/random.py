@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torchlike._core import devices as _devices
-from torchlike._tensor.random import generator_of as _generator_of
+from torchlike._tensor.generators import generator_of as _generator_of
 from torchlike._tensor.tensor import Tensor
 from torchlike.cuda._gpu import gpu
 

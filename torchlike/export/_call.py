@@ -180,7 +180,7 @@ class Runner:
                 )
 
     def _draws(self, sizes) -> list:
-        from torchlike._tensor.random import default_generator, generator_of
+        from torchlike._tensor.generators import default_generator, generator_of
 
         out, pending = [], None
         for method, args, dtype in self.program.draws:

@@ -327,7 +327,7 @@ class Symbols:
 
     def drawn(self, generator, host):
         """A tensor of numbers that each call draws from the default generator."""
-        from torchlike._tensor.random import default_generator
+        from torchlike._tensor.generators import default_generator
 
         if generator is not default_generator:
             self.refuse("random numbers of a generator of one's own are drawn")
@@ -337,7 +337,7 @@ class Symbols:
 
     def drawn_numbers(self, generator):
         """The (seed, offset) that each call takes from the generator of a device."""
-        from torchlike._tensor.random import _generators
+        from torchlike._tensor.generators import _generators
 
         if generator is not _generators.get(generator.device):
             self.refuse("random numbers of a generator of one's own are drawn")

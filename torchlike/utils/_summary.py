@@ -14,8 +14,8 @@ from torchlike._engine.flush import flush
 from torchlike._engine.values import Value, aval
 from torchlike._tensor.creation import empty
 from torchlike._tensor.dispatch import wrap
+from torchlike._tensor.generators import get_rng_state, set_rng_state
 from torchlike._tensor.modes import enable_grad, modes
-from torchlike._tensor.random import get_rng_state, set_rng_state
 from torchlike._tensor.tensor import Tensor
 from torchlike.func import trees
 from torchlike.nn.modules.module import Module

@@ -15,6 +15,7 @@ from torchlike._engine.values import Value
 from torchlike._ops.table import TABLE
 from torchlike._tensor import autocast as _autocast
 from torchlike._tensor import dispatch, saving
+from torchlike._tensor import generators as _generators
 from torchlike._tensor import random as _random
 from torchlike._tensor.modes import enable_grad, modes, no_grad
 from torchlike._tensor.tensor import Tensor
@@ -116,14 +117,14 @@ def get_device_states(*args) -> tuple:
     found: dict = {}
     _walk(args, lambda t: found.setdefault(t.device, None) or t)
     held = [d for d in found if d.type not in ("cpu", "meta")]
-    return [d.index for d in held], [_random.generator_of(d, None).get_state() for d in held]
+    return [d.index for d in held], [_generators.generator_of(d, None).get_state() for d in held]
 
 
 def set_device_states(devices, states, *, device_type=None) -> None:
     """Let the generators of accelerators continue from states that ``get_device_states`` gave."""
     kind = DefaultDeviceType.get_device_type() if device_type is None else device_type
     for index, state in zip(devices, states, strict=True):
-        _random.generator_of(device(kind, index), None).set_state(state)
+        _generators.generator_of(device(kind, index), None).set_state(state)
 
 
 class _Draws(list):
@@ -136,7 +137,7 @@ def _random_states(preserve: bool) -> list | None:
         return None
     if _engine.capture is not None:
         return _Draws()
-    return [(g, g.get_state()) for g in list(_random._generators.values())]
+    return [(g, g.get_state()) for g in list(_generators._generators.values())]
 
 
 def _noting(states):

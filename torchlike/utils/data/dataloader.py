@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from torchlike._core import devices
 from torchlike._core.errors import warn
-from torchlike._tensor.random import Generator
+from torchlike._tensor.generators import Generator
 from torchlike.utils.data import by_value, channel
 from torchlike.utils.data._iterators import (
     LocalIterator,

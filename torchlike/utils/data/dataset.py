@@ -9,7 +9,8 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from torchlike._tensor.random import Generator, default_generator, randperm
+from torchlike._tensor.generators import Generator, default_generator
+from torchlike._tensor.random import randperm
 from torchlike._tensor.tensor import Tensor
 
 Sample = TypeVar("Sample", covariant=True)

@@ -6,7 +6,7 @@ import importlib
 import math
 from collections.abc import Iterator
 
-from torchlike._tensor.random import Generator
+from torchlike._tensor.generators import Generator
 from torchlike.utils.data.dataset import Dataset
 from torchlike.utils.data.sampler import Index, Sampler
 

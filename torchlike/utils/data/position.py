@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from torchlike._core import dtypes as dt
+from torchlike._tensor.generators import default_generator
 from torchlike._tensor.host_reads import wrap_host
-from torchlike._tensor.random import default_generator
 
 VERSION = 1
 

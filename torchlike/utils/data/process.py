@@ -17,8 +17,8 @@ import numpy as np
 from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._engine import flush
+from torchlike._tensor.generators import default_generator
 from torchlike._tensor.modes import modes
-from torchlike._tensor.random import default_generator
 from torchlike.utils.data import by_value, collate, workers
 from torchlike.utils.data.channel import Channel, Sender, open_snapshot
 from torchlike.utils.data.datapipes.graph import prepare

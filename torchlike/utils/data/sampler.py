@@ -11,7 +11,8 @@ import numpy as np
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._tensor.creation import as_tensor
-from torchlike._tensor.random import Generator, generator_of, multinomial
+from torchlike._tensor.generators import Generator, generator_of
+from torchlike._tensor.random import multinomial
 
 Index = TypeVar("Index", covariant=True)
 

@@ -13,7 +13,7 @@ import random
 import numpy as np
 
 from torchlike._core.streams import HostStream
-from torchlike._tensor.random import default_generator
+from torchlike._tensor.generators import default_generator
 
 
 class WorkerInfo:

@@ -7,12 +7,12 @@ from torchlike._core.devices import device as device
 from torchlike._core.dtypes import dtype as dtype
 from torchlike._core.sizes import Size as Size
 from torchlike._runner.shims._C import _nn as _nn
+from torchlike._tensor.generators import Generator as Generator
 from torchlike._tensor.modes import modes
 from torchlike._tensor.overriding import (
     DisableTorchFunctionSubclass as DisableTorchFunctionSubclass,
 )
 from torchlike._tensor.overriding import disabled as _disabled_torch_function_impl  # noqa: F401
-from torchlike._tensor.random import Generator as Generator
 
 has_openmp = has_mkl = has_cuda = has_mps = has_xpu = False
 TensorBase = _TensorBase = torch.Tensor

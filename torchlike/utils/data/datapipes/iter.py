@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from torchlike._tensor.random import default_generator
+from torchlike._tensor.generators import default_generator
 from torchlike.utils.data.collate import default_collate
 from torchlike.utils.data.datapipes.datapipe import DataChunk, IterDataPipe
 from torchlike.utils.data.datapipes.decorators import functional_datapipe

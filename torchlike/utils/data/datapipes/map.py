@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
-from torchlike._tensor.random import default_generator
+from torchlike._tensor.generators import default_generator
 from torchlike.utils.data.datapipes.datapipe import DataChunk, MapDataPipe
 from torchlike.utils.data.datapipes.decorators import functional_datapipe
 from torchlike.utils.data.datapipes.iter import IterDataPipe, _shuffled
