@@ -61,7 +61,7 @@ def test_the_same_input_gives_the_same_bits_again():
 
 
 def test_what_comes_back_is_compiled():
-    x = torch.randn(5)
+    x = torch.randn(50)
 
     def twice():
         for _ in range(3):
@@ -71,6 +71,76 @@ def test_what_comes_back_is_compiled():
     assert stats["compiles"] == 1
     assert stats["programs"] == 2
     assert stats["host_ops"] == 2
+
+
+def test_conditions_that_never_change_do_not_cut_a_program():
+    steps = torch.tensor([0.25, 0.5, 1.0])
+    y = torch.ones(3)
+
+    def run(turns):
+        x = y
+        for _ in range(turns):
+            x = y * 1
+            for step in steps:
+                x = x * 0.5 if step == 1.0 else (x + step * y).exp()
+            x.tolist()
+        return x
+
+    compiler.clear_caches()
+    want = run(1).tolist()
+    run(5)
+    compiler.clear_stats()
+    assert run(10).tolist() == want
+    stats = compiler.stats()
+    assert stats["programs"] == 10
+    assert stats["compiles"] == stats["misses"] == 0
+
+
+def test_conditions_that_go_both_ways_are_right_and_bounded():
+    torch.manual_seed(0)
+    masks = torch.rand(40, 20) > 0.5
+    x = torch.arange(20.0)
+
+    def total(mask):
+        out = torch.zeros(())
+        for i in range(20):
+            if mask[i]:
+                out = out + x[i]
+        return out.item()
+
+    compiler.clear_caches()
+    assert [total(m) for m in masks[:20]] == [float((x * m).sum()) for m in masks[:20]]
+    compiler.clear_stats()
+    assert [total(m) for m in masks[20:]] == [(x * m).sum().item() for m in masks[20:]]
+    stats = compiler.stats()
+    assert stats["compiles"] <= 4
+    assert stats["misses"] < 60
+
+
+def test_a_number_read_again_is_todays():
+    x = torch.zeros(2)
+    seen = []
+    for n in range(12):
+        if n >= 8:
+            x[0] = n
+        y = x * 2  # pending when the number is asked for
+        seen.append((bool(x[0] > 0), (x[0] + 1).item(), y.sum().item()))
+    assert seen == [(n >= 8, n + 1.0 if n >= 8 else 1.0, 2.0 * n * (n >= 8)) for n in range(12)]
+
+
+def test_many_small_calls_of_ever_other_shapes_compile_nothing():
+    def step(length):
+        w = torch.ones(3, requires_grad=True)
+        optimizer = torch.optim.SGD([w], lr=0.1)
+        x = w
+        for _ in range(length):
+            x = (x * 0.9 + w).tanh()
+        x.sum().backward()
+        optimizer.step()
+        return w.tolist()
+
+    stats = counted(lambda: [step(60 + n % 5) for n in range(20)])
+    assert stats["compiles"] <= 3
 
 
 def test_large_work_compiles_at_once():

@@ -14,6 +14,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._engine import prefix
 from torchlike._engine.compat import in_program_scope
+from torchlike._engine.glances import forget, glance
 from torchlike._engine.host import Plan, run_host
 from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.primitives import Unsupported
@@ -200,7 +201,7 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
         return False
     if place.always:
         return True
-    long = why == _LONG or (why == "value" and node.calls >= _MANY)
+    long = why == _LONG or (node.calls >= _MANY and (why == "value" or (small and why != "module")))
     if place.reused and not long and why != _SETUP and not (small and node.exact):
         return True
     sighting.count += 1
@@ -332,30 +333,24 @@ def _by_plan(segment: Segment, live, sighting) -> bool:
     plan = sighting.plan
     if plan is None or (plan and plan.dtype is not dt.get_default_dtype()):
         try:
-            plan = Plan(segment.node, live, needed_calls(segment.node, live))
+            plan = Plan(live, needed_calls(segment.node, live))
         except Unsupported:
             plan = False
         sighting.plan = plan
     if not plan:
         return False
-    externals = _on_the_host(segment.arrays)
     try:
-        results, checks = plan.run(externals, segment.floats, segment.ints)
+        results, checks, windows = plan.run(segment)
     except Exception:  # one call after the other tells which one it was
         return False
     pending_checks.extend(checks)
-    _hand_out(segment, live, results, externals)
+    _hand_out(segment, live, results, windows)
     return True
 
 
-def _on_the_host(arrays: list) -> list:
-    return [x if x.__class__ is np.ndarray else np.asarray(x) for x in arrays]
-
-
-def _hand_out(segment: Segment, live, results: list, externals: list) -> None:
-    """Let NumPy's results be the segment's."""
-    views = [x for x, a in zip(externals, segment.arrays, strict=True) if x is not a]
-    segment.results = (live, [tuple([_owned(r, views) for r in results])], None)
+def _hand_out(segment: Segment, live, results: list, windows: list) -> None:
+    """Let NumPy's results be the segment's; ``windows`` are of JAX's arrays that were read."""
+    segment.results = (live, [tuple([_owned(r, windows) for r in results])], None)
 
 
 def _op_by_op(segment: Segment, live, host: bool = False) -> None:
@@ -368,9 +363,10 @@ def _op_by_op(segment: Segment, live, host: bool = False) -> None:
     wanted = set(live)
     values: dict = {}
     failures: list[ProgramFailed] = []
-    externals = segment.arrays
+    externals, windows = segment.arrays, []
     if host:
-        externals = _on_the_host(externals)
+        externals = [np.asarray(x) for x in externals]
+        windows = [x for x, a in zip(externals, segment.arrays, strict=True) if x is not a]
     for n, call in enumerate(calls):
         float_at, int_at = call.parent.floats, call.parent.ints
         arrays = []
@@ -415,7 +411,7 @@ def _op_by_op(segment: Segment, live, host: bool = False) -> None:
                 value.segment = None
         raise failures[0]
     if host:
-        _hand_out(segment, live, [values[s] for s in live], externals)
+        _hand_out(segment, live, [values[s] for s in live], windows)
     else:
         segment.results = (live, [tuple([values[s] for s in live])], None)
 
@@ -517,7 +513,9 @@ def host_array(value: Value) -> np.ndarray:
     """The value as a numpy array, waiting for it; range checks that failed raise here."""
     if local.capture is not None:
         local.capture.reads(value)
-    array = array_of(value)
+    array = value.array
+    if array is None:
+        array = resolve(value) if local.capture is not None else glance(value, resolve)
     stats.syncs += 1
     if array.__class__ is not np.ndarray:
         array = np.asarray(array)
@@ -572,6 +570,7 @@ def clear_caches() -> None:
     cache.clear()
     prefix.tree.clear()
     _places.clear()
+    forget()
     for op in TABLE.values():
         op.inferred.clear()
         op.singles.clear()

@@ -60,42 +60,48 @@ def kernel_of(call: Prefix) -> tuple:
 
 
 class Plan:
-    """The calls of a segment that has come back, as functions on one list of registers.
+    """Calls of a segment as functions on one list of registers.
 
-    The registers are the segment's slots, its external arrays, and its run-time numbers.
+    The registers are the arrays and run-time numbers that these calls take, then their results.
     """
 
-    __slots__ = ("dtype", "externals", "floats", "ints", "live", "slots", "steps")
+    __slots__ = ("arrays", "blank", "dtype", "floats", "ints", "live", "steps")
 
-    def __init__(self, node: Prefix, live: tuple, calls: list[Prefix]):
+    def __init__(self, live: tuple, calls: list[Prefix]):
         self.dtype = dt.get_default_dtype()  # which the kernels depend on
-        self.live, self.slots, self.externals = live, node.slots, node.externals
-        self.floats, self.ints = node.floats, node.ints
         last = {ref: n for n, call in enumerate(calls) for ref in call.refs}
-        numbers = self.slots + self.externals
+        taken = [list(_sources(call)) for call in calls]
+        given = {kind: dict.fromkeys(at for refs in taken for k, at in refs if k is kind)
+                 for kind in (_ARRAY, float, int)}  # fmt: skip
+        self.arrays, self.floats, self.ints = map(list, given.values())
+        slots = [slot for call in calls for slot in range(call.slots - call.outs, call.slots)]
+        places = [(kind, at) for kind, ats in given.items() for at in ats]
+        places += [(_SLOT, slot) for slot in slots]
+        register = {place: n for n, place in enumerate(places)}
+        self.blank = [None] * len(slots)
+        self.live = [register[_SLOT, slot] for slot in live]
         self.steps = []
-        for n, call in enumerate(calls):
-            at = {float: numbers + call.parent.floats,
-                  int: numbers + self.floats + call.parent.ints}  # fmt: skip
-            ins = []
-            for ref in call.refs:
-                if ref.__class__ is int:
-                    ins.append(ref if ref >= 0 else self.slots + ~ref)
-                elif ref is float or ref is int:
-                    ins.append(at[ref])
-                    at[ref] += 1
+        for n, (call, refs) in enumerate(zip(calls, taken, strict=True)):
             function, sizes = kernel_of(call)
-            dead = [ref for ref in {*call.refs} if ref.__class__ is int and ref >= 0
-                    and last[ref] == n and ref not in live]  # fmt: skip
-            first = call.slots - call.outs
+            dead = [register[_SLOT, ref] for ref in {*call.refs} if ref.__class__ is int
+                    and ref >= 0 and last[ref] == n and ref not in live]  # fmt: skip
+            first = register[_SLOT, call.slots - call.outs] if call.outs else 0
+            ins = [register[place] for place in refs]
             self.steps.append((function, ins, first, call.avals, sizes, call, dead))
 
-    def run(self, externals: list, floats: list, ints: list) -> tuple[list, list]:
-        """The live results, and (flags, [(size, ndim, call)]) of each call with range checks."""
-        registers = [None] * self.slots
-        registers += externals[: self.externals]
-        registers += map(np.float64, floats[: self.floats])
-        registers += map(np.int64, ints[: self.ints])
+    def run(self, segment) -> tuple[list, list, list]:
+        """The live results, (flags, [(size, ndim, call)]) of each call with range checks, and
+        the windows on arrays of JAX's that were read."""
+        registers, windows = [], []
+        for n in self.arrays:
+            x = segment.arrays[n]
+            if x.__class__ is not _ndarray:
+                x = np.asarray(x)
+                windows.append(x)
+            registers.append(x)
+        registers += [np.float64(segment.floats[n]) for n in self.floats]
+        registers += [np.int64(segment.ints[n]) for n in self.ints]
+        registers += self.blank
         checks = []
         for function, ins, at, avals, sizes, call, dead in self.steps:
             results = function(*[registers[i] for i in ins])
@@ -109,7 +115,21 @@ class Plan:
             for i in dead:
                 registers[i] = None
         stats.host_ops += len(self.steps)
-        return [registers[slot] for slot in self.live], checks
+        return [registers[n] for n in self.live], checks, windows
+
+
+_ARRAY, _SLOT = "array", "slot"
+
+
+def _sources(call: Prefix):
+    """(kind, position) of each operand that is there: an input's, a slot's or a number's."""
+    at = {float: call.parent.floats, int: call.parent.ints}
+    for ref in call.refs:
+        if ref.__class__ is int:
+            yield (_SLOT, ref) if ref >= 0 else (_ARRAY, ~ref)
+        elif ref is float or ref is int:
+            yield ref, at[ref]
+            at[ref] += 1
 
 
 def _fitted(result, a):

@@ -32,9 +32,9 @@ class Prefix:
     """
 
     __slots__ = (
-        "avals", "calls", "children", "depth", "exact", "externals", "first", "floats", "in_avals",
-        "ints", "line", "nbytes", "numbers", "op", "outs", "parent", "plans", "programs", "refs",
-        "seen", "slots", "statics", "used", "work",
+        "avals", "calls", "children", "depth", "exact", "externals", "first", "floats", "glances",
+        "in_avals", "ints", "line", "nbytes", "numbers", "op", "outs", "parent", "plans",
+        "programs", "refs", "seen", "slots", "statics", "used", "work",
     )  # fmt: skip
 
     def __init__(self, parent=None, op=None, statics=(), refs=(), avals=(), in_avals=()):
@@ -47,6 +47,7 @@ class Prefix:
         self.plans = {}  # operands that need a gradient -> how the tape differentiates this call
         self.programs = None  # live slots -> Program, made at the first flush here
         self.seen = None  # live slots flushed here without a program
+        self.glances = None  # slot -> what is known of its number here
         self.line = None
         self.used = 0
         self.first = self if parent is None or parent.parent is None else parent.first
@@ -77,8 +78,8 @@ class Prefix:
 class Segment:
     """The ops recorded since the last flush, on one thread and one device."""
 
-    __slots__ = ("arrays", "device", "done", "floats", "frame", "ints", "lock", "node", "owners",
-                 "refs", "results", "thread")  # fmt: skip
+    __slots__ = ("arrays", "device", "done", "doubts", "floats", "frame", "ints", "lock", "node",
+                 "owners", "refs", "results", "thread")  # fmt: skip
 
     def __init__(self, tree: Tree, device=devices.CPU):
         self.node = tree.root
@@ -91,6 +92,7 @@ class Segment:
         self.refs: list = []  # weak references to the Values of the slots
         self.results = None  # (live slots, arrays) once the program has run
         self.done = False
+        self.doubts = 0  # numbers read on which the calls after them may depend (glances.py)
         self.frame = None  # of the body that is being traced into it (bodies.py): it never runs
         self.lock = threading.RLock()
 
