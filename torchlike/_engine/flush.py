@@ -26,7 +26,7 @@ from torchlike._engine.values import Batched, Hole, Packed, Parts, Value, expose
 class Place:
     """A line of the user's code that forces flushes: does compiling pay there?"""
 
-    __slots__ = ("always", "flushes", "fresh", "line", "reused", "why")
+    __slots__ = ("always", "compiled", "flushes", "fresh", "line", "reused", "why")
 
     def __init__(self, why: str, line: str, always: bool = False):
         self.why, self.line = why, line
@@ -34,6 +34,7 @@ class Place:
         self.flushes = 0  # counted into the statistics when they are asked for
         self.reused = True  # whether an earlier program has paid
         self.fresh = 0  # small new keys since a program was last used again
+        self.compiled = 0  # programs that were made here
 
 
 _places: dict = {}
@@ -140,6 +141,7 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
         sighting = sighting_of(node, live)
         if worth_compiling(node, sighting, place, why, small):
             place.reused = False
+            place.compiled += 1
             compile_and_run(segment, live)
         else:
             start = time.perf_counter()
@@ -184,6 +186,9 @@ _LONG, _SETUP = "bound", "setup"
 # At a place with so many small new keys and no reuse between, a key must come back once more.
 _FRESH_KEYS = 8
 
+# A place with so many programs has steps of changing kinds: a further one must come back, too.
+_VARIANTS = 3
+
 # Seconds of work in NumPy below which a segment first runs there: a compile takes longer.
 _SMALL = 0.01
 
@@ -201,8 +206,10 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
         return False
     if place.always:
         return True
-    long = why == _LONG or (node.calls >= _MANY and (why == "value" or (small and why != "module")))
-    if place.reused and not long and why != _SETUP and not (small and node.exact):
+    apart = small and why != "module"  # a step, which may run in NumPy now and as a program later
+    long = why == _LONG or (node.calls >= _MANY and (why == "value" or apart))
+    waits = small and (node.exact or (apart and place.compiled >= _VARIANTS))
+    if place.reused and not long and not waits and why != _SETUP:
         return True
     sighting.count += 1
     seen = sighting.count

@@ -12,6 +12,7 @@ from torchlike._core import devices
 from torchlike._core.settings import settings
 from torchlike._core.symbolic import tracing
 from torchlike._engine.captures import at_hand
+from torchlike._engine.flush import host_array
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval, expose
 from torchlike._ops.table import TABLE
@@ -58,7 +59,7 @@ def joined(tensors, join, dim):
         return None
     if modes.levels or modes.transforms or modes.around is not None or modes.cast is not None:
         return None
-    arrays = []
+    arrays, pending = [], 0
     for t in tensors:
         if t.__class__ is not first.__class__ or t._value.aval is not a or t._requires_grad:
             return None
@@ -66,9 +67,15 @@ def joined(tensors, join, dim):
         if t._node is not None or (storage is not None and t._seen != storage.version):
             return None
         array = at_hand(t._value)
-        if array is None or not (array.__class__ is np.ndarray or array.is_ready()):
+        if array is None:
+            pending += 1
+            if t._value.segment is not local.segment or pending * _FEW > len(tensors):
+                return None
+        elif not (array.__class__ is np.ndarray or array.is_ready()):
             return None
         arrays.append(array)
+    if pending:  # the newest of many: worth running what has made it
+        arrays = [host_array(t._value) for t in tensors]
     try:
         return wrap_host(join(arrays, dim), a.dtype)
     except (ValueError, TypeError):  # a wrong dimension: the op has PyTorch's words for it

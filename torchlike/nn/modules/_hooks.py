@@ -179,7 +179,7 @@ class Called:
         # micro-batches do not pile up in one. Inference is a program of its own, the same whatever
         # was pending before: XLA would round another fusion differently.
         if not modes.grad:
-            flush(why="module")
+            flush(why="before module")
         elif local.after_backward is local.segment:
             flush(why="forward after backward")
         try:
