@@ -140,7 +140,7 @@ def test_many_small_calls_of_ever_other_shapes_compile_nothing():
         return w.tolist()
 
     stats = counted(lambda: [step(60 + n % 5) for n in range(20)])
-    assert stats["compiles"] <= 3
+    assert stats["compiles"] <= 4
 
 
 def test_large_work_compiles_at_once():

@@ -26,7 +26,7 @@ from torchlike._engine.values import Batched, Hole, Packed, Parts, Value, expose
 class Place:
     """A line of the user's code that forces flushes: does compiling pay there?"""
 
-    __slots__ = ("always", "compiled", "flushes", "fresh", "line", "reused", "why")
+    __slots__ = ("always", "compiled", "flushes", "fresh", "line", "reused", "row", "why")
 
     def __init__(self, why: str, line: str, always: bool = False):
         self.why, self.line = why, line
@@ -34,7 +34,8 @@ class Place:
         self.flushes = 0  # counted into the statistics when they are asked for
         self.reused = True  # whether an earlier program has paid
         self.fresh = 0  # small new keys since a program was last used again
-        self.compiled = 0  # programs that were made here
+        self.row = 0  # uses of programs without a new key between
+        self.compiled = 0  # programs that were made since a long row; large ones count more
 
 
 _places: dict = {}
@@ -128,6 +129,9 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
     if program is not None:
         place.reused = True
         place.fresh = 0
+        place.row += 1
+        if place.row == _ROW:
+            place.compiled = 0
         stats.hits += 1
         execute(segment, program)
     elif not live and not any(call.op.checks for call in node.path()):
@@ -137,11 +141,12 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
     elif settings.immediate:
         run_op_by_op(segment, live)
     else:
+        place.row = 0
         small = settings.host and segment.device is devices.CPU and node.work <= _SMALL
         sighting = sighting_of(node, live)
         if worth_compiling(node, sighting, place, why, small):
             place.reused = False
-            place.compiled += 1
+            place.compiled += 1 + node.calls // (2 * _MANY)
             compile_and_run(segment, live)
         else:
             start = time.perf_counter()
@@ -186,8 +191,10 @@ _LONG, _SETUP = "bound", "setup"
 # At a place with so many small new keys and no reuse between, a key must come back once more.
 _FRESH_KEYS = 8
 
-# A place with so many programs has steps of changing kinds: a further one must come back, too.
+# A place where so many programs were made, and never used so many times in a row, has steps of
+# changing kinds: a further one must come back, too.
 _VARIANTS = 3
+_ROW = 16
 
 # Seconds of work in NumPy below which a segment first runs there: a compile takes longer.
 _SMALL = 0.01
@@ -198,7 +205,8 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
 
     Where keys keep changing (a growing length), segments run op by op instead. A small segment
     that rounds nothing first runs in NumPy anywhere; one that does round might differ from its
-    later program in the last bit, and a model must give the same output for the same input twice.
+    later program in the last bit, and a model must give the same output for the same input twice,
+    and an eager step the numbers of a compiled one.
     """
     if settings.always_compile:
         return True
@@ -206,9 +214,9 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
         return False
     if place.always:
         return True
-    apart = small and why != "module"  # a step, which may run in NumPy now and as a program later
-    long = why == _LONG or (node.calls >= _MANY and (why == "value" or apart))
-    waits = small and (node.exact or (apart and place.compiled >= _VARIANTS))
+    varies = small and place.compiled >= _VARIANTS and why != "module"
+    long = why == _LONG or (node.calls >= _MANY and (why == "value" or varies))
+    waits = varies or (small and node.exact)
     if place.reused and not long and not waits and why != _SETUP:
         return True
     sighting.count += 1
