@@ -7,6 +7,7 @@ from torchlike._core.collection import put_off as _collection_put_off
 with _collection_put_off():
     from torchlike._core import absent_dtypes as _absent_dtypes
     from torchlike._core import dtypes as _dtypes
+    from torchlike._core import freed_memory as _freed_memory
     from torchlike._core.absent_dtypes import qscheme as qscheme
     from torchlike._core.devices import device as device
     from torchlike._core.devices import get_default_device as get_default_device
@@ -59,6 +60,7 @@ with _collection_put_off():
 
 __version__ = "0.1.0"
 
+_freed_memory.keep()
 _install.publish(globals(), _FUNCTIONS)
 for _name, _dtype in {**_dtypes.BY_NAME, **_dtypes.ALIASES}.items():
     globals()[_name] = _dtype
