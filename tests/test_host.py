@@ -61,7 +61,7 @@ def test_the_same_input_gives_the_same_bits_again():
 
 
 def test_what_comes_back_is_compiled():
-    x = torch.randn(50)
+    x = torch.randn(10_000)
 
     def twice():
         for _ in range(3):

@@ -18,7 +18,7 @@ from torchlike._core.settings import settings
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.host import Plan
 from torchlike._engine.inference import is_exact
-from torchlike._engine.prefix import Prefix, Segment, local
+from torchlike._engine.prefix import Prefix, Segment, local, tree
 from torchlike._engine.primitives import Unsupported
 from torchlike._engine.values import Value
 
@@ -42,13 +42,14 @@ class Glance:
     """What is known of one slot's number after the calls of one prefix.
 
     outcome is the bytes that it had whenever it was read here, None before; plan is how NumPy
-    computes it.
+    computes it; whole says whether there are no other calls than those behind it.
     """
 
-    __slots__ = ("calls", "outcome", "plan")
+    __slots__ = ("calls", "outcome", "plan", "whole")
 
-    def __init__(self, calls: list[Prefix]):
-        self.calls, self.outcome, self.plan = calls, None, None
+    def __init__(self, calls: list[Prefix], whole: bool):
+        self.calls, self.whole = calls, whole
+        self.outcome = self.plan = None
 
 
 # By the user's line: True if an outcome came back there, False if one differed.
@@ -64,6 +65,16 @@ def glance(value: Value, resolve) -> np.ndarray:
     found = glance_at(segment, value)
     if found is None:
         return resolve(value)
+    if found.whole and all(
+        ref() is None for slot, ref in enumerate(segment.refs) if slot != value.slot
+    ):
+        array = in_program_scope(_number, segment, value.slot, found)
+        if array is None:
+            return resolve(value)
+        local.segment = Segment(tree)
+        value.array, value.segment = array, None
+        segment.end()
+        return array
     frame = errors.user_frame()
     line = frame.f_code, frame.f_lasti
     steady = _steady.get(line)
@@ -105,7 +116,7 @@ def glance_at(segment: Segment, value: Value) -> Glance | None:
     found = node.glances.get(value.slot, False)
     if found is False:
         calls = _behind(node, value.slot) if value.aval.nbytes <= _MAX_BYTES else None
-        found = node.glances[value.slot] = calls and Glance(calls)
+        found = node.glances[value.slot] = calls and Glance(calls, len(calls) == node.depth)
     return found
 
 

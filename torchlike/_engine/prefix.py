@@ -96,6 +96,11 @@ class Segment:
         self.frame = None  # of the body that is being traced into it (bodies.py): it never runs
         self.lock = threading.RLock()
 
+    def end(self) -> None:
+        """Let go of the inputs: it has run, or need not run."""
+        self.done = True
+        self.arrays = self.owners = self.refs = self.floats = self.ints = ()
+
     def rollback(self) -> None:
         """Forget what a failed or interrupted call has left beyond the last whole one."""
         if self.done:  # it ran while the call was being recorded, and holds nothing any more
