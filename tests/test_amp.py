@@ -99,6 +99,28 @@ def test_dtypes_and_numbers_are_pytorchs(text):
     )
 
 
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"])
+@pytest.mark.parametrize("state", [None, "float32", "bfloat16"])
+def test_recurrent_layers_take_what_a_layer_under_autocast_gave(name, state):
+    found = []
+    for m in (T, torch):
+        m.manual_seed(0)
+        layer = getattr(m.nn, name)(4, 3)
+        x = m.ones(2, 1, 4, dtype=m.bfloat16)
+        h = None if state is None else m.zeros(1, 1, 3, dtype=getattr(m, state))
+        if name.endswith("Cell"):
+            x, h = x[:, 0], None if h is None else h[0].expand(2, 3)
+        if name.startswith("LSTM") and h is not None:
+            h = (h, h)
+        with m.autocast("cpu"):
+            out = layer(x, h)
+        out = out[0] if isinstance(out, tuple) else out
+        out.float().sum().backward()
+        found.append((str(out.dtype).split(".")[1], out.detach().float().numpy()))
+    assert found[0][0] == found[1][0]
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=2e-2, atol=2e-2)
+
+
 def test_float16_on_the_cpu():
     array = np.ones((2, 2), np.float32)
     assert call(T, "x @ x", array, T.float16).dtype is T.float16
@@ -260,6 +282,8 @@ def test_custom_function():
         (lambda t: t.amp.GradScaler("cpu", growth_factor=1.0), AssertionError),
         (lambda t: t.amp.GradScaler("cpu", backoff_factor=1.0), AssertionError),
         (lambda t: t.amp.GradScaler("cpu").update(), AssertionError),
+        (lambda t: t.set_autocast_enabled(3, True), TypeError),
+        (lambda t: t.is_autocast_enabled(0), TypeError),
         (lambda t: t.amp.GradScaler("cpu").load_state_dict({}), RuntimeError),
     ],
 )

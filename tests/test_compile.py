@@ -309,6 +309,63 @@ def test_a_recompile_says_what_changed():
     assert any("training is False, was True" in why for why in f.compiled.reasons)
 
 
+def _cut_from_one_tensor(model):
+    data = torch.randn(40, 3)
+    return model, lambda i: (data[2 * i : 2 * i + 2],)
+
+
+def _changes_its_argument(model):
+    return lambda x: model(x.relu_()), lambda i: (torch.ones(2, 3, requires_grad=True) * i,)
+
+
+def _returns_views(model):
+    return lambda x: model(x).chunk(2, -1), lambda i: (torch.ones(2, 3),)
+
+
+def _puts_into_a_dict(model):
+    def run(x, state):
+        state["hidden"] = model(x) + state["hidden"]
+        return state["hidden"].sum()
+
+    state = {"hidden": torch.zeros(2, 4)}
+    return run, lambda i: (torch.ones(2, 3), state)
+
+
+def _copies_its_model(model):
+    return lambda x: copy.deepcopy(model)(x).detach(), lambda i: (torch.ones(2, 3),)
+
+
+def _returns_an_object(model):
+    class Output:
+        def __init__(self, value):
+            self.value = value
+
+    return lambda x: Output(model(x)), lambda i: (torch.ones(2, 3),)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        _cut_from_one_tensor,
+        _changes_its_argument,
+        _returns_views,
+        _puts_into_a_dict,
+        _copies_its_model,
+        _returns_an_object,
+    ],
+)
+def test_what_is_recorded_once_and_stays_compiled(program):
+    function, arguments = program(torch.nn.Linear(3, 4))
+    run = torch.compile(function)
+    compiled = run._call if isinstance(run, torch.nn.Module) else run.compiled
+    for i in range(12):
+        run(*arguments(i))
+        if i == 1:  # where it begins, and one call to watch: from then on the same again
+            recordings = compiled.recordings
+    assert compiled.plain is None and compiled.full is None
+    assert compiled.replays and compiled.recordings <= recordings + 1
+
+
 def test_the_limit_of_recordings(caplog):
     f = torch.compile(lambda x, k: x * k)
     with caplog.at_level(logging.WARNING, "torchlike.compiler"):

@@ -12,6 +12,7 @@ import torchlike
 from tests.hazards import (
     HAZARDS,
     difference,
+    handles,
     hidden,
     kept,
     modules,
@@ -24,7 +25,7 @@ from tests.hazards import (
 )
 from torchlike._core.errors import NotSupported
 
-assert hidden and kept and modules and recipes  # they fill the table
+assert handles and hidden and kept and modules and recipes  # they fill the table
 assert tensors and training and unseen and values
 NAMED = {hazard.name: hazard for hazard in HAZARDS}
 

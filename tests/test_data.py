@@ -554,14 +554,17 @@ def wrong_length(m, d):
     return d.StackDataset(Wrong(), range(2)).__getitems__([0, 1])
 
 
-def promised_too_little(m, d):
-    dataset = sized_stream(m, d)
-    loader = d.DataLoader(dataset, batch_size=None)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        seen = [len(loader), *loader]
-    texts = [str(w.message).replace(repr(dataset), "it") for w in caught]
-    return seen, texts
+def promised_too_little(read):
+    def run(m, d):
+        dataset = sized_stream(m, d)
+        loader = d.DataLoader(dataset, batch_size=None)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            seen = read(loader)
+        texts = [str(w.message).replace(repr(dataset), "it") for w in caught]
+        return seen, texts
+
+    return run
 
 
 ERRORS = {
@@ -610,7 +613,9 @@ ERRORS = {
     "weights 2-d": lambda m, d: d.WeightedRandomSampler([[1.0]], 1),
     "batch drop type": lambda m, d: d.BatchSampler([1], 1, 0),
     "bare sampler": lambda m, d: iter(d.Sampler()),
-    "promised too little": promised_too_little,
+    "promised too little": promised_too_little(lambda loader: [len(loader), *loader]),
+    "promised after it began": promised_too_little(list),
+    "promised before": promised_too_little(lambda loader: [list(loader), list(loader)]),
 }
 
 

@@ -471,3 +471,15 @@ def test_import_is_lazy():
     """The package is imported when it is named first."""
     assert torchlike.distributions is __import__("sys").modules["torchlike.distributions"]
     assert not hasattr(torchlike, "no_such_name")
+
+
+def test_gradients_of_inverses_outside_their_domain():
+    grads = []
+    for m in BOTH:
+        D = m.distributions
+        x = m.linspace(-1.0, 2.0, 12).requires_grad_()
+        assert D.PowerTransform(2).sign.dtype is m.float32
+        y = D.SigmoidTransform().inv(x)
+        y.pow(2).sum().backward()
+        grads.append(x.grad.numpy())
+    np.testing.assert_allclose(*grads, rtol=1e-5)

@@ -1,6 +1,7 @@
 """torch.export: programs give what PyTorch's eager gives, at other sizes than the example's."""
 
 import collections
+import copy
 import dataclasses
 import io
 import os
@@ -276,9 +277,20 @@ def test_requests_that_do_not_fit_the_inputs():
         Dim("2b")
     with pytest.raises(AssertionError, match="inconsistent"):
         Dim("b", min=3, max=2)
+    with pytest.raises(AssertionError, match="inconsistent"):
+        Dim("b", min=2, max=2)
     assert repr((Dim("b"), Dim("b", min=2), 2 * Dim("b") + 1, Dim.AUTO)) == (
         "(Dim('b', min=0), Dim('b'), 2*b + 1, DimHint(AUTO))"
     )
+
+
+def test_a_copy_of_a_program_has_weights_of_its_own():
+    program = tx.export(torchlike.nn.Linear(3, 2), (torchlike.ones(3),))
+    other = copy.deepcopy(program)
+    with torchlike.no_grad():
+        program.module().weight.zero_()
+    assert other.module().weight.abs().sum() > 0
+    assert other.module()(torchlike.ones(3)).shape == (2,)
 
 
 def test_what_needs_a_number_of_a_tensor_is_refused_with_its_line():

@@ -20,7 +20,7 @@ LAYERS = [
     "linalg overrides random nested signal sparse special testing types mps xpu "
     "return_types storage version",
     "_aten _custom_ops _device_modules _dynamo _functional functional futures multiprocessing nn",
-    "ao distributed distributions export hub jit library ops masked onnx optim profiler "
+    "__future__ ao distributed distributions export hub jit library ops masked onnx optim profiler "
     "quantization quasirandom _serialization serialization utils",
     "torchlike _runner",  # the top-level package only re-exports what stands above
     "audio text vision",

@@ -160,9 +160,98 @@ def a_missing_op(lib, ns):
     return getattr(lib.ops, ns).nothing
 
 
+def by_the_older_spelling(lib, ns):
+    part = lib.library.Library(ns, "FRAGMENT")
+    part.define("old(Tensor x) -> Tensor")
+
+    @lib.library.impl(part, "old", "CPU")
+    def old(x):
+        return x + 1
+
+    @lib.library.impl(part, "old", "Meta")
+    def old_meta(x):
+        return lib.empty_like(x)
+
+    op = getattr(lib.ops, ns).old
+    meta = op(lib.ones(3, device="meta"))
+    return (
+        old(lib.ones(2)).tolist(), op(lib.ones(2)).tolist(), tuple(meta.shape), op.overloads(),
+        op.default.name(), op.default.namespace, op.__name__, op.default.overloadpacket is op,
+        "old" in dir(getattr(lib.ops, ns)),
+    )  # fmt: skip
+
+
+def which_gradients(lib, ns):
+    def pair(xs, y):
+        return xs[0] * y + xs[1]
+
+    T, seen = lib.Tensor, []
+    pair.__annotations__ = {"xs": list[T], "y": T, "return": T}
+    op = lib.library.custom_op(f"{ns}::pair", pair, mutates_args=())
+
+    def backward(ctx, g):
+        seen.append([list(x) if isinstance(x, list) else x for x in ctx.needs_input_grad])
+        return [g, None], g
+
+    op.register_autograd(backward)
+    op([lib.ones(2, requires_grad=True), lib.ones(2)], lib.ones(2)).sum().backward()
+    return seen
+
+
+def a_kernel_turned_off(lib, ns):
+    op = scaled(lib, ns)
+    op.register_kernel("cpu")(lambda x, k=2.0: x + 100)
+    with op.set_kernel_enabled("cpu", False):
+        off = op(lib.ones(2)).tolist()
+    return off, op(lib.ones(2)).tolist()
+
+
+def refused(*calls):
+    found = []
+    for call in calls:
+        try:
+            found.append(call())
+        except Exception as error:
+            found.append((type(error).__name__, str(error)[:30]))
+    return found
+
+
+def signatures(lib, ns):
+    T = lib.Tensor
+
+    def number(x, k=2, d=lib.float32):
+        return 3
+
+    def several(*xs):
+        return xs[0]
+
+    number.__annotations__ = {"x": T, "k": int, "d": lib.dtype, "return": int}
+    several.__annotations__ = {"xs": T, "return": T}
+    infer = lib.library.infer_schema
+    return refused(
+        lambda: infer(number, mutates_args=()), lambda: infer(number, mutates_args={"zz"}),
+        lambda: infer(several, mutates_args=()),
+    )  # fmt: skip
+
+
+def wrong_uses(lib, ns):
+    op, made = scaled(lib, ns), lib.library.custom_op
+    three = made(f"{ns}::three", lambda x: 3, mutates_args=(), schema="(Tensor x) -> Tensor")
+    into = made(f"{ns}::into", lambda x: None, mutates_args={"x"}, schema="(Tensor(a!) x) -> ()")
+    part = lib.library.Library(ns, "FRAGMENT")
+    return refused(
+        lambda: op(lib.ones(2), "a"), lambda: three(lib.ones(2)),
+        lambda: into.register_autograd(lambda ctx, g: g),
+        lambda: lib.library.define(f"{ns}::z", "Tensor"),
+        lambda: part.impl("foo", 3, "CUDA"), lambda: lib.library.Library("prim", "DEF"),
+        lambda: lib.library.opcheck(op, (lib.ones(2),), test_utils="test_nothing"),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "program",
-    [a_derivative, no_derivative, several, in_place, in_place_and_returned, within_autocast,
+    [by_the_older_spelling, which_gradients, a_kernel_turned_off, signatures, wrong_uses,
+     a_derivative, no_derivative, several, in_place, in_place_and_returned, within_autocast,
      a_derivative_in_numpy, by_schema, by_a_library, over_a_batch,
      for_meta, an_alias, no_annotation, no_namespace, a_missing_argument, a_wrong_argument,
      a_missing_op],

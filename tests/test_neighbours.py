@@ -38,6 +38,27 @@ print(torch._foreach_add(xs, xs, alpha=2), torch._foreach_norm(xs))
 torch._foreach_addcdiv_(xs, xs, xs, 0.5)
 torch._foreach_lerp_(xs, [torch.zeros_like(x) for x in xs], 0.25)
 print(xs, torch._foreach_maximum(xs, 1.5), torch._shape_as_tensor(torch.ones(2, 3)))
+for wrong in (
+    lambda: torch._foreach_add([], 1), lambda: torch._foreach_add(xs[0], 1),
+    lambda: torch._foreach_sqrt([1]), lambda: torch._foreach_copy_(xs, xs[:1]),
+):
+    try:
+        wrong()
+    except Exception as error:
+        print(type(error).__name__)
+print(torch._foreach_pow(2, xs), torch._foreach_zero_(xs), torch._foreach_powsum(xs, 2))
+sized, spec = pytree.tree_flatten({"s": torch.Size([2, 3]), "d": collections.deque([1], 3)})
+text = pytree.treespec_dumps(spec)
+print(sized, text, pytree.treespec_loads(text) == spec, pytree.treespec_pprint(spec))
+print(pytree.tree_structure(Pair(1, 2)), len({spec, pytree.treespec_loads(text)}))
+future = torch.futures.Future()
+later = future.then(lambda f: 1 / 0)
+future.add_done_callback(lambda f: print("done", f.wait()))
+future.set_result(3)
+try:
+    later.wait()
+except RuntimeError as error:
+    print("ZeroDivisionError: division by zero" in str(error))
 for check in (torch._check, torch._check_index, torch._check_value, torch._check_type):
     try:
         check(False, lambda: "no")

@@ -1,6 +1,7 @@
 """The rarer optimizers: twenty steps of every option equal PyTorch's, state dicts, words, cost."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from tests.test_optim import (
     train,
 )
 
+torch = BOTH[0]
 DECAYS = [(0, False), (0.1, False), (0.1, True)]
 CASES = [
     ("Adadelta", {}),
@@ -439,3 +441,156 @@ def test_a_parameter_that_is_given_twice(name):
     np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5)
     np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-5)
     assert found[0][2:] == found[1][2:]
+
+
+@pytest.mark.parametrize("name", ["Rprop", "Adafactor", "Adam"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_bad_gradient_spoils_no_more_than_pytorchs(name, bad):
+    found = []
+    for m in BOTH:
+        params, optimizer = make(m, name, {}, shapes=[(5,), (3, 4)])
+        for first in (bad, 0.5, 0.5):
+            for p in params:
+                p.grad = m.full_like(p, 0.5)
+                p.grad.view(-1)[1] = first
+            optimizer.step()
+        found.append(params)
+    assert_close(found[1], found[0])
+
+
+# ---- what users do with states, hooks and classes of their own ---------------------------------
+
+
+def edits_of_step_counts(m, name):
+    """Parameters and step counts while a program writes to the counts of single parameters."""
+    params, optimizer = make(m, name, {}, shapes=[(3,), (2,), (70, 70)])
+    seen = []
+
+    def go(steps=2):
+        for _ in range(steps):
+            for p in params:
+                p.grad = m.full_like(p, 0.5)
+            optimizer.step()
+        seen.extend(p.detach().reshape(-1)[:2].clone() for p in params)
+        seen.append(m.stack([m.as_tensor(s["step"]).float() for s in optimizer.state.values()]))
+
+    go()
+    held = optimizer.state[params[1]]["step"]
+    held.zero_()
+    go()
+    held += 3
+    go()
+    for p in params:
+        optimizer.state[p]["step"].fill_(1.0)
+    go()
+    optimizer.state[params[0]]["step"] = m.tensor(9.0)
+    go()
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    optimizer.state[params[2]]["step"] += 1
+    go()
+    return [*seen, held]
+
+
+@pytest.mark.parametrize("name", ["Adam", "NAdam", "RAdam", "Adamax", "ASGD", "Adafactor"])
+def test_a_step_count_is_a_parameters_own(name):
+    assert_close(edits_of_step_counts(torchlike, name), edits_of_step_counts(torch, name), 1e-5)
+
+
+def test_a_compiled_step_heeds_a_step_count_that_was_written_to():
+    runs = []
+    for wrap in (torchlike.compile, lambda f: f):
+        params, optimizer = make(torchlike, "Adam", {}, lr=0.1)
+
+        def step(params=params, optimizer=optimizer):
+            optimizer.zero_grad()
+            sum((p * p).sum() for p in params).backward()
+            optimizer.step()
+
+        step = wrap(step)
+        counts = []
+        for i in range(6):
+            if i == 2:
+                counts = [s["step"] for s in optimizer.state.values()]
+            if i == 4:
+                counts[1].zero_()
+            step()
+        runs.append([*params, *counts])
+    assert_close(*runs)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_amsgrad_is_turned_on_or_off_mid_run(before):
+    def run(m):
+        params, optimizer = make(m, "Adam", {"amsgrad": before})
+        train(m, params, optimizer, 2)
+        optimizer.param_groups[0]["amsgrad"] = not before
+        with pytest.raises(KeyError) if not before else warnings.catch_warnings():
+            train(m, params, optimizer, 2)
+        return params
+
+    assert_close(run(torchlike), run(torch))
+
+
+def hooked_steps(m):
+    """What hooks see of the steps of a class of one's own, and of others."""
+    seen = []
+
+    class Own(m.optim.Optimizer):
+        def __init__(self, params, lr):
+            super().__init__(params, {"lr": lr})
+
+        @m.no_grad()
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.sub_(p.grad, alpha=group["lr"])
+            return None if closure is None else closure()
+
+    def note(name):
+        return lambda o, args, kwargs: seen.append((name, len(args), sorted(kwargs)))
+
+    for kind in (Own, m.optim.SGD, m.optim.LBFGS):
+        p = leaf(m)
+        p.grad = m.ones(2)
+        optimizer = kind([p], lr=0.1)
+        optimizer.register_step_pre_hook(note("pre"))
+        optimizer.register_step_post_hook(note("post"))
+        closure = lambda: m.tensor(3.0)  # noqa: E731
+        seen.append(float(optimizer.step(closure)))
+        seen.append(float(optimizer.step(closure=closure)))
+        if kind is not m.optim.LBFGS:
+            seen.append(optimizer.step())
+        optimizer.register_step_pre_hook(lambda o, args, kwargs: 3)
+        said_then = said(lambda o=optimizer, c=closure: o.step(c))
+        seen.append("must return None or a tuple" in str(said_then))
+    return seen
+
+
+def test_hooks_around_every_step():
+    assert hooked_steps(torchlike) == hooked_steps(torch)
+
+
+def test_hooks_run_once_around_a_step_that_calls_its_bases():
+    class Longer(torchlike.optim.SGD):
+        def step(self, closure=None):
+            return super().step(closure)
+
+    seen = []
+    optimizer = Longer([leaf(torchlike)], lr=0.1)
+    optimizer.register_step_pre_hook(lambda *args: seen.append("pre"))
+    optimizer.register_step_post_hook(lambda *args: seen.append("post"))
+    optimizer.step()
+    assert seen == ["pre", "post"]
+
+
+def test_a_loaded_state_has_the_dtype_of_its_parameter():
+    found = []
+    for m in BOTH:
+        params, optimizer = make(m, "Adam", {})
+        train(m, params, optimizer, 1)
+        saved = optimizer.state_dict()
+        saved["state"][0]["mine"] = m.tensor([1, 2])
+        saved["state"][0]["deep"] = {"mask": m.tensor([True])}
+        optimizer.load_state_dict(saved)
+        found.append(str(flat(optimizer.state_dict())[0]).replace("torchlike", "torch"))
+    assert found[1] == found[0]

@@ -105,6 +105,59 @@ def test_a_mode_sees_every_call_and_leaves_no_trace():
     assert T.sin.__code__ is before or T.sin.__code__.co_varnames != ("args", "kwargs", "handler")
 
 
+def test_a_mode_that_does_not_know_a_function():
+    import torchlike as T
+
+    class Mode(T.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            return NotImplemented
+
+    class Label(T.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return "label"
+
+    with Mode(), pytest.raises(TypeError, match="returned NotImplemented:\n\n  - mode object"):
+        T.sin(T.ones(2))
+    label = T.ones(2).as_subclass(Label)
+    with Mode():
+        assert T.sin(label) == "label"
+    with pytest.warns(UserWarning, match="To copy construct from a tensor"):
+        assert type(T.tensor(label)) is T.Tensor  # to it a tensor of any class is data
+
+
+def test_what_a_subclass_writes_into_keeps_its_class():
+    import torchlike as T
+
+    class Label(T.Tensor):
+        pass
+
+    out, pair = T.zeros(2), (T.zeros(()), T.zeros((), dtype=T.int64))
+    T.add(T.ones(2).as_subclass(Label), 1, out=out)
+    T.max(T.ones(2).as_subclass(Label), 0, out=pair)
+    assert [type(t) for t in (out, *pair)] == [T.Tensor] * 3 and out.tolist() == [2.0, 2.0]
+
+
+def test_the_names_of_special_methods():
+    import torchlike as T
+
+    def trace(t):
+        seen = []
+
+        class Mode(t.overrides.TorchFunctionMode):
+            def __torch_function__(self, func, types, args=(), kwargs=None):
+                seen.append(func.__name__)
+                return func(*args, **(kwargs or {}))
+
+        x = t.ones(2)
+        with Mode():
+            x[0] = x[1]
+            1 - x, 2**x, x == x, bool(x[0] > 0), float(x[0]), int(x[0]), 1.0 in x, len(x)
+        return seen
+
+    assert trace(T) == trace(torch)
+
+
 def test_lists_of_functions():
     import torchlike as T
 

@@ -1,6 +1,7 @@
 """save and load: tensors that share, modules and optimizers, to and from real PyTorch."""
 
 import collections
+import datetime
 import io
 import os
 import pickle
@@ -466,3 +467,58 @@ def test_the_environment_decides_the_default(monkeypatch):
     monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
     with pytest.raises(pickle.UnpicklingError):
         through(value, weights_only=False)
+
+
+# ---- how files are written and read ------------------------------------------------------------
+
+
+def test_skipped_data():
+    data = io.BytesIO()
+    with torchlike.serialization.skip_data():
+        torchlike.save({"a": torchlike.ones(2, 3)}, data)
+    data.seek(0)
+    assert torch.load(data)["a"].shape == (2, 3)
+
+
+def test_names_that_a_safe_load_refuses():
+    data = io.BytesIO()
+    torchlike.save({"a": torchlike.ones(1), "b": Plain(), "c": datetime.date(2020, 1, 2)}, data)
+    for m in (torchlike, torch):
+        data.seek(0)
+        found = m.serialization.get_unsafe_globals_in_checkpoint(data)
+        assert sorted(found) == sorted([f"{__name__}.Plain", "datetime.date"])
+        with m.serialization.safe_globals([Plain]):
+            data.seek(0)
+            assert m.serialization.get_unsafe_globals_in_checkpoint(data) == ["datetime.date"]
+        with pytest.raises(ValueError, match="Expected input to be a checkpoint"):
+            m.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(b"nothing of it"))
+
+
+class Plain:
+    """A class that nobody has allowed."""
+
+
+def settings(m):
+    s = m.serialization
+    s.set_default_load_endianness(s.LoadEndianness.LITTLE)
+    found = [s.get_default_load_endianness().name, s.get_crc32_options()]
+    s.set_default_load_endianness(None)
+    for wrong in (lambda: s.set_default_load_endianness(3), lambda: s.set_default_mmap_options(5)):
+        with pytest.raises((TypeError, ValueError)) as error:
+            wrong()
+        found.append((error.type, str(error.value)))
+    return [*found, s.get_default_load_endianness(), s.get_default_mmap_options()]
+
+
+def test_settings():
+    assert settings(torchlike) == settings(torch)
+
+
+def test_what_pickle_takes():
+    for m in (torchlike, torch):
+        meta = pickle.loads(pickle.dumps(m.empty(2, 3, device="meta", requires_grad=True)))
+        assert meta.is_meta and meta.shape == (2, 3) and meta.requires_grad
+    storage = pickle.loads(pickle.dumps(torchlike.arange(3.0).untyped_storage()))
+    assert list(storage)[2:8] == [0, 0, 0, 0, 128, 63]
+    with pytest.raises(torchlike.NotSupported, match="save a tensor over it"):
+        torchlike.save(torchlike.ones(1).untyped_storage(), io.BytesIO())

@@ -100,6 +100,10 @@ FORWARD = {
         [0, 1, 3], [2, 0, 2], [1.0, 2, 3], layout=x.m.sparse_csr
     ),
     "batched csr": lambda x: x.m.ones(2, 2, 3).to_sparse_csr(),
+    "one of a batch": lambda x: [
+        y for z in (x.d.expand(2, 4, 3).to_sparse_csr(), x.d.expand(2, 4, 3).to_sparse_bsr((2, 3)))
+        for y in (z[0], z[-1] * 2, z.select(0, 1).to_dense())
+    ],
     "csr with dense dimension": lambda x: x.d.reshape(4, 1, 3).to_sparse_csr(dense_dim=1),
     "zeros of a layout": lambda x: [
         x.m.zeros(2, 3, layout=x.m.sparse_coo), x.m.zeros(2, 3, layout=x.m.sparse_csr),

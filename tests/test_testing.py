@@ -23,6 +23,11 @@ COMPARISONS = [
     "v([1.]).half(), v([1.1]).half()", "v([1.]).double(), v([1.1]).double()",
     "v([1]).to(t.uint8), v([255]).to(t.uint8)", "[1., 'a'], [1., 'b']", "{1}, {1}",
     "t.nn.Parameter(t.ones(2)), t.ones(2)", "inf, 1.", "1., 0.", "v([[1., 2.]]), v([[1., 5.]])",
+    "t.eye(2).to_sparse(), t.eye(2).to_sparse() * 2", "t.eye(2).to_sparse(), t.eye(2)",
+    "t.eye(2).to_sparse_csr(), t.eye(2).to_sparse_csr() * 2",
+    "t.eye(2).to_sparse_csc(), v([[1., 0], [1, 0]]).to_sparse_csc()",
+    "t.eye(2).to_sparse(), v([[0., 1], [1, 0]]).to_sparse()",
+    "t.eye(2).to_sparse_csr(), v([[1., 0], [0, 0]]).to_sparse_csr()",
 ]  # fmt: skip
 OPTIONS = [
     ("v([1.]), v([2.])", {"rtol": 0.1}), ("v([1.]), v([2.])", {"atol": 1}),
@@ -46,6 +51,7 @@ def verdict(t, text, options):
     return None
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 @pytest.mark.parametrize(("text", "options"), [*((c, {}) for c in COMPARISONS), *OPTIONS])
 def test_assert_close(text, options):
     ours, theirs = verdict(T, text, options), verdict(torch, text, options)

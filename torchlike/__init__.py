@@ -21,6 +21,7 @@ with _collection_put_off():
     from torchlike._core.symbolic import SymBool as SymBool
     from torchlike._core.symbolic import SymFloat as SymFloat
     from torchlike._core.symbolic import SymInt as SymInt
+    from torchlike._tensor import checks as _checks
     from torchlike._tensor import install as _install
     from torchlike._tensor import layouts as _layouts
     from torchlike._tensor.forms import FUNCTIONS as _FUNCTIONS
@@ -70,6 +71,9 @@ for _name in (
     "contiguous_format", "preserve_format", "channels_last", "channels_last_3d",
 ):  # fmt: skip
     globals()[_name] = getattr(_layouts, _name)
+for _name in vars(_checks):
+    if _name.startswith(("_check", "_assert")):
+        globals()[_name] = getattr(_checks, _name)
 for _value in list(globals().values()):
     if isinstance(_value, type) and _value.__module__.startswith("torchlike._"):
         _value.__module__ = "torchlike"
@@ -110,7 +114,7 @@ _LATER = {
 __getattr__, __dir__ = _later(
     "torchlike",
     (
-        "_dynamo", "_higher_order_ops", "accelerator", "amp", "ao", "backends", "cpu",
+        "__future__", "_dynamo", "_higher_order_ops", "accelerator", "amp", "ao", "backends", "cpu",
         "distributions", "export", "fft", "func", "functional", "futures", "hub", "jit", "library",
         "masked", "mps", "multiprocessing", "nested", "ops", "optim", "overrides", "profiler",
         "quantization", "quasirandom", "serialization", "signal", "sparse", "testing", "types",

@@ -9,18 +9,17 @@ import inspect
 import threading
 import types
 import typing
+from contextlib import contextmanager
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._engine.batched import levels_of
-from torchlike._tensor import levels
 from torchlike._tensor.autocast import is_autocast_enabled
-from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.function import Function
 from torchlike._tensor.modes import modes, no_grad
 from torchlike._tensor.tensor import Tensor
 from torchlike.amp.autocast_mode import _cast, autocast
 from torchlike.func import trees
+from torchlike.func.rules import is_batch, over_level
 
 _registry: dict[str, CustomOpDef] = {}  # by "namespace::name"
 
@@ -51,6 +50,10 @@ class Namespace:
     def __init__(self, name: str):
         self.__dict__["_name"] = name
 
+    def __dir__(self):
+        head = f"{self._name}::"
+        return [*super().__dir__(), *(n.removeprefix(head) for n in _registry if head in n)]
+
     def __getattr__(self, name: str):
         found = _registry.get(f"{self._name}::{name}")
         if found is None:
@@ -77,6 +80,29 @@ class OpOverload:
         return self._definition(*args, **kwargs)
 
     @property
+    def overloadpacket(self) -> OpOverload:
+        """The operator as ``torch.ops.ns.name``."""
+        return self._packet
+
+    @property
+    def namespace(self) -> str:
+        """The part of its name before "::"."""
+        return self._definition._qualname.split("::")[0]
+
+    @property
+    def __name__(self) -> str:
+        name = self._definition._name
+        return name if self is self._packet else f"{name}.default"
+
+    def name(self) -> str:
+        """Its name with the namespace."""
+        return self._definition._qualname
+
+    def overloads(self) -> list[str]:
+        """["default"]: there is no other."""
+        return ["default"]
+
+    @property
     def _schema(self) -> str:
         d = self._definition
         return f"{d._qualname}{d._schema}"
@@ -95,7 +121,6 @@ class CustomOpDef:
         self._mutates = mutates
         self._kernels: dict = {}  # by the kind of device; None is every other
         self._fake = self._backward = self._setup = self._vmap = None
-        self._disabled: set = set()
         self.returns_changed = False  # whether a tag says that results are changed arguments
         self._casts: dict = {}  # by the kind of device: what autocast makes of its arguments
         self._opoverload = OpOverload(self, f"{qualname.replace('::', '.')}.default")
@@ -129,7 +154,14 @@ class CustomOpDef:
         return register if fn is None else register(fn)
 
     def register_autograd(self, backward, /, *, setup_context=None) -> None:
-        """Register ``backward(ctx, *grads)``, and what fills ``ctx`` after a call."""
+        """Register ``backward(ctx, *grads)``, and what fills ``ctx`` after a call; raises
+        ``RuntimeError`` for an operator that changes its arguments."""
+        if self._mutates:
+            raise RuntimeError(
+                f"Cannot register autograd formula for non-functional operator {self} with schema "
+                f"{self._qualname}{self._schema}. Please create a functional operator and register "
+                "an autograd formula for that."
+            )
         self._backward, self._setup = backward, setup_context
 
     def register_vmap(self, func=None, /):
@@ -140,6 +172,17 @@ class CustomOpDef:
             return func
 
         return register if func is None else register(func)
+
+    @contextmanager
+    def set_kernel_enabled(self, device_type: str, enabled: bool = True):
+        """Within: the kernel for a kind of device is used, or the one for every device."""
+        off, self._kernels = self._kernels, dict(self._kernels)
+        if not enabled:
+            self._kernels[device_type] = self._kernels.get(None, self._init_fn)
+        try:
+            yield
+        finally:
+            self._kernels = off
 
     # ---- calls ---------------------------------------------------------------------------------
 
@@ -155,11 +198,14 @@ class CustomOpDef:
             ) from None
         bound.apply_defaults()
         for p in self._signature.parameters.values():
-            x = bound.arguments[p.name]
-            if p.annotation in (Tensor, "Tensor") and not isinstance(x, Tensor):
+            x, kind = bound.arguments[p.name], p.annotation
+            wrong = isinstance(x, str) if kind in (int, float, bool) else (
+                kind in (Tensor, "Tensor") and not isinstance(x, Tensor))  # fmt: skip
+            if wrong or (kind is str and not isinstance(x, str)):
                 raise RuntimeError(
-                    f"{self._qualname}() Expected a value of type 'Tensor' for argument '{p.name}' "
-                    f"but instead found type '{type(x).__name__}'.\n"
+                    f"{self._qualname}() Expected a value of type "
+                    f"'{getattr(kind, '__name__', kind)}' for argument '{p.name}' but instead "
+                    f"found type '{type(x).__name__}'.\n"
                     f"Declaration: {self._qualname}{self._schema}"
                 )
         return bound.args, bound.kwargs
@@ -188,10 +234,9 @@ class CustomOpDef:
 
     def _called(self, args, kwargs):
         leaves = [x for x in trees.flatten((args, kwargs))[0] if isinstance(x, Tensor)]
-        if self._vmap is not None and modes.levels:
-            level = modes.levels[-1]
-            if any(level in levels_of(value_of(x)) for x in leaves):
-                return self._over_batch(level, args, kwargs)
+        ruled = self._vmap is not None and modes.levels
+        if ruled and any(is_batch(x, modes.levels[-1]) for x in leaves):
+            return over_level(self._vmap, args, kwargs)
         if self._backward is not None and modes.grad and any(x.requires_grad for x in leaves):
             return self._on_tape(args, kwargs)
         if not self._mutates and modes.grad and any(x.requires_grad for x in leaves):
@@ -201,12 +246,13 @@ class CustomOpDef:
     def _run(self, args, kwargs, leaves):
         kind = next((x.device.type for x in leaves), devices.get_default_device().type)
         if kind == "meta":
-            if self._fake is None:
+            fake = self._fake or self._kernels.get("meta")
+            if fake is None:
                 raise NotImplementedError(
                     f"{self._qualname}: attempted to run this operator with Meta tensors, but "
                     "there was no fake impl registered for it: use register_fake"
                 )
-            return self._fake(*args, **kwargs)
+            return fake(*args, **kwargs)
         kernel = self._kernels.get(kind, self._kernels.get(None))
         if kernel is None:
             raise NotImplementedError(
@@ -214,6 +260,8 @@ class CustomOpDef:
                 "backend: no kernel is registered for it"
             )
         out = kernel(*args, **kwargs)
+        if self._schema.endswith("-> Tensor") and not isinstance(out, Tensor):
+            raise RuntimeError(f"Unable to cast {out} to Tensor")
         given = {id(x) for x in leaves} - self._changed(args, kwargs)
         if any(id(x) in given for x in trees.flatten(out)[0]):
             raise RuntimeError(
@@ -257,66 +305,36 @@ class CustomOpDef:
             result, named["spec"] = trees.flatten(out)
             return tuple(result)
 
-        class Call(Function):
-            @staticmethod
-            def forward(*given):
-                return run(*given)
+        def forward(*given):
+            return run(*given)
 
-            @staticmethod
-            def setup_context(ctx, inputs, output):
-                if setup is None:
-                    return
-                structured = trees.unflatten(inputs, spec)
-                result = trees.unflatten(output, named["spec"])
-                if kwargs:
-                    setup(ctx, structured, kwargs, result)
-                else:
-                    setup(ctx, structured, result)
+        def setup_context(ctx, inputs, output):
+            if setup is None:
+                return
+            structured = trees.unflatten(inputs, spec)
+            result = trees.unflatten(output, named["spec"])
+            if kwargs:
+                setup(ctx, structured, kwargs, result)
+            else:
+                setup(ctx, structured, result)
 
-            @staticmethod
-            def backward(ctx, *grads):
-                grads = trees.unflatten(grads, named["spec"])
-                grads = grads if isinstance(grads, tuple) else (grads,)
-                found = user_backward(ctx, *grads)
-                found = found if isinstance(found, tuple) else (found,)
-                out: list = []
-                for g, part in zip(found, spec.parts, strict=False):
-                    some = g is not None and part.kind is not None
-                    out += trees.flatten(g)[0] if some else [g] * part.num_leaves
-                return tuple(out) + (None,) * (len(flat) - len(out))
+        def backward(ctx, *grads):
+            grads = trees.unflatten(grads, named["spec"])
+            grads = grads if isinstance(grads, tuple) else (grads,)
+            ctx.needs_input_grad = trees.unflatten(ctx.needs_input_grad, spec)
+            found = user_backward(ctx, *grads)
+            found = found if isinstance(found, tuple) else (found,)
+            out: list = []
+            for g, part in zip(found, spec.parts, strict=False):
+                some = g is not None and part.kind is not None
+                out += trees.flatten(g)[0] if some else [g] * part.num_leaves
+            return tuple(out) + (None,) * (len(flat) - len(out))
 
-        Call.__name__ = f"GeneratedBackwardFor_{self._qualname.replace('::', '_')}_default"
-        out = Call.apply(*flat)
+        name = f"GeneratedBackwardFor_{self._qualname.replace('::', '_')}_default"
+        parts = {"forward": forward, "setup_context": setup_context, "backward": backward}
+        kind = type(name, (Function,), {k: staticmethod(f) for k, f in parts.items()})
+        out = kind.apply(*flat)
         return trees.unflatten(out, named["spec"])
-
-    def _over_batch(self, level, args, kwargs):
-        def whole(x):
-            if isinstance(x, Tensor) and level in levels_of(value_of(x)):
-                return levels.leave(x, level)
-            return x
-
-        def dim(x):
-            return 0 if isinstance(x, Tensor) and level in levels_of(value_of(x)) else None
-
-        in_dims = trees.map_tree(dim, args)
-        info = types.SimpleNamespace(batch_size=level.size, randomness=level.randomness)
-        full, before = trees.map_tree(whole, args), modes.levels
-        modes.levels = before[:-1]
-        try:
-            out, out_dims = self._vmap(info, in_dims, *full, **kwargs)
-            flat, spec = trees.flatten(out)
-            dims = trees.broadcast(out_dims, spec)
-            flat = [
-                x.movedim(d, 0) if isinstance(x, Tensor) and d not in (None, 0) else x
-                for x, d in zip(flat, dims, strict=True)
-            ]
-        finally:
-            modes.levels = before
-        entered = [
-            levels.enter(x, level, d is not None) if isinstance(x, Tensor) else x
-            for x, d in zip(flat, dims, strict=True)
-        ]
-        return trees.unflatten(entered, spec)
 
 
 def find(op) -> CustomOpDef:
@@ -361,9 +379,27 @@ def type_name(annotation) -> str | None:
 
 def infer(function, mutates_args=()) -> tuple[inspect.Signature, str]:
     """(signature, schema) of a function with annotations; raises ``ValueError`` without."""
-    signature = inspect.signature(function, eval_str=True)
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError as error:
+        raise ValueError(
+            f"infer_schema(func): Unsupported type annotation {error.name}. It is not a type. "
+            f"({error})"
+        ) from None
+    unknown = set(() if mutates_args == "unknown" else mutates_args) - set(signature.parameters)
+    if unknown:
+        raise ValueError(
+            f"infer_schema(func): {unknown} in mutates_args were not found in the custom op's "
+            "signature. mutates_args should contain the names of all args that the custom op "
+            "mutates, or just the string 'unknown' if you don't know."
+        )
     parts, starred = [], False
     for p in signature.parameters.values():
+        if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise ValueError(
+                "infer_schema(func): We do not support positional-only args, varargs, or "
+                f"varkwargs. Got func with signature {inspect.signature(function)})"
+            )
         if p.annotation is p.empty:
             raise ValueError(
                 f"infer_schema(func): Parameter {p.name} must have a type annotation. Got func "
@@ -389,6 +425,7 @@ def infer(function, mutates_args=()) -> tuple[inspect.Signature, str]:
             parts.append(f"{name} {p.name}")
         else:
             shown = f'"{p.default}"' if isinstance(p.default, str) else repr(p.default)
+            shown = shown.removeprefix("torch.")  # of a dtype
             parts.append(f"{name} {p.name}={shown}")
     return signature, f"({', '.join(parts)}) -> {_results(signature)}"
 
@@ -406,7 +443,7 @@ def _results(signature) -> str:
     name = type_name(found)
     if name is None:
         raise ValueError(f"infer_schema(func): Return has unsupported type {found}")
-    return name.replace("SymInt", "int") if name != "Tensor" else name
+    return name
 
 
 def parse(schema: str) -> inspect.Signature:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Generic, TypeVar
 
 __all__ = ["Future", "collect_all", "wait_all"]
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class Future(Generic[T]):
@@ -54,25 +56,41 @@ class Future(Generic[T]):
             self._ready.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
+            self._call(callback)
+
+    def _call(self, callback) -> None:
+        """Run a callback; what it raises is logged, as nobody is there to catch it."""
+        try:
             callback(self)
+        except Exception:
+            _log.exception("a callback of a Future failed")
+
+    def __reduce__(self):
+        raise RuntimeError("Can not pickle torch.futures.Future")
 
     def add_done_callback(self, callback) -> None:
-        """Call ``callback(future)`` when it is done, at once if it is."""
+        """Call ``callback(future)`` when it is done, at once if it is; what it raises is logged."""
         with self._lock:
             if not self.done():
                 self._callbacks.append(callback)
                 return
-        callback(self)
+        self._call(callback)
 
     def then(self, callback) -> Future:
-        """A Future of ``callback(future)``."""
+        """A Future of ``callback(future)``; if that raises, the Future's ``wait`` raises
+        ``RuntimeError`` with the text."""
         out = Future()
 
         def run(done):
             try:
                 result = callback(done)
             except Exception as error:
-                out.set_exception(error)
+                kind = type(error).__name__
+                failed = RuntimeError(
+                    f"Got the following error when running the callback: {kind}: {error}"
+                )
+                failed.__cause__ = error
+                out.set_exception(failed)
             else:
                 out.set_result(result)
 

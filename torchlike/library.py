@@ -69,21 +69,43 @@ def infer_schema(
     return text if op_name is None else f"{op_name}{text}"
 
 
-def define(qualname, schema, *, lib=None, tags=()) -> None:
-    """Name an operator, whose kernels ``impl`` registers."""
+def define(qualname, schema, *, lib=None, tags=()):
+    """Name an operator, whose kernels ``impl`` registers; in the older spelling
+    ``define(library, "name(Tensor x) -> Tensor")`` it is a decorator for its kernel."""
+    if isinstance(qualname, Library):
+        return impl(qualname.define(schema), "default")
     if not isinstance(qualname, str):
         raise ValueError(f"define(qualname, schema): expected qualname to be instance of str, got "
                          f"{type(qualname)}")  # fmt: skip
     _check_name(qualname)
+    if not schema.lstrip().startswith("("):
+        raise ValueError(
+            'define(qualname, schema, ...): expected schema to look like e.g. "(Tensor x) -> '
+            f'Tensor" but got "{schema}"'
+        )
+    if qualname in _c._registry:
+        raise RuntimeError(
+            f"Tried to register an operator ({qualname}{schema}) with the same name and overload "
+            "name multiple times."
+        )
     CustomOpDef(qualname, _c.parse(schema), schema, _mutated(schema))
+    return None
 
 
 def _mutated(schema: str) -> tuple:
     return ("?",) if "!)" in schema else ()
 
 
-def impl(qualname: str, types, func: Callable | None = None, *, lib=None):
-    """Register what runs for these kinds of devices; a decorator without ``func``."""
+def impl(qualname, types, func: Callable | str | None = None, *, lib=None):
+    """Register what runs for these kinds of devices; a decorator without ``func``. The older
+    spelling ``impl(library, "name", "CPU")`` is a decorator."""
+    if isinstance(qualname, Library):
+
+        def register(fn):
+            qualname.impl(types, fn, func or "")
+            return fn
+
+        return register
     return _c.find(qualname).register_kernel(_kinds(types), func)
 
 
@@ -131,6 +153,12 @@ def opcheck(op, args, kwargs=None, *, test_utils=(), raise_exception: bool = Tru
     from torchlike._tensor.tensor import Tensor
     from torchlike.func import trees
 
+    asked = (test_utils,) if isinstance(test_utils, str) else tuple(test_utils)
+    if not set(asked) <= set(_CHECKS):
+        raise ValueError(
+            f"opcheck(op, ..., test_utils={asked}), expected test_utils to be subset of {_CHECKS} "
+            "but it was not"
+        )
     found = _c.find(op)
     out = trees.flatten(found(*args, **(kwargs or {})))[0]
     results = {"test_schema": "SUCCESS"}
@@ -144,7 +172,13 @@ def opcheck(op, args, kwargs=None, *, test_utils=(), raise_exception: bool = Tru
                     f"{a.dtype} {tuple(a.shape)}"
                 )
         results["test_faketensor"] = "SUCCESS"
-    return results
+    return {name: result for name, result in results.items() if not asked or name in asked}
+
+
+_CHECKS = (
+    "test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_static",
+    "test_aot_dispatch_dynamic",
+)  # fmt: skip
 
 
 class Library:
@@ -156,7 +190,7 @@ class Library:
     def __init__(self, ns: str, kind: str, dispatch_key: str = ""):
         if kind not in ("IMPL", "DEF", "FRAGMENT"):
             raise ValueError(f"Unsupported kind: {kind}")
-        if ns == "aten" and kind != "IMPL":
+        if ns in ("aten", "prim") and kind != "IMPL":
             raise ValueError(f"{ns} is a reserved namespace. Please try creating a library with "
                              "another name.")  # fmt: skip
         if ns == "aten":
@@ -177,12 +211,31 @@ class Library:
     def impl(self, op_name, fn, dispatch_key: str = "", *, with_keyset=False,
              allow_override=False) -> None:  # fmt: skip
         """Register what runs for a kind of device."""
+        if not callable(fn):
+            raise TypeError(
+                f"Input function is required to be a callable but found type {type(fn)}"
+            )
         name = op_name if isinstance(op_name, str) else _c.find(op_name)._qualname
         name = name if "::" in name else f"{self.ns}::{name}"
         key = dispatch_key or self.dispatch_key
         if key.startswith("Autograd"):
             raise NotSupported(f"a kernel for {key}", "use torch.library.register_autograd")
         impl(name, "cpu" if key == "CPU" else key.lower() or "default", fn)
+
+
+class _scoped_library:
+    """A ``with`` block with a Library, whose operators are forgotten at its end."""
+
+    def __init__(self, ns: str, kind: str, dispatch_key: str = ""):
+        self._library = Library(ns, kind, dispatch_key)
+
+    def __enter__(self) -> Library:
+        self._before = dict(_c._registry)
+        return self._library
+
+    def __exit__(self, *exc):
+        _c._registry.clear()
+        _c._registry.update(self._before)
 
 
 # ---- not supported -----------------------------------------------------------------------------

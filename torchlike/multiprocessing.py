@@ -25,20 +25,24 @@ for _name in _standard.__all__:  # Process, Queue, Pool, ... are the standard li
 _teach_pickle()
 
 
+_strategy = ["file_descriptor"]
+
+
 def get_all_sharing_strategies() -> set[str]:
     """{"file_descriptor", "file_system"}."""
     return {"file_descriptor", "file_system"}
 
 
 def get_sharing_strategy() -> str:
-    """ "file_descriptor": what crosses is the descriptor of a file without a name."""
-    return "file_descriptor"
+    """The strategy that was set; what crosses is the descriptor of a file without a name."""
+    return _strategy[0]
 
 
 def set_sharing_strategy(new_strategy: str) -> None:
     """Accepted: there is one way, whatever it is called; raises for an unknown strategy."""
     if new_strategy not in ("file_system", "file_descriptor"):
         raise AssertionError(f"invalid sharing strategy: {new_strategy}")
+    _strategy[0] = new_strategy
 
 
 class ProcessException(Exception):

@@ -20,7 +20,8 @@ from torchlike._tensor.tensor import Tensor
 __all__ = [
     "BaseTorchFunctionMode", "TorchFunctionMode", "enable_reentrant_dispatch",
     "get_ignored_functions", "get_overridable_functions", "get_testing_overrides",
-    "handle_torch_function", "has_torch_function", "is_tensor_like", "is_tensor_method_or_property",
+    "handle_torch_function", "has_torch_function", "has_torch_function_unary",
+    "has_torch_function_variadic", "is_tensor_like", "is_tensor_method_or_property",
     "redispatch_function", "resolve_name", "watch_objects", "wrap_torch_function",
 ]  # fmt: skip
 
@@ -33,6 +34,16 @@ def has_torch_function(relevant_args) -> bool:
     if _overriding.local.modes:
         return True
     return not _overriding.local.off and bool(_overriding.overriders(tuple(relevant_args)))
+
+
+def has_torch_function_unary(obj) -> bool:
+    """``has_torch_function`` of one argument."""
+    return has_torch_function((obj,))
+
+
+def has_torch_function_variadic(*relevant_args) -> bool:
+    """``has_torch_function`` of the arguments, one by one."""
+    return has_torch_function(relevant_args)
 
 
 def handle_torch_function(public_api, relevant_args, *args, **kwargs):

@@ -23,22 +23,43 @@ from torchlike._engine.flush import host_array
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value
 from torchlike._ops.table import TABLE
+from torchlike._serialization import options
+from torchlike._serialization.options import (
+    LoadEndianness,
+    get_crc32_options,
+    get_default_load_endianness,
+    get_default_mmap_options,
+    set_crc32_options,
+    set_default_load_endianness,
+    set_default_mmap_options,
+    skip_data,
+)
 from torchlike._tensor import views
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.sparse.parts import SparseTensor, components
+from torchlike._tensor.storages import TypedStorage, UntypedStorage
 from torchlike._tensor.tensor import Tensor
 from torchlike.nn.modules._hooks import WrappedHook
 from torchlike.nn.parameter import Buffer, Parameter
 
 __all__ = [
+    "LoadEndianness",
     "add_safe_globals",
     "clear_safe_globals",
+    "get_crc32_options",
+    "get_default_load_endianness",
+    "get_default_mmap_options",
     "get_safe_globals",
+    "get_unsafe_globals_in_checkpoint",
     "load",
     "safe_globals",
     "save",
+    "set_crc32_options",
+    "set_default_load_endianness",
+    "set_default_mmap_options",
+    "skip_data",
 ]
 
 File = str | os.PathLike | BinaryIO
@@ -165,6 +186,8 @@ def _describe(obj: object):
         return fmt.device_record(obj.type, obj.index)
     if isinstance(obj, (type, FunctionType)):
         return _public_name(obj)
+    if isinstance(obj, (TypedStorage, UntypedStorage)):
+        raise NotSupported("saving a storage", "save a tensor over it")
     return None
 
 
@@ -211,9 +234,13 @@ def _storage_window(t: Tensor) -> tuple:
     else:
         key, value, (stride, offset) = ("storage", id(shared)), shared.value, views.geometry(t)
     a = value.aval
-    source = fmt.StorageSource(
-        key, a.dtype.name, a.numel, lambda: host_array(value).reshape(-1), str(a.device)
-    )
+
+    def read():
+        if options.current.skip:
+            return np.zeros(a.numel, a.dtype.numpy)
+        return host_array(value).reshape(-1)
+
+    source = fmt.StorageSource(key, a.dtype.name, a.numel, read, str(a.device))
     return source, offset, stride
 
 
@@ -460,6 +487,13 @@ def get_safe_globals() -> list:
 def clear_safe_globals() -> None:
     """Allow nothing any more but what is always allowed."""
     _safe_globals.clear()
+
+
+def get_unsafe_globals_in_checkpoint(f: File) -> list[str]:
+    """The names in a file that ``load`` would refuse with ``weights_only=True``; raises
+    ``ValueError`` for a file of the old format
+    (https://pytorch.org/docs/stable/notes/serialization.html)."""
+    return fmt.unsafe_names(f, _allowed_globals())
 
 
 class safe_globals:

@@ -530,3 +530,23 @@ def test_slopes_at_zero(call):
         call(lib, x).sum().backward()
         grads.append(x.grad.numpy())
     np.testing.assert_allclose(*grads, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda lib, x: x.clamp(min=0.5), lambda lib, x: x.clamp(-9.0, -1.5),
+     lambda lib, x: x.clamp(lib.ones(4), lib.full((4,), 2.0)), lambda lib, x: x.clamp_max(-2.0),
+     lambda lib, x: lib.maximum(x, lib.ones(4)), lambda lib, x: lib.minimum(x, -2 * lib.ones(4)),
+     lambda lib, x: lib.fmax(x, lib.ones(4)), lambda lib, x: lib.fmin(x, -2 * lib.ones(4)),
+     lambda lib, x: x.clamp(min=lib.finfo(lib.float32).tiny).log().pow(2)],
+    ids=["min", "both", "tensors", "max", "maximum", "minimum", "fmax", "fmin", "log"],
+)  # fmt: skip
+def test_infinite_gradients_stop_at_limits(call):
+    """What does not pass is 0, not infinity times 0."""
+    grads = []
+    for lib in (torchlike, torch):
+        x = lib.full((4,), -1.0, requires_grad=True)
+        y = call(lib, x)
+        y.backward(lib.full_like(y, float("inf")))
+        grads.append(x.grad.numpy())
+    np.testing.assert_array_equal(*grads)

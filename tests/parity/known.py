@@ -32,9 +32,6 @@ KNOWN: dict[str, dict[str, str]] = {
     "linalg.norm.subgradients_at_zero": {
         "second": "PyTorch's second derivative of a norm at zero is NaN, here it is zero",
     },
-    "nn.functional.embedding_bag": {
-        "forward float32": "`scale_grad_by_freq` is not supported",
-    },
     "nn.functional.linear_cross_entropy.chunked": {
         "second": "PyTorch's takes the gradient for a constant, here it is differentiated",
     },

@@ -61,7 +61,7 @@ NOT_ASKED = {
             is_autocast_ipu_enabled is_autocast_xla_enabled set_autocast_ipu_dtype
             set_autocast_ipu_enabled set_autocast_xla_dtype set_autocast_xla_enabled
             is_autocast_cache_enabled set_autocast_cache_enabled
-            is_anomaly_check_nan_enabled set_anomaly_enabled
+            set_anomaly_enabled
         """,
         "build flags": """
             has_lapack has_mkl has_openmp has_spectral init_num_threads
@@ -77,7 +77,7 @@ NOT_ASKED = {
             is_mkldnn to_mkldnn
         """,
         "removed functions that only raise, and leftovers of torch 0.x": """
-            eig lstsq solve symeig volatile reinforce resize resize_as
+            eig lstsq solve symeig volatile reinforce
         """,
         "raw memory": """
             const_data_ptr

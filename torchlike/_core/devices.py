@@ -22,7 +22,7 @@ class device:
     __slots__ = ("_entered", "index", "type")
     _interned: ClassVar[dict] = {}
 
-    def __new__(cls, type="cpu", index=None):
+    def __new__(cls, type, index=None):
         if isinstance(type, device):
             return type
         if isinstance(type, int) and not isinstance(type, bool):
@@ -31,6 +31,15 @@ class device:
             raise TypeError(
                 f"device(): argument 'type' must be a string, device or int, got {type!r}"
             )
+        if index is not None and not isinstance(index, int):
+            raise TypeError(
+                "device(): argument 'index' (position 2) must be int, not "
+                f"{index.__class__.__name__}"
+            )
+        if index is not None and index < 0:
+            raise RuntimeError("Device index must not be negative")
+        if not type:
+            raise RuntimeError("Device string must not be empty")
         kind = type
         if ":" in type:
             if index is not None:
@@ -39,7 +48,7 @@ class device:
                     f"explicitly: {type}"
                 )
             kind, _, text = type.partition(":")
-            if not text.isdigit():
+            if not text.isdigit() or (text[0] == "0" and text != "0"):
                 raise RuntimeError(f"Invalid device string: '{type}'")
             index = int(text)
         if kind not in KINDS:
@@ -49,12 +58,18 @@ class device:
         self = cls._interned.get((kind, index))
         if self is None:
             self = object.__new__(cls)
-            self.type, self.index, self._entered = kind, index, []
+            for name, x in {"type": kind, "index": index, "_entered": []}.items():
+                object.__setattr__(self, name, x)
             self = cls._interned.setdefault((kind, index), self)
         return self
 
-    def __init__(self, type="cpu", index=None):
+    def __init__(self, type, index=None):
         pass
+
+    def __setattr__(self, name, value):
+        if name in ("type", "index"):  # one object stands for all that name the same place
+            raise AttributeError(f"attribute '{name}' of 'torch.device' objects is not writable")
+        raise AttributeError(f"'torch.device' object has no attribute '{name}'")
 
     def __repr__(self) -> str:
         if self.index is None:

@@ -39,6 +39,8 @@ class dtype:
 
     def to_complex(self) -> dtype:
         """The complex dtype whose components are this dtype: float32 gives complex64."""
+        if self.category < FLOATING:
+            raise RuntimeError(f"Unknown Complex ScalarType for {SCALAR_NAMES[self]}")
         return _COMPLEX_OF.get(self, self)
 
     def __repr__(self) -> str:
@@ -136,7 +138,8 @@ def set_default_dtype(d: dtype) -> None:
     """Set the floating dtype of new tensors; raises ``TypeError`` for one that is not floating."""
     global _default
     if not isinstance(d, dtype) or d not in (float16, bfloat16, float32, float64):
-        raise TypeError(f"only floating-point types are supported as the default type, got {d!r}")
+        of = "" if isinstance(d, dtype) else "invalid dtype object: "
+        raise TypeError(f"{of}only floating-point types are supported as the default type")
     _default = d
 
 

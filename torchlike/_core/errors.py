@@ -69,6 +69,25 @@ class GuardOnDataDependentSymNode(RuntimeError):
     """Python code needs a number that only the run of an exported program knows."""
 
 
+NONZERO = "_by_nonzero"  # ends the names of integer divisions that look at their divisor
+
+
+class LinAlgError(RuntimeError):
+    """A matrix that an algorithm cannot take: singular, or not positive-definite."""
+
+
+LinAlgError.__module__, LinAlgError.__name__ = "torchlike.linalg", "_LinAlgError"
+_NO_SVD = (
+    "linalg.svd: The algorithm failed to converge because the input matrix contained non-finite "
+    "values."
+)
+_NO_EIG = "torch.linalg.eig: input tensor should not contain infs or NaNs."
+# What an op that is not given numbers raises, at the next value that is looked at.
+NOT_FINITE = dict.fromkeys(
+    ("linalg_svd", "linalg_svdvals", "linalg_pinv", "linalg_matrix_rank"), (LinAlgError, _NO_SVD)
+) | {"linalg_eig": (RuntimeError, _NO_EIG)}
+
+
 class BadIndex(IndexError, RuntimeError):
     """An index out of range: PyTorch raises the one type for some ops and the other for others."""
 

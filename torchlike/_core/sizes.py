@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from math import prod
+from operator import index as whole
+
+from torchlike._core.symbolic import SymInt
 
 
-class Size(tuple):
-    """A shape: a tuple of ints with ``numel()`` (https://pytorch.org/docs/stable/size.html)."""
+class _SizeType(type):
+    """Checks what a ``Size`` is made of when the class is called; tensors' shapes need no check."""
+
+    def __call__(cls, iterable=(), /):
+        sizes = tuple(iterable)
+        for at, n in enumerate(sizes):
+            if n.__class__ is not int:
+                sizes = (*sizes[:at], _whole(at, n), *sizes[at + 1 :])
+        return type.__call__(cls, sizes)
+
+
+class Size(tuple, metaclass=_SizeType):
+    """A shape: a tuple of ints with ``numel()`` (https://pytorch.org/docs/stable/size.html).
+
+    Raises ``TypeError`` for elements that are no whole numbers.
+    """
 
     __slots__ = ()
 
@@ -21,7 +38,7 @@ class Size(tuple):
 
     def __getitem__(self, index):
         item = tuple.__getitem__(self, index)
-        return Size(item) if isinstance(index, slice) else item
+        return of_shape(item) if isinstance(index, slice) else item
 
     def __add__(self, other):
         if not isinstance(other, tuple):
@@ -32,9 +49,23 @@ class Size(tuple):
         return Size(tuple(other) + tuple(self))
 
     def __mul__(self, count):
-        return Size(tuple.__mul__(self, count))
+        return of_shape(tuple.__mul__(self, count))
 
     __rmul__ = __mul__
 
     def __reduce__(self):
         return Size, (tuple(self),)
+
+
+def _whole(at: int, n):
+    if isinstance(n, SymInt):  # an open size of an exported program
+        return n
+    try:
+        return whole(n)
+    except TypeError:
+        raise TypeError(
+            f"torch.Size() takes an iterable of 'int' (item {at} is '{type(n).__name__}')"
+        ) from None
+
+
+of_shape = type.__call__.__get__(Size)  # for what is known to be one, as fast as a plain call

@@ -13,6 +13,8 @@ import os
 import sys
 import threading
 
+import numpy as np
+
 from torchlike._core.errors import PACKAGE, NotSupported
 
 _NUMBERS = (int, float)
@@ -307,8 +309,8 @@ def whole(n) -> int:
 
 
 def is_whole(n) -> bool:
-    """Whether a number is an integer, if perhaps an open one."""
-    return isinstance(n, (int, SymInt))
+    """Whether a number is an integer: Python's, NumPy's, or an open size."""
+    return isinstance(n, (int, SymInt, np.integer))
 
 
 def is_one(n) -> bool:

@@ -195,8 +195,8 @@ _FRESH_KEYS = 8
 _VARIANTS = 3
 _ROW = 16
 
-# Calls that round nothing, and seconds of their work, that NumPy is done with before a program would
-# have started: 10 us against 40.
+# Calls that round nothing, and seconds of their work, that NumPy is done with before a program
+# would have started: 10 us against 40.
 _FEW, _TINY = 8, 2e-5
 
 # Seconds of work in NumPy below which a segment first runs there: a compile takes longer.
@@ -564,16 +564,23 @@ def check_bad_indices() -> None:
         rows = np.asarray(flags)
         for (bad, first), (size, _, call) in zip(rows, meta, strict=True):
             if bad:
-                raise errors.BadIndex(bad_index_text(call.op.name, int(first), size, call.line))
+                raise bad_value_error(call.op.name, int(first), size, call.line)
 
 
-def bad_index_text(name: str, index: int, size: int, line: str | None) -> str:
-    """PyTorch's text for an index that is out of range, with the op and the user's line."""
+def bad_value_error(name: str, index: int, size: int, line: str | None) -> Exception:
+    """PyTorch's error for an index out of range or a divisor of zero, with the user's line."""
     at = f" (recorded at {line})" if line else ""
     name = name.removesuffix("_batched")
+    if name in errors.NOT_FINITE:
+        kind, text = errors.NOT_FINITE[name]
+        return kind(text + at)
+    if name.endswith(errors.NONZERO):
+        return RuntimeError(f"ZeroDivisionError: {name.removesuffix(errors.NONZERO)}{at}")
     if name in ("cross_entropy", "nll_loss"):
-        return f"Target {index} is out of bounds.: {name} over {size} classes{at}"
-    return f"index {index} is out of bounds for dimension with size {size}: {name}{at}"
+        return errors.BadIndex(f"Target {index} is out of bounds.: {name} over {size} classes{at}")
+    return errors.BadIndex(
+        f"index {index} is out of bounds for dimension with size {size}: {name}{at}"
+    )
 
 
 def clear_caches() -> None:

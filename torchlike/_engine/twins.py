@@ -16,6 +16,7 @@ from torchlike._core import dtypes as dt
 from torchlike._engine.inference import shape_rule, shape_rules
 from torchlike._engine.primitives import BUILDERS
 from torchlike._ops.dims import axes, axis
+from torchlike._ops.pointwise import WRAPPED
 
 TWINS: dict = {}
 _REAL = frozenset((dt.float32, dt.float64))
@@ -294,11 +295,31 @@ def _to_dtype_shape(statics, in_avals):
 
 @_twin("to_dtype")
 def _to_dtype(statics, in_avals, avals):
+    source, target = in_avals[0].dtype, statics[0]
+    if source.category == dt.FLOATING and target in WRAPPED:
+        return cut(source, target)
+
     class Like:
-        dtype = in_avals[0].dtype.numpy
+        dtype = source.numpy
 
     convert = BUILDERS["convert_element_type"]({"new_dtype": statics[0].numpy}, [Like], None)
     return lambda x: (convert(x),)
+
+
+def cut(source: dt.dtype, target: dt.dtype):
+    """Integers of floating numbers as PyTorch's CPU makes them: see the op."""
+    wide = np.dtype(WRAPPED[target][0])
+    width = np.float64 if source is dt.float64 else np.float32
+    least = width(np.iinfo(wide).min)
+
+    def convert(x):
+        x = x.astype(width, copy=False)
+        inside = (x >= least) & (x < -least)
+        if not inside.all():
+            x = np.where(inside, x, least)
+        return (x.astype(wide).astype(target.numpy, copy=False),)
+
+    return convert
 
 
 @shape_rule("zeros", "ones")

@@ -76,10 +76,11 @@ class Value:
 class Level:
     """One open ``vmap``: its number grows inwards, size is its batch's."""
 
-    __slots__ = ("number", "randomness", "size")
+    __slots__ = ("number", "over", "randomness", "size")
 
     def __init__(self, number: int, size: int, randomness: str):
         self.number, self.size, self.randomness = number, size, randomness
+        self.over = False  # what is left of it has escaped
 
 
 class Batched:
@@ -94,6 +95,11 @@ class Batched:
         self.level, self.value, self.mapped = level, value, mapped
 
     def __array__(self, dtype=None, copy=None):
+        if self.level.over:
+            raise RuntimeError(
+                "your tensor may have escaped from inside a function being vmapped: one sample of "
+                "a batch means nothing outside. Please return it from the function"
+            )
         raise RuntimeError(
             "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over "
             "calling .item() on a Tensor, please try to rewrite what you're doing with other "

@@ -32,6 +32,8 @@ def associative_scan(
     """
     if not callable(combine_fn):
         raise ValueError(f"Combine_fn must be a callable, but got {combine_fn}")
+    if not isinstance(reverse, bool):
+        raise RuntimeError(f"Reverse must be a bool, but got {type(reverse)}")
     if not isinstance(dim, int):
         raise ValueError(f"Dim must be an int, but got {type(dim)}")
     if combine_mode not in ("pointwise", "generic"):

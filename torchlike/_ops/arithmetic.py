@@ -6,10 +6,19 @@ import jax.numpy as jnp
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import NONZERO
 from torchlike._ops import conventions
 from torchlike._ops.derivatives import NO_DERIVATIVE
 from torchlike._ops.overloads import by_operand, by_sides, is_tensor
-from torchlike._ops.table import FORMS, Number, binary, op, torch_dtype, unary
+from torchlike._ops.table import (
+    FORMS,
+    Number,
+    binary,
+    op,
+    report_bad_index,
+    torch_dtype,
+    unary,
+)
 
 _BY_OTHER = {"input": ("other",), "other": ("input", "other")}
 
@@ -113,6 +122,11 @@ def _same_dtypes(input, end, weight):
                 f"expected dtype {_C_NAMES.get(input.dtype, input.dtype.name)} for `{name}` but "
                 f"got dtype {_C_NAMES.get(x.dtype, x.dtype.name)}"
             )
+    if hasattr(input, "shape") and input.dtype.category <= dt.INTEGRAL:
+        kernel = "lerp_kernel_tensor" if hasattr(weight, "shape") else "lerp_kernel_scalar"
+        raise NotImplementedError(
+            f"\"{kernel}\" not implemented for '{dt.SCALAR_NAMES[input.dtype]}'"
+        )
 
 
 _C_NAMES = {dt.float32: "float", dt.float64: "double", dt.int64: "long int", dt.int32: "int"}
@@ -123,7 +137,6 @@ _C_NAMES = {dt.float32: "float", dt.float64: "double", dt.int64: "long int", dt.
     needs={"input": ("weight",), "end": ("weight",), "weight": ("input", "end")})  # fmt: skip
 def lerp(input, end, weight):
     """input + weight * (end - input), exact at both ends."""
-    refuse("lerp_kernel_scalar", input, dt.BOOL, dt.INTEGRAL)
     near = jnp.abs(weight) < 0.5
     span = end - input
     return jnp.where(near, input + weight * span, end - span * (1 - weight))
@@ -205,6 +218,27 @@ _rest = conventions.with_slopes(
     lambda r, x, y: jnp.ones((), r.dtype),
     lambda r, x, y: -divide_toward_zero(x, y),
 )
+
+
+def _refusing_zero(fn):
+    """An integer division that reports a divisor of zero, of which XLA would make some number."""
+
+    def divide(input, other):
+        report_bad_index((other == 0).astype(jnp.int64), 1)
+        return fn(input, other)
+
+    return divide
+
+
+for _name, _fn in {
+    "floor_divide": divide_down, "div_floor": divide_down, "div_trunc": divide_toward_zero,
+    "remainder": _modulo, "fmod": _rest,
+}.items():  # fmt: skip
+    binary(
+        f"{_name}{NONZERO}", _refusing_zero(_fn), checks=True, forms=(), differentiable=False,
+        computes=None, numbers=("other",) if _name == "fmod" else None,
+        signature=f"{_name}(input, other)",
+    )  # fmt: skip
 
 
 # ---- powers ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from jax import lax
 
 from torchlike._core import dtypes as dt
 from torchlike._ops.dims import surely
-from torchlike._ops.table import Number, torch_dtype
+from torchlike._ops.table import Number, check_broadcast, torch_dtype
 from torchlike._ops.windows import layer, require_floating, widen
 
 
@@ -21,7 +21,7 @@ def _product(a, b, at_a, at_b):
     return lax.dot_general(a, b, (((a.ndim + at_a,), (b.ndim + at_b,)), (lead, lead)))
 
 
-def _check(query, key, value):
+def _check(query, key, value, mask):
     if not query.dtype == key.dtype == value.dtype:
         raise RuntimeError(
             "Expected query, key, and value to have the same dtype, but got query.dtype: "
@@ -30,12 +30,33 @@ def _check(query, key, value):
     if min(query.ndim, key.ndim, value.ndim) < 2:
         raise RuntimeError(
             "Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: "
-            f"{query.ndim}, key.dim: {key.ndim} and value.dim: {value.ndim} instead."
+            f"{query.ndim} key.dim: {key.ndim} and value.dim: {value.ndim} instead."
         )
-    if query.shape[-1] != key.shape[-1]:
+    if mask is not None and mask.dtype not in (bool, jnp.float32, query.dtype):
         raise RuntimeError(
-            f"Expected size for first two dimensions of batch2 tensor to be: "
-            f"[{query.shape[0]}, {query.shape[-1]}] but got: [{key.shape[0]}, {key.shape[-1]}]."
+            "Expected attn_mask dtype to be bool or float or to match query dtype, but got "
+            f"attn_mask.dtype: {_c_name(mask)} and  query.dtype: {_c_name(query)} instead."
+        )
+    for wanted, found in ((query.shape[-1], key.shape[-1]), (key.shape[-2], value.shape[-2])):
+        if wanted != found:
+            batch = math.prod(query.shape[:-2])
+            raise RuntimeError(
+                "Expected size for first two dimensions of batch2 tensor to be: "
+                f"[{batch}, {wanted}] but got: [{batch}, {found}]."
+            )
+
+
+def _check_mask(query, key, mask):
+    """Raise for a mask that does not broadcast to the scores."""
+    if mask is None:
+        return
+    scores = jax.ShapeDtypeStruct((*query.shape[:-1], key.shape[-2]), query.dtype)
+    check_broadcast((scores, mask))
+    common = jnp.broadcast_shapes(scores.shape, mask.shape)
+    if common != scores.shape:
+        raise RuntimeError(
+            f"output with shape {list(scores.shape)} doesn't match the broadcast shape "
+            f"{list(common)}"
         )
 
 
@@ -80,6 +101,7 @@ def _aligned(query, key, value, enable_gqa):
                 "Number of heads in key and value must divide the number of heads in query"
             )
         key, value = jnp.repeat(key, repeat, -3), jnp.repeat(value, repeat, -3)
+    check_broadcast([jax.ShapeDtypeStruct(x.shape[:-2], x.dtype) for x in (query, key, value)])
     lead = jnp.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     return tuple(
         x if x.shape[:-2] == lead else jnp.broadcast_to(x, (*lead, *x.shape[-2:]))
@@ -230,8 +252,9 @@ def scaled_dot_product_attention(
     enable_gqa: bool,
 ):
     """Attention; ``dropped`` is a mask of 0 and 1 over the probabilities, kept at rate ``keep``."""
-    _check(query, key, value)
+    _check(query, key, value, mask)
     require_floating(query, "softmax_lastdim_kernel_impl")
     query, key, value = _aligned(query, key, value, enable_gqa)
+    _check_mask(query, key, mask)
     apply = partial(_forward, mask=mask, is_causal=is_causal, scale=scale)
     return _in_chunks(apply, mask, is_causal, query, key, value, _weight(dropped, keep))

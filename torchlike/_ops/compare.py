@@ -72,13 +72,11 @@ _extreme(
 )
 _extreme(
     "fmax", _fmax,
-    (lambda r, x, y: (jnp.isnan(y) | (x >= y)).astype(r.dtype),
-     lambda r, x, y: (~(jnp.isnan(y) | (x >= y))).astype(r.dtype)),
+    (lambda r, x, y: jnp.isnan(y) | (x >= y), lambda r, x, y: ~(jnp.isnan(y) | (x >= y))),
 )  # fmt: skip
 _extreme(
     "fmin", _fmin,
-    (lambda r, x, y: (jnp.isnan(y) | (x <= y)).astype(r.dtype),
-     lambda r, x, y: (~(jnp.isnan(y) | (x <= y))).astype(r.dtype)),
+    (lambda r, x, y: jnp.isnan(y) | (x <= y), lambda r, x, y: ~(jnp.isnan(y) | (x <= y))),
 )  # fmt: skip
 
 

@@ -13,7 +13,11 @@ from torchlike._ops.dims import axes, axis, count, kept
 
 
 def with_slopes(fn, *slopes):
-    """``fn`` with these partial derivatives, one slope an operand; None for a slope of zero."""
+    """``fn`` with these partial derivatives, one slope an operand; None for a slope of zero.
+
+    A slope that is a mask, or a pair of a mask and a factor, selects: an infinite gradient gives 0
+    outside of it, as PyTorch's ``where`` does, and not nan.
+    """
 
     @jax.custom_jvp
     def body(*operands):
@@ -25,11 +29,19 @@ def with_slopes(fn, *slopes):
         for slope, tangent in zip(slopes, tangents, strict=True):
             if slope is None or isinstance(tangent, jax.custom_derivatives.SymbolicZero):
                 continue
-            total = total + slope(result, *operands) * tangent
+            total = total + _along(slope(result, *operands), tangent)
         return result, jnp.broadcast_to(total, result.shape).astype(result.dtype)
 
     body.defjvp(derive, symbolic_zeros=True)
     return body
+
+
+def _along(slope, tangent):
+    """A slope times a tangent."""
+    mask, factor = slope if isinstance(slope, tuple) else (slope, None)
+    if mask.dtype != bool:
+        return slope * tangent
+    return zero_where(~mask, tangent if factor is None else factor * tangent)
 
 
 # ---- pointwise ---------------------------------------------------------------------------------
@@ -40,6 +52,14 @@ _real_magnitude = with_slopes(jnp.abs, lambda r, x: jnp.sign(x))
 def magnitude(x):
     """|x|, whose slope at 0 is 0; JAX's is 1."""
     return jnp.abs(x) if jnp.iscomplexobj(x) else _real_magnitude(x)
+
+
+def each_largest(x):
+    """The largest of each row, as distances take it: all that are largest get the gradient."""
+    top = jax.lax.stop_gradient(x.max(-1, keepdims=True))
+    at = (x == top) & jnp.isfinite(x)
+    slope = jnp.where(at, x - jax.lax.stop_gradient(x), 0)  # zeros, for their derivative
+    return top[..., 0] + slope.sum(-1)
 
 
 def zero_where(condition, x):
@@ -64,7 +84,7 @@ def xlogy_by_x(r, x, y):
 
 def half_at_ties(r, x, y):
     """The slope of maximum by x: ties share the gradient; a minimum negates both."""
-    return jnp.where(x == y, 0.5, jnp.where(x < y, 0.0, 1.0)).astype(r.dtype)
+    return ~(x < y), jnp.where(x == y, 0.5, 1.0).astype(r.dtype)
 
 
 # Rules over saved results.
@@ -107,8 +127,9 @@ def evenly_over_all(c, g):
 
 
 def share(g, at, dims):
-    """A gradient divided among the places that are set."""
-    return g * at / at.sum(dims, keepdims=True, dtype=g.dtype)
+    """A gradient divided among the places that are set; nan if none is (XLA would make it zero)."""
+    count = at.sum(dims, keepdims=True, dtype=g.dtype)
+    return jnp.where(count == 0, jnp.nan, g * at / count)
 
 
 def picked(c, g, _=None):

@@ -40,7 +40,7 @@ def axis(dim, ndim: int) -> int:
 
 def axes(dim, ndim: int):
     """Dimensions counted from the front, or None for all; raises PyTorch's errors."""
-    if dim is None or dim == ():
+    if dim is None or (dim.__class__ is tuple and not dim):
         return None
     out = []
     for d in dim if isinstance(dim, tuple) else (dim,):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import conventions
 from torchlike._ops.normalization import safe_norm
 from torchlike._ops.table import Dim, torch_dtype
 from torchlike._ops.windows import layer
@@ -53,4 +54,6 @@ def pdist(input, p: float):
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
     i, j = np.triu_indices(input.shape[0], 1)
+    if p == jnp.inf and input.shape[1]:
+        return conventions.each_largest(conventions.magnitude(input[i] - input[j]))
     return safe_norm(input[i] - input[j], p, -1, False)

@@ -12,13 +12,13 @@ from torchlike._ops.table import report_bad_index, torch_dtype
 from torchlike._ops.windows import layer
 
 
-def _check_indices(input, weight):
+def _check_indices(input, weight, who="embedding", name="indices"):
     d = torch_dtype(input)
     if d is not dt.int64 and d is not dt.int32:
         raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types: "
+            f"Expected tensor for argument #1 '{name}' to have one of the following scalar types: "
             f"Long, Int; but got torch.{dt.SCALAR_NAMES[d]}Tensor instead (while checking "
-            "arguments for embedding)"
+            f"arguments for {who})"
         )
     if weight.ndim != 2:
         raise RuntimeError("'weight' must be 2-D")
@@ -37,7 +37,7 @@ def _embedding_vjp(c, g):
     return jnp.zeros((rows, width), g.dtype).at[flat].add(g, mode="drop"), None
 
 
-@layer("embedding", checks=True, vjp=_embedding_vjp)
+@layer("embedding", checks=True, vjp=_embedding_vjp, needs={"weight": ("input",)})
 def embedding(weight, input, padding_idx: int, scale_grad_by_freq: bool, checked: bool):
     """weight[input]; the row ``padding_idx`` gets no gradient."""
     _check_indices(input, weight)
@@ -61,9 +61,22 @@ def embedding_bag(
     padding_idx: int, checked: bool,
 ):  # fmt: skip
     """Sums, means or maxima of the rows of each bag; bags start at ``offsets``, or are rows."""
-    _check_indices(input, weight)
+    _check_indices(input, weight, "embedding_bag")
+    if offsets is not None:
+        _check_indices(offsets, weight, "embedding_bag", "offsets")
+    if per_sample_weights is not None and per_sample_weights.dtype != weight.dtype:
+        kinds = [dt.SCALAR_NAMES[torch_dtype(x)] for x in (weight, per_sample_weights)]
+        raise RuntimeError(
+            "Expected tensor for argument #1 'weight' to have the same type as tensor for argument "
+            f"#1 'per_sample_weights'; but type torch.{kinds[0]}Tensor does not equal "
+            f"torch.{kinds[1]}Tensor (while checking arguments for embedding_bag)"
+        )
     if not checked:
         report_bad_index(input, weight.shape[0])
+        if offsets is not None:
+            report_bad_index(offsets[:1], 1)
+            if include_last_offset or offsets.size:
+                report_bad_index(offsets[-1:], input.size + 1)
     flat = input.reshape(-1)
     if offsets is None:
         bags = input.shape[0]

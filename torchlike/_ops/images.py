@@ -57,6 +57,7 @@ def _pad_node(c):
 def pad_like_input(input, pad: Shape, mode: str):
     """Pad the last dimensions with the input's own elements."""
     low, high = _edges(input, pad)
+    _check_padded(input, len(pad) // 2, low, high, mode)
     for d, (n, a, b) in enumerate(zip(input.shape, low, high)):
         if mode == "reflect" and (a >= n or b >= n) and (a or b):
             raise RuntimeError(
@@ -65,11 +66,13 @@ def pad_like_input(input, pad: Shape, mode: str):
             )
         if mode == "circular" and (a > n or b > n):
             raise RuntimeError("Padding value causes wrapping around more than once.")
-    if mode == "replicate":
+    if mode == "replicate" or (mode == "reflect" and min(pad) < 0):
         for d, (n, a, b) in enumerate(zip(input.shape, low, high)):
-            if a or b:
-                at = np.minimum(np.maximum(np.arange(n + a + b) - a, 0), n - 1)
-                input = jnp.take(input, at, d)
+            if a or b:  # what negative padding cuts is still there to be reflected
+                at = np.arange(n + a + b) - a
+                if mode == "reflect":
+                    at = n - 1 - np.abs(n - 1 - np.abs(at))
+                input = jnp.take(input, np.minimum(np.maximum(at, 0), n - 1), d)
         return input
     widths = [(max(a, 0), max(b, 0)) for a, b in zip(low, high)]
     # PyTorch's circular padding crops before it wraps, so that what it cuts is gone.
@@ -77,14 +80,46 @@ def pad_like_input(input, pad: Shape, mode: str):
     return jnp.pad(input[cut], widths, mode=_MODES[mode])
 
 
+def _check_padded(input, rank, low, high, mode):
+    """Raise for an input without elements (a batch may be empty), and for an empty result."""
+    if mode == "circular":
+        if any(n and n + min(a, 0) + min(b, 0) < 0 for n, a, b in zip(input.shape, low, high)):
+            raise RuntimeError("Negative padding value is resulting in an empty dimension")
+        return
+    if not all(input.shape[1 if input.ndim == rank + 2 else 0 :]):
+        raise RuntimeError(
+            f"Expected {rank + 1}D or {rank + 2}D (batch mode) tensor with possibly 0 batch size "
+            f"and other non-zero dimensions for input, but got: {list(input.shape)}"
+        )
+    sizes = [n + a + b for n, a, b in zip(input.shape, low, high)][-rank:]
+    if min(sizes) < 1:
+        names = "DHW"[-rank:]
+        given = ", ".join(f"{name}: {n}" for name, n in zip(names, input.shape[-rank:]))
+        out = " ".join(f"{name}: {n}" for name, n in zip(names, sizes))
+        raise RuntimeError(f"input ({given}) is too small. Calculated output {out}")
+
+
 # ---- sliding blocks ----------------------------------------------------------------------------
 
 
 def _pair(value, name):
-    value = (value, value) if isinstance(value, int) else tuple(value)
+    value = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(value) != 2:
         raise RuntimeError(f"It is expected {name} to be 2, but got {len(value)}")
     return value
+
+
+def _check_blocks(kernel, dilation, padding, stride):
+    """Raise for sizes of sliding blocks that make none."""
+    for what, name, pair, least in (
+        ("kernel size", "kernel", kernel, 1), ("dilation", "dilation", dilation, 1),
+        ("padding", "pad", padding, 0), ("stride", "stride", stride, 1),
+    ):  # fmt: skip
+        if min(pair) < least:
+            kind = "greater than zero" if least else "non-negative"
+            raise RuntimeError(
+                f"{what} should be {kind}, but got {name}_height: {pair[0]} {name}_width: {pair[1]}"
+            )
 
 
 def _blocks(size, kernel, dilation, padding, stride):
@@ -114,6 +149,7 @@ def im2col(input, kernel: Shape, dilation: Shape, padding: Shape, stride: Shape)
         )
     kernel, dilation = _pair(kernel, "kernel_size"), _pair(dilation, "dilation")
     padding, stride = _pair(padding, "padding"), _pair(stride, "stride")
+    _check_blocks(kernel, dilation, padding, stride)
     out = _blocks(input.shape[-2:], kernel, dilation, padding, stride)
     if min(out) < 1:
         raise RuntimeError(

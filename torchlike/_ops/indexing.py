@@ -8,11 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from torchlike._core import dtypes as dt
 from torchlike._ops.join import one_axis
 from torchlike._ops.overloads import by_operand
-from torchlike._ops.table import Arrays, Dim, Number, Shape, op, report_bad_index
+from torchlike._ops.table import Arrays, Dim, Number, Shape, op, report_bad_index, torch_dtype
 
 # ---- one index tensor for each of some dimensions ----------------------------------------------
+
+
+def scalar_name(x) -> str:
+    """The name that PyTorch's errors give a dtype."""
+    return dt.SCALAR_NAMES[torch_dtype(x)]
 
 
 def _at(input, indices, dims, checked):
@@ -387,9 +393,15 @@ def index_add_dim(input, index, source, alpha: Number, dim: Dim, checked: Dim):
     """The input with ``alpha * source`` added to the slices that the index names."""
     name = "index_add_()"
     if index.ndim > 1:
-        raise IndexError(f"{name}: Index is supposed to be a vector, but got dim: {index.ndim}")
+        raise IndexError(
+            f"{name}: Index is supposed to be a vector, but got dim: {index.ndim} with type: "
+            f"{scalar_name(index)} and size: {list(index.shape)}"
+        )
     if source.dtype != input.dtype:
-        raise RuntimeError(f"{name}: self and source must have the same scalar type")
+        raise RuntimeError(
+            f"{name}: self ({scalar_name(input)}) and source ({scalar_name(source)}) must have the "
+            "same scalar type"
+        )
     count, have = index.size, source.shape[dim] if source.ndim > dim else 1
     if count != have:
         raise RuntimeError(
@@ -421,9 +433,12 @@ def index_add_dim(input, index, source, alpha: Number, dim: Dim, checked: Dim):
 def index_copy_dim(input, index, source, dim: Dim, checked: Dim):
     """The input with ``source`` in place of the slices that the index names."""
     if index.ndim > 1:
-        raise IndexError("index_copy_(): Index should have dimension 1 or 0 (got {index.ndim})")
+        raise IndexError(f"index_copy_(): Index should have dimension 1 or 0 (got {index.ndim})")
     if source.dtype != input.dtype:
-        raise RuntimeError("index_copy_(): self and source expected to have the same dtype")
+        raise RuntimeError(
+            "index_copy_(): self and source expected to have the same dtype, but got (self) "
+            f"{scalar_name(input)} and (source) {scalar_name(source)}"
+        )
     whole, source = _vector(input), _vector(source) if index.ndim or not source.ndim else source
     if source.ndim != whole.ndim:
         if index.ndim == 0 and source.ndim == whole.ndim - 1:
@@ -455,7 +470,7 @@ def index_copy_dim(input, index, source, dim: Dim, checked: Dim):
 def index_fill_dim(input, index, value, dim: Dim, checked: Dim):
     """The input with one value in the slices that the index names."""
     if index.ndim > 1:
-        raise IndexError("Index has to be a vector/scalar")
+        raise RuntimeError("Index has to be a vector/scalar")
     whole = _vector(input)
     n = whole.shape[dim]
     if not checked:
@@ -501,7 +516,10 @@ def put_flat(input, index, source, checked: Dim, accumulate: Dim):
             f"source.numel() = {source.size}, index.numel() = {index.size}"
         )
     if source.dtype != input.dtype:
-        raise RuntimeError("put_(): self and source expected to have the same dtype")
+        raise RuntimeError(
+            "put_(): self and source expected to have the same dtype, but got self.dtype = "
+            f"{scalar_name(input)} and source.dtype = {scalar_name(source)}"
+        )
     if not index.size:
         return input
     at = input.reshape(-1).at[_flat_index(input, index, checked)]

@@ -114,7 +114,8 @@ def repeat_counts(input, repeats, dim: Dim, total: Dim):
 @op("flip", linear=True)
 def flip(input, dims: Dims):
     """In reverse order along the given dimensions."""
-    return lax.rev(input, axes(dims, input.ndim) or ()) if input.ndim and dims != () else input
+    at = axes(dims, input.ndim) if dims != () else ()
+    return lax.rev(input, at) if at else input
 
 
 @op("roll_dims", linear=True, grad_name="RollBackward0")

@@ -142,7 +142,8 @@ def zero_pivot(lu):
     n = d.shape[-1]
     if n == 0:
         return jnp.zeros(d.shape[:-1], np.int32)
-    at = jnp.where(d == 0, jnp.arange(1, n + 1, dtype=np.int32), np.int32(n + 1)).min(-1)
+    number = ~jnp.isnan(lu).any((-2, -1))[..., None]  # what is none has no zeros to speak of
+    at = jnp.where((d == 0) & number, jnp.arange(1, n + 1, dtype=np.int32), np.int32(n + 1)).min(-1)
     return jnp.where(at > n, np.int32(0), at)
 
 

@@ -101,7 +101,16 @@ def linear(input, weight, bias=None):
     return out.reshape((*lead, *out.shape[1:]))
 
 
-@layer("bilinear", grad_name=lambda c: "ViewBackward0" if c.bias is None else "AddBackward0")
+_OTHERS = {
+    "input1": ("input2", "weight"), "input2": ("input1", "weight"), "weight": ("input1", "input2"),
+    "bias": (),
+}  # fmt: skip
+
+
+@layer(
+    "bilinear", needs=_OTHERS,
+    grad_name=lambda c: "ViewBackward0" if c.bias is None else "AddBackward0",
+)  # fmt: skip
 def bilinear(input1, input2, weight, bias=None):
     """y_k = input1 W_k input2 + b_k over the last dimensions."""
     if input1.shape[:-1] != input2.shape[:-1]:

@@ -64,7 +64,7 @@ def mse_loss(input, target, weight=None, *, reduction: str):
 _absolute = _node("AbsBackward0")
 
 
-@_loss("l1_loss", grad_name=_by_weight(_absolute))
+@_loss("l1_loss", saves="nothing", grad_name=_by_weight(_absolute))
 def l1_loss(input, target, weight=None, *, reduction: str):
     """|input - target|."""
     if reduction == "mean" and torch_dtype(input).category < dt.FLOATING:
@@ -81,9 +81,9 @@ def smooth_l1_loss(input, target, reduction: str, beta: float):
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
     require_floating(input, "smooth_l1_cpu")
-    size = jnp.abs(input - target)
     if beta == 0:
-        return reduce_loss(size, reduction)
+        return reduce_loss(conventions.magnitude(input - target), reduction)
+    size = jnp.abs(input - target)
     return reduce_loss(
         jnp.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta), reduction
     )
@@ -170,6 +170,7 @@ def binary_cross_entropy(input, target, weight=None, *, reduction: str):
     require_floating(input, "binary_cross_entropy")
     x, y = widen(input), widen(target)
     loss = -(y * _log100(x) + (1 - y) * _log100(1 - x))
+    loss = jnp.where((y < 0) | (y > 1), jnp.nan, loss)
     if weight is not None:
         loss = loss * weight
     return reduce_loss(loss, reduction).astype(input.dtype)
@@ -199,6 +200,7 @@ def _kl_refuses(input, target):
 
 @_loss(
     "kl_div",
+    saves="nothing",
     refuses=_kl_refuses,
     grad_name=lambda c: _node("MulBackward0" if c.log_target else "SubBackward0")(c),
 )
@@ -352,7 +354,7 @@ def _cross_entropy_vjp(c, g):
 
 
 @layer(
-    "cross_entropy", checks=True, vjp=_cross_entropy_vjp,
+    "cross_entropy", checks=True, vjp=_cross_entropy_vjp, saves="nothing",
     grad_name=lambda c: "AddBackward0" if c.label_smoothing else _nll_node(c),
     signature="cross_entropy_loss(input, target, weight, reduction, ignore_index, label_smoothing)",
 )  # fmt: skip
@@ -391,7 +393,10 @@ def _check_smoothing(label_smoothing):
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
 
 
-@layer("cross_entropy_soft", grad_name=_node("NegBackward0", "DivBackward1", "NegBackward0"))
+@layer(
+    "cross_entropy_soft", saves="nothing",
+    grad_name=_node("NegBackward0", "DivBackward1", "NegBackward0"),
+)  # fmt: skip
 def cross_entropy_soft(input, target, weight=None, *, reduction: str, label_smoothing: float):
     """Cross entropy against class probabilities."""
     if torch_dtype(target).category < dt.FLOATING:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import conventions
 from torchlike._ops.join import common_dtype
-from torchlike._ops.table import Dim, Number, Shape, op, torch_dtype
+from torchlike._ops.table import Dim, Number, Shape, as_array, op, torch_dtype
 
 FORMS = ("function", "method", "out")
 ADDED = ("function", "method", "inplace", "out")
@@ -280,9 +281,9 @@ def _weighted(input, result, beta, alpha):
         check_same_scalar(input, result)
     input = _expand(input, result.shape)
     if alpha is not None:
-        result = alpha.array.astype(result.dtype) * result
+        result = as_array(alpha).astype(result.dtype) * result
     if beta is not None:
-        beta = beta.array.astype(result.dtype)
+        beta = as_array(beta).astype(result.dtype)
         input = jnp.where(beta == 0, jnp.zeros_like(input), beta * input)
     return input + result
 
@@ -406,13 +407,14 @@ def cdist_p(x1, x2, p: float):
             f"{scalar_name(x2).lower()}"
         )
     gap = x1[..., :, None, :] - x2[..., None, :, :]
-    size = jnp.abs(gap)
+    size = conventions.magnitude(gap)
     if p == 0:
         return (gap != 0).astype(gap.dtype).sum(-1)
     if p == 1:
         return size.sum(-1)
     if p == float("inf"):
-        return size.max(-1) if size.shape[-1] else jnp.zeros(size.shape[:-1], size.dtype)
+        empty = not size.shape[-1]
+        return jnp.zeros(size.shape[:-1], size.dtype) if empty else conventions.each_largest(size)
     # At distance zero the gradient is zero, not nan: the root is kept away from it.
     power = (size * size if p == 2 else jnp.where(size == 0, 1, size) ** p * (size != 0)).sum(-1)
     far = power != 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import Dtype, cast, op
@@ -17,7 +19,28 @@ def to_dtype(input, dtype: Dtype):
         return input != 0
     if jnp.iscomplexobj(input) and dtype.category < dt.COMPLEX:
         input = input.real
+    if dtype in WRAPPED and jnp.issubdtype(input.dtype, jnp.floating):
+        return _cut(input, *WRAPPED[dtype]).astype(dtype.numpy)
     return cast(input, dtype.numpy)
+
+
+# How PyTorch makes integers of floating numbers on the CPU, whose processors have instructions for
+# two widths only: what these do not hold becomes their least number, and what is narrower is the
+# low bits of theirs. XLA takes the nearest number that the dtype holds.
+WRAPPED = {
+    d: (np.int32, d.itemsize * 8) for d in (dt.uint8, dt.int8, dt.int16, dt.int32, dt.uint16)
+} | {dt.int64: (np.int64, 64)}
+
+
+def _cut(x, wide, bits: int):
+    x = x if x.dtype.itemsize > 2 else x.astype(np.float32)
+    width = 8 * np.dtype(wide).itemsize
+    least = np.asarray(-(2.0 ** (width - 1)), x.dtype)
+    whole = jnp.where((x >= least) & (x < -least), x, least).astype(wide)
+    if bits == width:
+        return whole
+    # Shifted out and back, for of two conversions in a row XLA makes one.
+    return lax.shift_right_arithmetic(whole << (width - bits), np.int32(width - bits))
 
 
 @op("clone", linear=True)

@@ -46,7 +46,7 @@ class Geometry:
     def __init__(self, input, kernel, stride, padding, dilation, ceil_mode, rank, name):
         self.rank = rank
         self.kernel = _ints(kernel, rank, "kernel_size", name)
-        no_stride = stride is None or stride == ()
+        no_stride = stride is None or (stride.__class__ is tuple and not stride)
         self.stride = self.kernel if no_stride else _ints(stride, rank, "stride", name)
         self.padding = _ints(padding, rank, "padding", name)
         self.dilation = _ints(dilation, rank, "dilation", name)

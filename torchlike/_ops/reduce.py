@@ -125,7 +125,7 @@ def trace(input):
 
 def _truth(fn, input, dim, keepdim):
     """all and any; no dimensions at all reduce nothing, and uint8 stays uint8."""
-    at = () if dim == () else axes(dim, input.ndim)
+    at = () if dim.__class__ is tuple and not dim else axes(dim, input.ndim)
     out = fn(input != 0, at, keepdims=keepdim)
     return out.astype(np.uint8) if input.dtype == np.uint8 else out
 
@@ -155,7 +155,7 @@ def _check_not_empty(name, input, dim):
     """Raise PyTorch's errors where there is nothing to choose from."""
     if input.size:
         return
-    if dim is None or dim == ():
+    if dim is None or (dim.__class__ is tuple and not dim):
         raise RuntimeError(
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
             "reduction dim with the 'dim' argument."

@@ -36,9 +36,9 @@ unary("abs", _abs, promotes=None, computes=None, forms=("function", "method", "o
 
 def _sign(x):
     if jnp.iscomplexobj(x):
-        raise RuntimeError(
-            "Unlike NumPy, torch.sign doesn't support complex numbers. Please use torch.sgn, "
-            "which returns a unit complex number x/|x|, or 0 when x is 0."
+        raise NotImplementedError(
+            "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use "
+            "torch.sgn instead."
         )
     return _sign_value(x)
 
@@ -108,13 +108,13 @@ def round_(input, *, decimals: int = 0):
 # An element at the limit passes the gradient; a tensor limit gets what the element does not.
 raise_to = conventions.with_slopes(
     jnp.maximum,
-    lambda r, x, low: (~(x < low)).astype(r.dtype),
-    lambda r, x, low: (x < low).astype(r.dtype),
+    lambda r, x, low: ~(x < low),
+    lambda r, x, low: x < low,
 )
 lower_to = conventions.with_slopes(
     jnp.minimum,
-    lambda r, x, high: (~(x > high)).astype(r.dtype),
-    lambda r, x, high: (x > high).astype(r.dtype),
+    lambda r, x, high: ~(x > high),
+    lambda r, x, high: x > high,
 )
 
 
@@ -129,7 +129,7 @@ def _no_limit(input, min=None, max=None):
 def clamp(input, min=None, max=None):
     """Into the range from ``min`` to ``max``; ``max`` wins if they cross."""
     if jnp.iscomplexobj(input):
-        raise RuntimeError("clamp is not supported for complex types")
+        raise NotImplementedError("clamp is not supported for complex types")
     out = input if min is None else raise_to(input, min)
     return out if max is None else lower_to(out, max)
 
@@ -139,7 +139,7 @@ def clamp(input, min=None, max=None):
 def clamp_min(input, min):
     """Not below ``min``."""
     if jnp.iscomplexobj(input):
-        raise RuntimeError("clamp is not supported for complex types")
+        raise NotImplementedError("clamp is not supported for complex types")
     return raise_to(input, min)
 
 
@@ -148,7 +148,7 @@ def clamp_min(input, min):
 def clamp_max(input, max):
     """Not above ``max``."""
     if jnp.iscomplexobj(input):
-        raise RuntimeError("clamp is not supported for complex types")
+        raise NotImplementedError("clamp is not supported for complex types")
     return lower_to(input, max)
 
 

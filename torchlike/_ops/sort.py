@@ -225,7 +225,7 @@ def _check_quantile(name, input, q, interpolation):
         )
 
 
-@op("quantile", numbers=("q",), grad_name="SqueezeBackward4")
+@op("quantile", numbers=("q",), saves="nothing", grad_name="SqueezeBackward4")
 def quantile(input, q, dim: Dim, keepdim: bool, interpolation: str, skip_nan: bool):
     """Quantiles along a dimension or of all elements; those of ``q`` come first in the shape."""
     _check_quantile("nanquantile" if skip_nan else "quantile", input, q, interpolation)

@@ -19,7 +19,7 @@ from torchlike._ops.linalg import (
     solved,
 )
 from torchlike._ops.matmul import product
-from torchlike._ops.table import torch_dtype
+from torchlike._ops.table import report_bad_index, torch_dtype
 
 # ---- eigenvalues -------------------------------------------------------------------------------
 
@@ -38,6 +38,11 @@ def _eigh_rule(c, gl, gv=None):
         off = jnp.where(jnp.eye(x.shape[-1], dtype=bool), jnp.zeros((), x.dtype), x)
         d = off + d
     return product(product(v, d), adjoint(v))
+
+
+def _report(bad) -> None:
+    """Let the program say whether a matrix has elements that the algorithm does not take."""
+    report_bad_index(bad.any().reshape(1).astype(np.int64), 1)
 
 
 @op("linalg_eigh", saves="result", vjp=_eigh_rule, grad_name="LinalgEighBackward0")
@@ -68,7 +73,7 @@ def _eig_rule(c, gl, gv=None):
     return solved(adjoint(v), product(d, adjoint(v)))[0]
 
 
-@op("linalg_eig", saves="both", vjp=_eig_rule, grad_name="LinalgEigBackward0")
+@op("linalg_eig", checks=True, saves="both", vjp=_eig_rule, grad_name="LinalgEigBackward0")
 def linalg_eig(A):
     """Eigenvalues and eigenvectors of square matrices, complex."""
     check_square("linalg.eig", A)
@@ -76,6 +81,7 @@ def linalg_eig(A):
     kind = jnp.promote_types(A.dtype, np.complex64)
     if A.size == 0:
         return jnp.zeros(A.shape[:-1], kind), jnp.zeros(A.shape, kind)
+    _report(~jnp.isfinite(A))
     values, v = jnp.linalg.eig(A)
     return values.astype(kind), v.astype(kind)
 
@@ -121,7 +127,7 @@ def _off(x):
     return jnp.where(jnp.eye(x.shape[-1], dtype=bool), jnp.zeros((), x.dtype), x)
 
 
-@op("linalg_svd", saves="result", vjp=_svd_rule, grad_name="LinalgSvdBackward0")
+@op("linalg_svd", checks=True, saves="result", vjp=_svd_rule, grad_name="LinalgSvdBackward0")
 def linalg_svd(A, full_matrices: bool = True):
     """Singular values in descending order, and singular vectors."""
     check_matrix("linalg.svd", A)
@@ -134,6 +140,7 @@ def linalg_svd(A, full_matrices: bool = True):
         u = jnp.broadcast_to(jnp.eye(m, p, dtype=A.dtype), (*batch, m, p))
         vh = jnp.broadcast_to(jnp.eye(q, n, dtype=A.dtype), (*batch, q, n))
         return u, jnp.zeros((*batch, k), kind), vh
+    _report(jnp.isnan(A))
     return tuple(jnp.linalg.svd(A, full_matrices=full_matrices))
 
 
@@ -156,7 +163,14 @@ def _pinv_gradient(a, p, g):
     return along + rows + columns
 
 
-@op("linalg_pinv", numbers=None, saves="both", vjp=_pinv_rule, grad_name="LinalgPinvBackward0")
+@op(
+    "linalg_pinv",
+    checks=True,
+    numbers=None,
+    saves="both",
+    vjp=_pinv_rule,
+    grad_name="LinalgPinvBackward0",
+)
 def linalg_pinv(input, rtol, atol, hermitian: bool = False):
     """Moore-Penrose inverses; singular values at or below the tolerance count as zero."""
     name = "linalg.pinv"
@@ -171,6 +185,7 @@ def linalg_pinv(input, rtol, atol, hermitian: bool = False):
         size = jnp.abs(s)
         u = v
     else:
+        _report(jnp.isnan(input))
         u, s, vh = jnp.linalg.svd(input, full_matrices=False)
         size, v = s, adjoint(vh)
     keep = size > limit(size, rtol, atol, max(m, n))[..., None]
@@ -196,7 +211,7 @@ def limit(sizes, rtol, atol, n: int):
     return jnp.maximum(absolute, relative * largest)
 
 
-@op("linalg_matrix_rank", numbers=None, differentiable=False)
+@op("linalg_matrix_rank", checks=True, numbers=None, differentiable=False)
 def linalg_matrix_rank(input, rtol, atol, hermitian: bool = False):
     """How many singular values exceed the tolerance."""
     check_matrix("torch.linalg.matrix_rank", input, "input")
@@ -210,18 +225,20 @@ def linalg_matrix_rank(input, rtol, atol, hermitian: bool = False):
     if hermitian:
         sizes = jnp.abs(lax.linalg.eigh(input, lower=True, symmetrize_input=False)[1])
     else:
+        _report(jnp.isnan(input))
         sizes = jnp.linalg.svd(input, compute_uv=False)
     least = limit(sizes, rtol, atol, max(input.shape[-2:]))
     return (sizes > least[..., None]).sum(-1, dtype=np.int64)
 
 
-@op("linalg_svdvals", differentiable=False)
+@op("linalg_svdvals", checks=True, differentiable=False)
 def linalg_svdvals(A):
     """Singular values alone, in descending order."""
     check_matrix("linalg.svd", A)
     check_floating("linalg.svd", A)
     if A.size == 0:
         return jnp.zeros((*A.shape[:-2], min(A.shape[-2:])), jnp.finfo(A.dtype).dtype)
+    _report(jnp.isnan(A))
     return jnp.linalg.svd(A, compute_uv=False)
 
 

@@ -51,7 +51,7 @@ def std(input, dim: Dims, correction: float, keepdim: bool):
     return _rounded(input, jnp.sqrt(square))[0]
 
 
-@op("var_mean", saves="both", vjp=conventions.variance_and_mean)
+@op("var_mean", saves="all", vjp=conventions.variance_and_mean)
 def var_mean(input, dim: Dims, correction: float, keepdim: bool):
     """Variance and mean."""
     return tuple(_rounded(input, *_moments("var_mean", input, dim, correction, keepdim)))

@@ -62,7 +62,9 @@ class Op:
                  result dtype; "float": that, with integers going to the default float dtype
     computes     "opmath": half precision is computed in float32 and rounded once, as PyTorch does
     saves        what PyTorch saves for backward, and so what may not be overwritten before it:
-                 "inputs", "result" or "nothing"
+                 "inputs", "result", "both" or "nothing" (of the inputs, where PyTorch computes in
+                 several steps); "all": the inputs, while the derivative
+                 here is given the results, too
     linear       the gradient needs no operand's value
     multilinear  linear in each operand: its gradient needs the other operands only
     needs        {operand: operands whose values its gradient needs}; None: all of them
@@ -261,6 +263,11 @@ class Scalar:
         self.array, self.kind = array, kind
 
 
+def as_array(x):
+    """The array of a number, or of a tensor that stands in the place of one."""
+    return x.array if x.__class__ is Scalar else x
+
+
 def torch_dtype(x) -> dt.dtype:
     """The torch dtype of a jax array."""
     return dt.BY_NUMPY[np.dtype(x.dtype)]
@@ -314,12 +321,16 @@ def cast(x, numpy_type):
     return x.astype(numpy_type)
 
 
+_KINDS = {dt.BOOL: bool, dt.INTEGRAL: int, dt.FLOATING: float, dt.COMPLEX: complex}
+
+
 def _check_alpha(op: Op, operands, common: dt.dtype) -> None:
     """Raise PyTorch's errors for an ``alpha`` that the result dtype cannot hold."""
     for i, name in op.run_time.items():
         if name != "alpha" or operands[i] is None:
             continue
-        kind = operands[i].kind
+        given = operands[i]  # a number, or a tensor in its place
+        kind = given.kind if given.__class__ is Scalar else _KINDS[torch_dtype(given).category]
         if kind is float and common.category <= dt.INTEGRAL:
             raise RuntimeError(
                 "For integral input tensors, argument alpha must not be a floating point number."
@@ -350,6 +361,8 @@ def check_operands(op: Op, in_avals) -> None:
             if p.default is None or p.annotation is Number:
                 continue
             kind = "NoneType"
+        elif i in op.run_time and getattr(a, "ndim", 0):
+            raise TypeError(f"{op.public_name}(): argument '{p.name}' must be Number, not Tensor")
         elif hasattr(a, "shape") or op.numbers is None or i in op.run_time or p.name in op.numbers:
             continue
         else:

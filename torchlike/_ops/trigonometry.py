@@ -92,11 +92,10 @@ unary("sigmoid", jax.nn.sigmoid, saves="result", vjp=conventions.sigmoid)
 
 
 def _relu(x):
-    if jnp.iscomplexobj(x) or x.dtype == bool:
-        raise RuntimeError(
-            "Boolean inputs not supported for relu" if x.dtype == bool
-            else "clamp is not supported for complex types"
-        )  # fmt: skip
+    if x.dtype == bool:
+        raise RuntimeError("Boolean inputs not supported for relu")
+    if jnp.iscomplexobj(x):
+        raise NotImplementedError("clamp is not supported for complex types")
     return jnp.maximum(x, 0)
 
 

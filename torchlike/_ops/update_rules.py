@@ -176,13 +176,17 @@ def _radam(s, p, g, state, flags):
 
 def _rprop(s, p, g, state, flags):
     turn = g * state["prev"]
-    # The last choice keeps a nan.
-    factor = jnp.where(turn == 0, 1, turn)
-    factor = jnp.where(turn < 0, s.at(s.eta_minus), factor)
+    factor = jnp.where(turn < 0, s.at(s.eta_minus), jnp.ones_like(turn))
     factor = jnp.where(turn > 0, s.at(s.eta_plus), factor)
     size = jnp.clip(state["step_size"] * factor, s.at(s.smallest), s.at(s.largest))
     g = jnp.where(turn < 0, jnp.zeros_like(g), g)
-    return p - jnp.sign(g) * size, {"prev": g, "step_size": size}
+    way = jnp.where(jnp.isnan(g), jnp.zeros_like(g), jnp.sign(g))  # as PyTorch's sign: 0 of a nan
+    return p - way * size, {"prev": g, "step_size": size}
+
+
+def _larger(a, b):
+    """Python's max: the first where the second is nan, so that one bad element spoils no others."""
+    return jnp.where(b > a, b, a)
 
 
 def _adafactor(s, p, g, state, flags):
@@ -190,7 +194,7 @@ def _adafactor(s, p, g, state, flags):
     smallest = s.eps1 if flags["eps1"] else jnp.float64(jnp.finfo(s.stored).eps)
     count = p.size**0.5
     norm = lambda x: jnp.sqrt(jnp.sum(x * x)).astype(jnp.float64)  # noqa: E731
-    rate = jnp.maximum(s.eps2, norm(p) / count) * jnp.minimum(s.lr, 1 / jnp.sqrt(s.step))
+    rate = _larger(s.eps2, norm(p) / count) * jnp.minimum(s.lr, 1 / jnp.sqrt(s.step))
     if flags["weight_decay"]:
         p = p * s.at(1 - s.lr * s.weight_decay)
     if flags["factored"]:
@@ -203,7 +207,7 @@ def _adafactor(s, p, g, state, flags):
         variance = _lerp(state["variance"], g * g, weight)
         new = {"variance": variance}
     update = lax.rsqrt(jnp.maximum(variance, s.at(smallest * smallest))) * g
-    clipped = jnp.maximum(1, norm(update) / (count * s.d))
+    clipped = _larger(1.0, norm(update) / (count * s.d))
     return p - s.at(rate / clipped) * update, new
 
 

@@ -46,7 +46,7 @@ class Torch(types.ModuleType):
 
 def missing(module, shown: str, name: str):
     """An attribute that a module has not got yet: one of its modules, a stand-in, or an error."""
-    if not name.startswith("__") or name == "__config__":
+    if not name.startswith("__") or name in ("__config__", "__future__"):
         private = name.startswith("_")
         if private:
             functions = importlib.import_module(f"{SHIMS}.functions")
@@ -90,7 +90,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     @staticmethod
     def _ours(name: str) -> str | None:
         root, _, rest = name.partition(".")
-        private = rest.startswith("_")
+        private = rest.startswith("_") and rest != "__future__"
         for home in _HOMES[root]:
             if private and home == "torchlike":
                 continue  # a private module of ours is none of PyTorch's, whatever its name

@@ -1,6 +1,6 @@
 """The `.pt` file format, read and written without torch and without knowing Tensor."""
 
-from .files import read, write_legacy, write_zip
+from .files import read, unsafe_names, write_legacy, write_zip
 from .records import (
     DTYPE_NAMES,
     Call,
@@ -28,6 +28,7 @@ __all__ = [
     "numpy_dtype",
     "read",
     "size_record",
+    "unsafe_names",
     "write_legacy",
     "write_zip",
 ]

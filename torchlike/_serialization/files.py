@@ -16,12 +16,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from . import options
 from .archive import ZipReader, ZipWriter, corrupt, map_file
 from .legacy import LegacyFile, write_legacy_to
 from .pickler import Describe, Pickler, StorageTable
 from .rebuild import MapLocation, ReadStorage, Rebuilder, Storages
 from .records import Makers
-from .unpickler import FullUnpickler, SafeUnpickler
+from .unpickler import FullUnpickler, SafeUnpickler, Skimmer
 
 File = str | os.PathLike[str] | BinaryIO
 _NEWEST_VERSION = 10
@@ -175,6 +176,22 @@ def read(
             raise pickle.UnpicklingError(_weights_only_message(str(error))) from None
 
 
+def unsafe_names(file: File, extra_globals: Mapping[str, Any]) -> list[str]:
+    """The names in a file that a safe load would refuse; raises ``ValueError`` for an old file."""
+    with _open_to_read(file) as stream:
+        start = stream.tell()
+        first = stream.read(4)
+        stream.seek(start)
+        if first != b"PK\3\4":
+            raise ValueError("Expected input to be a checkpoint returned by torch.save")
+        body = ZipReader(stream).read("data.pkl").tobytes()
+    judge = SafeUnpickler(
+        io.BytesIO(body), len(body), rebuilder=Rebuilder(Makers(*[None] * 6)),
+        storages=None, extra_globals=extra_globals, encoding="utf-8",
+    )  # fmt: skip
+    return Skimmer(io.BytesIO(body), len(body), encoding="utf-8").unsafe_names(judge)
+
+
 def _read_zip(
     file: File,
     stream: BinaryIO,
@@ -214,7 +231,8 @@ def _check_version(archive: ZipReader) -> None:
 
 def _byte_order(archive: ZipReader) -> str:
     if "byteorder" not in archive:
-        return "little"
+        default = options.current.endianness or options.LoadEndianness.LITTLE
+        return sys.byteorder if default.name == "NATIVE" else default.name.lower()
     order = archive.read("byteorder").tobytes()
     if order not in (b"little", b"big"):
         raise ValueError(f"Unknown endianness type: {order[:20]!r}")

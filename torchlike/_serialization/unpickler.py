@@ -265,8 +265,15 @@ class Skimmer(PickleMachine):
     def __init__(self, file: BinaryIO, end: int, *, encoding: str) -> None:
         super().__init__(file, end, encoding=encoding)
         self.persistent_ids: list[Any] = []
+        self._judge: SafeUnpickler | None = None
+        self._unsafe: list[str] = []
 
     def find_global(self, module: str, name: str) -> StorageKind | _Inert:
+        if self._judge is not None:
+            try:
+                self._judge.find_global(module, name)
+            except pickle.UnpicklingError:
+                self._unsafe.append(".".join(_python3_name(module, name)))
         return storage_kind(module, name) or _Inert()
 
     def call(self, function: Any, args: tuple) -> _Inert:
@@ -281,6 +288,12 @@ class Skimmer(PickleMachine):
     def load_persistent(self, persistent_id: Any) -> _Inert:
         self.persistent_ids.append(persistent_id)
         return _Inert()
+
+    def unsafe_names(self, judge: SafeUnpickler) -> list[str]:
+        """The names in the pickle that another unpickler would refuse, each once."""
+        self._judge, self._unsafe = judge, []
+        self.load()
+        return list(dict.fromkeys(self._unsafe))
 
     def list_to_extend(self, obj: Any) -> list:
         return obj if type(obj) is list else []

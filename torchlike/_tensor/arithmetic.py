@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import warn_once
+from torchlike._core.errors import NONZERO, warn_once
 from torchlike._ops.arithmetic import CLOSED_POWERS
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -29,12 +30,22 @@ def is_tensor(x) -> bool:
 # ---- division ----------------------------------------------------------------------------------
 
 
-def _refuse_zero(a, b):
-    """Integer division by a number zero raises; by a zero in a tensor it gives some number."""
-    if (b.__class__ is int or b.__class__ is bool) and b == 0:
+def _division(name, a, b):
+    """The op for a division that may be one of integers: by zero it raises, at once by a number
+    and at the next value that is looked at by a tensor; on accelerators it gives some number."""
+    if is_tensor(b):
+        aval = b._value.aval
+        if aval.dtype.category <= _INTEGRAL and aval.device is devices.CPU:
+            kind = (
+                a._value.aval.dtype.category if is_tensor(a) else dt.scalar_dtype(type(a)).category
+            )
+            if kind <= _INTEGRAL:
+                return TABLE[name + NONZERO]
+    elif (b.__class__ is int or b.__class__ is bool) and b == 0:
         kind = a._value.aval.dtype.category if is_tensor(a) else dt.INTEGRAL
         if kind == dt.INTEGRAL or (kind == dt.BOOL and b.__class__ is int):
             raise RuntimeError("ZeroDivisionError")
+    return TABLE[name]
 
 
 @function(method=True, inplace=True)
@@ -49,8 +60,8 @@ def div(input, other, *, rounding_mode=None, out=None):
             "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
             f"'{rounding_mode}'"
         )
-    _refuse_zero(input, other)
-    return written(out, apply(TABLE[f"div_{rounding_mode}"], (input, other)))
+    op = _division(f"div_{rounding_mode}", input, other)
+    return written(out, apply(op, (input, other)))
 
 
 @function(method=True, inplace=True)
@@ -60,13 +71,10 @@ def true_divide(input, other, *, out=None):
 
 
 def _checking_zero(name):
-    op = TABLE[name]
-
     def divide(input, other, *, out=None):
-        _refuse_zero(input, other)
-        return written(out, apply(op, (input, other)))
+        return written(out, apply(_division(name, input, other), (input, other)))
 
-    divide.__name__, divide.__doc__ = name, op.fn.__doc__
+    divide.__name__, divide.__doc__ = name, TABLE[name].fn.__doc__
     return divide
 
 

@@ -180,4 +180,16 @@ def module_load(self, other, assign=False):
     """What ``load_state_dict`` puts in this tensor's place: itself overwritten, or ``other``."""
     if assign:
         return other.detach()
-    return self.copy_(other)
+    return self.copy_(other).detach()
+
+
+def swap_tensors(t1, t2) -> None:
+    """Exchange two tensors: value, history, class and attributes; the objects stay
+    (https://pytorch.org/docs/stable/notes/extending.html)."""
+    one, two = _holds(t1), _holds(t2)
+    kept = dict(one)
+    one.clear()
+    one.update(two)
+    two.clear()
+    two.update(kept)
+    t1.__class__, t2.__class__ = t2.__class__, t1.__class__

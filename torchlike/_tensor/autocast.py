@@ -25,6 +25,7 @@ from torchlike._tensor.views import version_of
 # ---- the lists ---------------------------------------------------------------------------------
 
 LOWER, FLOAT32, DTYPE, WIDEST, BANNED = "lower", "float32", "dtype", "widest", "banned"
+BY_STATE = "by state"  # of a recurrent op, whose state is the fourth operand
 
 
 def _rank(*ranks):
@@ -39,8 +40,8 @@ def _padding(operands, statics):
 
 
 def _recurrent(operands, statics):
-    # PyTorch's GRU on a CPU mixes its state, in float32, with products in lower precision.
-    return None if statics[0] == "GRU" else LOWER
+    # PyTorch's GRU on a CPU mixes its state with products in lower precision.
+    return BY_STATE if statics[0] == "GRU" else LOWER
 
 
 def _vectors(otherwise):
@@ -88,6 +89,7 @@ def _table(*rows) -> dict:
 _CPU = _table(
     (LOWER, _LOWER + " corrcoef cov rnn_relu_cell rnn_tanh_cell"),
     (_recurrent, "rnn_layer"),
+    (BY_STATE, "gru_cell lstm_cell"),
     (_einsum, "einsum"),
     (_tensordot, "tensordot"),
     (_inner, "inner"),
@@ -215,6 +217,9 @@ def cast(op, operands, statics):
         elif policy == WIDEST:
             wide = any(f and x.dtype is dt.float32 for x, f in zip(operands, found, strict=True))
             target = dt.float32 if wide else dtype
+        elif policy == BY_STATE:  # which is zeros like the input where none is given
+            own = operands[0] if operands[3] is None else operands[3]
+            target = dtype if own.dtype is dtype else dt.float32
         else:
             target = dt.float32
         operands = [
@@ -286,14 +291,19 @@ def _cast(x, target, lower):
 # ---- public: the state, as functions -----------------------------------------------------------
 
 
-def _kind(device_type: str) -> str:
+def _kind(name: str, device_type: str) -> str:
+    if not isinstance(device_type, str):
+        raise TypeError(
+            f"{name}(): argument 'device_type' (position 1) must be str, not "
+            f"{type(device_type).__name__}"
+        )
     return devices.device(device_type).type
 
 
 @function()
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
     """Whether autocast is on for a kind of device on this thread."""
-    return bool(state.enabled.get(_kind(device_type), False))
+    return bool(state.enabled.get(_kind("is_autocast_enabled", device_type), False))
 
 
 @function()
@@ -304,7 +314,7 @@ def set_autocast_enabled(*args) -> None:
             "set_autocast_enabled(): expected (str device_type, bool enabled) or (bool enabled), "
             f"but got {args}"
         )
-    kind = _kind(args[0]) if len(args) == 2 else "cuda"
+    kind = _kind("set_autocast_enabled", args[0]) if len(args) == 2 else "cuda"
     state.enabled[kind] = args[-1]
     state.update()
 
@@ -312,7 +322,7 @@ def set_autocast_enabled(*args) -> None:
 @function()
 def get_autocast_dtype(device_type: str):
     """The dtype that autocast lets a kind of device compute in."""
-    found = state.dtypes.get(_kind(device_type))
+    found = state.dtypes.get(_kind("get_autocast_dtype", device_type))
     if found is None:
         raise RuntimeError("unsupported scalarType")
     return found
@@ -326,7 +336,7 @@ def set_autocast_dtype(device_type: str, dtype) -> None:
             "set_autocast_dtype(): argument 'dtype' (position 2) must be torch.dtype, not "
             f"{type(dtype).__name__}"
         )
-    state.dtypes[_kind(device_type)] = dtype
+    state.dtypes[_kind("set_autocast_dtype", device_type)] = dtype
     state.update()
 
 

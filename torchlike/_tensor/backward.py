@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotTraceable
+from torchlike._core.errors import NotTraceable, warn_once
 from torchlike._core.settings import settings
 from torchlike._engine.prefix import local, record
 from torchlike._engine.values import Value
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch, levels, tape
+from torchlike._tensor import dispatch, levels, shown, tape
 from torchlike._tensor import tensor as tensors_module
 from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.hooks import run_after_hooks, run_leaf_hooks
 from torchlike._tensor.modes import enable_grad, modes, no_grad
 
 
@@ -29,23 +31,27 @@ class GradientEdge(NamedTuple):
 def edge_of(t):
     """Where a gradient for ``t`` enters the tape: (node, index), or the leaf itself."""
     if t.__class__ is GradientEdge:
-        node = t.node
+        node = getattr(t.node, "_tape_node", t.node)  # of a Function its ctx is shown
         return node.variable if node.__class__ is tape.AccumulateGrad else (node, t.output_nr)
     t._refresh()
     return t if t._node is None else (t._node, t._index)
 
 
 def _roots(tensors, gradients, create_graph):
+    if len(gradients) < len(tensors):
+        raise RuntimeError(f"got {len(tensors)} tensors and {len(gradients)} gradients")
     roots = []
-    for i, (t, g) in enumerate(zip(tensors, gradients, strict=True)):
+    for i, (t, g) in enumerate(zip(tensors, gradients, strict=False)):
         if t.__class__ is GradientEdge:
-            roots.append((edge_of(t), _root_of_edge(t, g, create_graph)))
-            continue
-        if not t.requires_grad:
-            raise RuntimeError(
-                f"element {i} of tensors does not require grad and does not have a grad_fn"
-            )
-        a = t._value.aval
+            edge = edge_of(t)
+            a = _aval_at(edge)
+        else:
+            if not t.requires_grad:
+                raise RuntimeError(
+                    f"element {i} of tensors does not require grad and does not have a grad_fn"
+                )
+            a = t._value.aval
+            edge = edge_of(t)
         if g is None:
             if a.numel != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
@@ -53,41 +59,40 @@ def _roots(tensors, gradients, create_graph):
                 raise RuntimeError(
                     f"grad can be implicitly created only for real scalar outputs but got {a.dtype}"
                 )
-            g = dispatch.wrap(record(TABLE["ones_like"], (None,), (dispatch.value_of(t),))[0][0])
+            if t.__class__ is GradientEdge:
+                g = FUNCTIONS["ones"](a.shape, dtype=a.dtype, device=a.device)
+            else:
+                like = dispatch.value_of(t)
+                g = dispatch.wrap(record(TABLE["ones_like"], (None,), (like,))[0][0])
         elif not isinstance(g, dispatch._Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         else:
-            b = g._value.aval
-            if a.shape != b.shape:
-                raise RuntimeError(
-                    f"Mismatch in shape: grad_output[{i}] has a shape of "
-                    f"torch.Size({list(b.shape)}) and output[{i}] has a shape of "
-                    f"torch.Size({list(a.shape)})."
-                )
-            if (a.dtype.category == dt.COMPLEX) != (b.dtype.category == dt.COMPLEX):
-                raise RuntimeError(
-                    "For complex Tensors, both grad_output and output are required to have the "
-                    f"same dtype. Mismatch in dtype: grad_output[{i}] has a dtype of {b.dtype} and "
-                    f"output[{i}] has a dtype of {a.dtype}."
-                )
-        roots.append((edge_of(t), g if create_graph else dispatch.to_value(g)))
+            _check_gradient(i, a, g._value.aval)
+        roots.append((edge, g if create_graph else dispatch.to_value(g)))
     return roots
 
 
-def _root_of_edge(edge, gradient, create_graph):
-    """The gradient put in at an edge; ones if it is one number and none is given."""
-    if gradient is None:
-        node = edge_of(edge)
-        if node.__class__ is not tuple:
-            found = node._value.aval
-        elif node[0].call is not None:
-            found = node[0].call.avals[edge.output_nr]
-        else:
-            found = node[0].shapes[edge.output_nr]
-        if found.numel != 1:
-            raise RuntimeError("grad can be implicitly created only for scalar outputs")
-        gradient = FUNCTIONS["ones"](found.shape, dtype=found.dtype, device=found.device)
-    return gradient if create_graph else dispatch.to_value(gradient)
+def _check_gradient(i: int, a, b) -> None:
+    """Raise if a gradient with the aval ``b`` is none of the i-th output, of the aval ``a``."""
+    if a.shape != b.shape:
+        raise RuntimeError(
+            f"Mismatch in shape: grad_output[{i}] has a shape of torch.Size({list(b.shape)}) and "
+            f"output[{i}] has a shape of torch.Size({list(a.shape)})."
+        )
+    if (a.dtype.category == dt.COMPLEX) != (b.dtype.category == dt.COMPLEX):
+        raise RuntimeError(
+            "For complex Tensors, both grad_output and output are required to have the same "
+            f"dtype. Mismatch in dtype: grad_output[{i}] has a dtype of {b.dtype} and output[{i}] "
+            f"has a dtype of {a.dtype}."
+        )
+
+
+def _aval_at(edge):
+    """Shape, dtype and device of the gradient at an edge."""
+    if edge.__class__ is not tuple:
+        return edge._value.aval
+    node, index = edge
+    return node.shapes[index] if node.call is None else node.call.avals[index]
 
 
 def _sequence(x):
@@ -137,35 +142,50 @@ def backward(
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
         wanted = [edge_of(t) for t in inputs]
     plain = not (retain_graph or create_graph or inputs or modes.anomaly) and grad_tensors is None
+    if create_graph:
+        warn_once(
+            "Using backward() with create_graph=True will create a reference cycle between the "
+            "parameter and its gradient which can cause a memory leak. We recommend using "
+            "autograd.grad when creating the graph to avoid this. If you have to use this "
+            "function, make sure to reset the .grad fields of your parameters to None after use "
+            "to break the cycle and avoid the leak."
+        )
     before, walk = modes.grad, modes.walk
+
+    def finish(leaf, grad):
+        if wanted is None or any(w is leaf for w in wanted):
+            _accumulate(leaf, grad, create_graph)
+
     try:  # around the setting, too: Ctrl-C may fall between any two lines
         modes.grad = create_graph
-        modes.walk = tensors, wanted
+        modes.walk = running = tensors, wanted, {}
         pairs = again(tensors) if plain and isinstance(tensors, dispatch._Tensor) else None
         if pairs is None:
             tensors = _sequence(tensors)
             gradients = [None] * len(tensors) if grad_tensors is None else _sequence(grad_tensors)
             roots = _roots(tensors, gradients, create_graph)
             for t in inputs or ():
-                if t.__class__ is not GradientEdge and t._node is not None:
+                if t.__class__ is GradientEdge:
+                    continue
+                if not isinstance(t, dispatch._Tensor):
+                    raise RuntimeError(
+                        "all inputs have to be Tensors or GradientEdges, but got "
+                        f"{type(t).__name__}"
+                    )
+                if t._node is not None or not t.requires_grad:
                     t.retain_grad()
             leaves, _ = tape.run(
-                roots, dispatch, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
-            )
+                roots, dispatch, create_graph=create_graph, retain_graph=retain_graph,
+                wanted=wanted, finish=finish,
+            )  # fmt: skip
             pairs = leaves.values()
         for leaf, grad in pairs:
-            if wanted is None or any(w is leaf for w in wanted):
-                if leaf._hooks:
-                    grad = tape.run_leaf_hooks(leaf, grad, dispatch, create_graph)
-                if leaf._requires_grad or leaf._node is not None:  # still
-                    leaf.accumulate_grad(grad, create_graph)
-                if leaf._after_hooks is not None:
-                    for hook in list(leaf._after_hooks.values()):
-                        given = hook(leaf)
-                        if given is not None and given is not leaf:
-                            raise RuntimeError(
-                                "Tensor post accumulate grad hooks should return None."
-                            )
+            if wanted is None:
+                _accumulate(leaf, grad, create_graph)
+            else:
+                finish(leaf, grad)
+        for callback in running[2].get("callbacks", ()):  # grows
+            callback()
     finally:
         modes.grad, modes.walk = before, walk
     # Not flushed here: an optimizer step that follows joins this program. The next forward
@@ -174,6 +194,37 @@ def backward(
 
 
 tensors_module._backward = backward
+
+_accumulating = threading.RLock()  # threads may go back through graphs of the same leaves
+
+
+def _accumulate(leaf, grad, create_graph) -> None:
+    """Add a leaf's complete gradient to its ``.grad``, with its hooks before and after."""
+    if leaf._hooks:
+        grad = run_leaf_hooks(leaf, grad, dispatch, create_graph)
+    first = leaf._grad is None
+    if leaf._requires_grad or leaf._node is not None:  # still
+        with _accumulating:
+            leaf.accumulate_grad(grad, create_graph)
+    if leaf._after_hooks:  # the first gradient and ``.grad`` are one tensor
+        run_after_hooks(leaf, leaf._grad if first and leaf._grad is not None else grad, dispatch)
+
+
+def queue_callback(callback) -> None:
+    """Call a function at the end of the backward that is running; raises if there is none."""
+    if modes.walk is None:
+        raise RuntimeError("Final callbacks can only be installed during backward pass.")
+    modes.walk[2].setdefault("callbacks", []).append(callback)
+
+
+def _derivative_of(node, grads) -> list:
+    """A node's gradients for those of its results, as tensors that are on the tape themselves."""
+    graph = dispatch if modes.grad else None
+    given = [g if graph or g is None else dispatch.to_value(g) for g in grads]
+    return [g if g is None else dispatch.to_tensor(g) for g in node.derive(given, graph)]
+
+
+shown._derive = _derivative_of
 
 
 def again(tensor):
@@ -214,6 +265,12 @@ def grad(
             allow_unused, is_grads_batched, materialize_grads,
         )  # fmt: skip
         return dict(zip(inputs, found, strict=True))
+    if not only_inputs:
+        warnings.warn(
+            "only_inputs argument is deprecated and is ignored now (defaults to True). To "
+            "accumulate gradient for other parts of the graph, please use torch.autograd.backward.",
+            FutureWarning, stacklevel=2,
+        )  # fmt: skip
     outputs, inputs = _sequence(outputs), _sequence(inputs)
     if is_grads_batched:
         return _batched_grad(
@@ -232,6 +289,7 @@ def grad(
         retain_graph = create_graph
     if not inputs:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
+    roots = _roots(outputs, gradients, create_graph)
     for t in inputs:
         if t.__class__ is GradientEdge:
             continue
@@ -241,15 +299,21 @@ def grad(
             )
         if not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    roots = _roots(outputs, gradients, create_graph)
     wanted = [edge_of(t) for t in inputs]
+    told: set = set()  # the leaves whose hooks have run
+
+    def finish(leaf, g):
+        told.add(id(leaf))
+        return run_leaf_hooks(leaf, g, dispatch, create_graph, node=False) if leaf._hooks else g
+
     with enable_grad() if create_graph else no_grad(), _walking(outputs, wanted):
         leaves, interior = tape.run(
-            roots, dispatch, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted
-        )
+            roots, dispatch, create_graph=create_graph, retain_graph=retain_graph, wanted=wanted,
+            finish=finish,
+        )  # fmt: skip
         for key, (leaf, g) in leaves.items():
-            if leaf._hooks:
-                leaves[key] = leaf, tape.run_leaf_hooks(leaf, g, dispatch, create_graph)
+            if key not in told:
+                leaves[key] = leaf, finish(leaf, g)
         out = []
         for t, edge in zip(inputs, wanted, strict=True):
             if edge.__class__ is tuple:
@@ -257,6 +321,10 @@ def grad(
             else:
                 g = leaves.get(id(edge), (None, None))[1]
             if g is None:
+                if materialize_grads and t.__class__ is GradientEdge:
+                    raise RuntimeError(
+                        "materialize_grads cannot be used when the given input is a GradientEdge"
+                    )
                 if materialize_grads:
                     g = dispatch.apply(TABLE["zeros_like"], (t.detach(),), (None,))
                     g.requires_grad_(create_graph)
@@ -273,9 +341,11 @@ def grad(
 
 @contextmanager
 def _walking(outputs, wanted):
-    walk, modes.walk = modes.walk, (outputs, wanted)
+    walk, modes.walk = modes.walk, (outputs, wanted, {})
     try:
         yield
+        for callback in modes.walk[2].get("callbacks", ()):  # grows
+            callback()
     finally:
         modes.walk = walk
 
@@ -283,6 +353,18 @@ def _walking(outputs, wanted):
 def _batched_grad(outputs, inputs, grad_outputs, *args, **kwargs):
     """``grad`` for a batch of gradients put in, along their first dimension."""
     given = [g for g in grad_outputs if g is not None]
+    if not given:
+        raise ValueError("is_grads_batched=True needs grad_outputs, with a dimension of the batch")
+    for i, (t, g) in enumerate(zip(outputs, grad_outputs, strict=False)):
+        if g is None or t.__class__ is GradientEdge or g.shape[1:] == t.shape:
+            continue
+        raise RuntimeError(
+            "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as "
+            "the batch dimension. The sizes of the remaining dimensions are expected to match the "
+            f"shape of corresponding output, but a mismatch was detected: grad_output[{i}] has a "
+            f"shape of {g.shape} and output[{i}] has a shape of {t.shape}. If you only want some "
+            "tensors in `grad_output` to be considered batched, consider using vmap."
+        )
     with levels.open_level(given[0].shape[0], "error") as level:
         seeds = [None if g is None else levels.enter(g, level, True) for g in grad_outputs]
         found = grad(outputs, inputs, seeds, *args, **kwargs)

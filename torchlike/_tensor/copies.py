@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from math import prod
 
-from torchlike._core.errors import NotSupported
+from torchlike._core import dtypes as dt
+from torchlike._core.errors import NotSupported, warn
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.creation import as_leaf, check_size, zeros
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
 from torchlike._tensor.modes import no_grad
+from torchlike._tensor.parts import split_with_sizes
 from torchlike._tensor.restriding import _shares, _writable
-from torchlike._tensor.shapes import shape_of, sizes_argument, split_with_sizes, wrap_dim
+from torchlike._tensor.shapes import shape_of, sizes_argument, wrap_dim
 
 # ---- twins of views ----------------------------------------------------------------------------
 
@@ -131,6 +133,19 @@ def resize_(self, *size, memory_format=None):
     return self
 
 
+@method("resize")
+def resize(self, *sizes):
+    """Another shape of as many elements: ``view`` under its oldest name."""
+    warn("non-inplace resize is deprecated")
+    return METHODS["reshape"](self, *sizes)
+
+
+@method("resize_as")
+def resize_as(self, tensor):
+    """The shape of another tensor of as many elements."""
+    return resize(self, *shape_of(tensor))
+
+
 @method("set_")
 def set_(self, source=None, storage_offset=0, size=None, stride=None):
     """Let this tensor show the memory of another, or a strided reading of it; of none: be empty.
@@ -141,11 +156,11 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
     if source is None:
         source = zeros(0, dtype=self.dtype, device=self.device)
     elif not isinstance(source, dispatch._Tensor):
-        raise NotSupported("set_() with a storage", "give the tensor that has it")
+        source = source.as_tensor(self.dtype)
     elif source.dtype is not self.dtype:
         raise RuntimeError(
-            f"Could not set tensor of type {source.dtype.name} to a tensor of type "
-            f"{self.dtype.name}"
+            f"Could not set tensor of type {dt.C_NAMES.get(source.dtype, source.dtype)} to a "
+            f"tensor of type {dt.C_NAMES.get(self.dtype, self.dtype)}"
         )
     with no_grad():
         if size is not None:

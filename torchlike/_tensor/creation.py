@@ -17,7 +17,7 @@ from torchlike._engine.flush import flush, jax_array
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval, expose, from_array
 from torchlike._ops.table import TABLE
-from torchlike._tensor import bridge, dispatch
+from torchlike._tensor import bridge, dispatch, levels
 from torchlike._tensor.dispatch import apply, into, value_of, wrap
 from torchlike._tensor.forms import FUNCTIONS, function, method
 from torchlike._tensor.host_data import fitting, host_data
@@ -65,9 +65,9 @@ def from_host(array: np.ndarray, device: devices.device, requires_grad=False):
     d = dt.BY_NUMPY.get(array.dtype)
     if d is None:
         raise TypeError(
-            f"can't convert np.ndarray of type {array.dtype}. The only supported types are: "
-            "float64, float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, "
-            "uint32, uint16, uint8, and bool."
+            f"can't convert np.ndarray of type numpy.{array.dtype.type.__name__}. The only "
+            "supported types are: float64, float32, float16, complex64, complex128, int64, int32, "
+            "int16, int8, uint64, uint32, uint16, uint8, and bool."
         )
     out = wrap(Value(aval(array.shape, d, device), None if device is devices.META else array))
     if local.capture is not None:
@@ -145,6 +145,10 @@ def as_tensor(data, dtype=None, device=None):
 @function()
 def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=None):
     """``as_tensor`` with numpy's arguments; ``requires_grad`` defaults to the object's own."""
+    if isinstance(obj, (bytes, bytearray, memoryview)):
+        obj = FUNCTIONS["frombuffer"](obj, dtype=dtype or dt.get_default_dtype())
+    if copy is False:
+        _need_alias(obj, dtype)
     if copy and not isinstance(obj, dispatch._Tensor):
         out = tensor(obj, dtype=dtype, device=device)
     else:
@@ -160,6 +164,23 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=None):
     if requires_grad is None or requires_grad == out.requires_grad:
         return out
     return out.detach().requires_grad_() if requires_grad else out.detach()
+
+
+def _need_alias(obj, dtype) -> None:
+    """Raise if a tensor of a dtype could not share the memory of an object."""
+    if isinstance(obj, dispatch._Tensor):
+        found = obj.dtype
+    elif isinstance(obj, np.ndarray):
+        found = dt.BY_NUMPY.get(obj.dtype)
+    elif hasattr(obj, "__dlpack__"):
+        return
+    else:
+        raise ValueError("can't alias arbitrary sequence into a tensor.")
+    if dtype is not None and dtype is not found:
+        raise ValueError(
+            f"can't alias tensor with dtype '{dt.SCALAR_NAMES.get(found, found)}' into dtype "
+            f"'{dt.SCALAR_NAMES[dtype]}'."
+        )
 
 
 @function()
@@ -221,19 +242,42 @@ def from_dlpack(ext_tensor, *, device=None, copy=None):
 @function()
 def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False):
     """A 0-d tensor of the default dtype."""
+    s = python_number("scalar_tensor", "s", 1, s)
     return tensor(
         s, dtype=dtype or dt.get_default_dtype(), device=device, requires_grad=requires_grad
     )
 
 
-def legacy_tensor(cls, *args, dtype=None, device=None):
-    """``torch.Tensor(...)``: sizes give an uninitialised float tensor, a sequence its data."""
+def _options(d: dt.dtype) -> str:
+    return (
+        f"TensorOptions(dtype={dt.C_NAMES.get(d, d)}, device=cpu, layout=Strided, requires_grad="
+        "false (default), pinned_memory=false (default), memory_format=(nullopt))"
+    )
+
+
+def legacy_tensor(cls, *args, dtype=None, device=None, place=None):
+    """``torch.Tensor(...)``: sizes give an uninitialised float tensor, a sequence its data.
+
+    Raises ``TypeError`` for a tensor of another dtype than the class has, and ``RuntimeError`` for
+    a device of another type than ``place``."""
     d = dtype or dt.get_default_dtype()
+    place = place or devices.get_default_device().type
+    if device is not None and (given := devices.device(device)).type != place:
+        raise RuntimeError(
+            f"legacy constructor expects device type: {place} but device type: {given.type} was "
+            "passed"
+        )
     if not args:
         out = from_host(np.zeros((0,), d.numpy), target_device(device))
     elif len(args) == 1 and isinstance(args[0], dispatch._Tensor):
-        out = args[0].detach() if args[0].dtype is d else args[0].to(d)
-    elif len(args) == 1 and isinstance(args[0], (float, complex, str)):
+        if dtype is not None and args[0].dtype is not d:
+            raise TypeError(f"expected {_options(d)} (got {_options(args[0].dtype)})")
+        out = args[0].detach()
+    elif len(args) == 1 and hasattr(args[0], "as_tensor"):  # a storage
+        out = args[0].as_tensor(d)
+    elif len(args) == 1 and isinstance(args[0], str):
+        raise TypeError("new(): invalid data type 'str'")
+    elif len(args) == 1 and (args[0] is None or isinstance(args[0], (float, complex))):
         raise TypeError(f"new(): data must be a sequence (got {type(args[0]).__name__})")
     elif len(args) == 1 and not isinstance(args[0], (int, Size)):
         out = from_host(host_data(args[0], d), target_device(device))
@@ -272,7 +316,13 @@ def _size_of(name, size, named_size):
 
 def dtype_for(name, dtype, out):
     if dtype is not None:
-        return dt.as_dtype(name, dtype)
+        dtype = dt.as_dtype(name, dtype)
+        if out is not None and out.dtype is not dtype:
+            raise RuntimeError(
+                f"dtype {dt.SCALAR_NAMES[dtype]} does not match dtype of out parameter "
+                f"({dt.SCALAR_NAMES[out.dtype]})"
+            )
+        return dtype
     return dt.get_default_dtype() if out is None else out.dtype
 
 
@@ -305,6 +355,10 @@ def refuse_unknown(name, extra):
 def zeros(*size, out=None, dtype=None, device=None, requires_grad=False, **extra):
     """A tensor of zeros."""
     size = _size_of("zeros", size, extra)
+    if out is not None and extra.get("layout") not in (None, out.layout):
+        raise RuntimeError(
+            f"layout {extra['layout']} does not match layout of out parameter ({out.layout})"
+        )
     if extra and (found := _of_layout(size, dtype, device, requires_grad, extra)) is not None:
         return found
     refuse_unknown("zeros", extra)
@@ -343,10 +397,11 @@ def full(size, fill_value, *, out=None, dtype=None, device=None, requires_grad=F
             raise RuntimeError(
                 f"full() expects a 0-dim fill_value, but got a tensor of {fill_value.ndim} dims"
             )
-        d = dtype or fill_value.dtype
+        d = dtype_for("full", dtype, out) if dtype else fill_value.dtype
     else:
         fill_value = python_number("full", "fill_value", 2, fill_value)
-        d = dtype or (out.dtype if out is not None else dt.scalar_dtype(type(fill_value)))
+        given = dtype is not None or out is not None
+        d = dtype_for("full", dtype, out) if given else dt.scalar_dtype(type(fill_value))
         fill_value = _fill(fill_value, d)
     return into(out, make("full", (fill_value,), (size, d), device, requires_grad))
 
@@ -421,6 +476,12 @@ def full_like(input, fill_value, *, dtype=None, device=None, requires_grad=False
 @function()
 def empty_strided(size, stride, *, dtype=None, device=None, requires_grad=False, **extra):
     """A tensor of given strides."""
+    size, stride = check_size((size,)), tuple(stride)
+    if len(size) != len(stride):
+        raise RuntimeError(
+            f"dimensionality of sizes ({len(size)}) must match dimensionality of strides "
+            f"({len(stride)})"
+        )
     need = 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if math.prod(size) else 0
     base = zeros(need, dtype=dtype, device=device)
     out = base.as_strided(size, stride)
@@ -446,10 +507,11 @@ def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, **ex
 
 def _new_form(maker):
     def new(self, *size, dtype=None, device=None, requires_grad=False, **extra):
-        return maker(
+        made = maker(
             *size, dtype=dtype or self.dtype, device=device or self.device,
             requires_grad=requires_grad, **extra,
         )  # fmt: skip
+        return levels.alike(made, self) if modes.levels and not requires_grad else made
 
     new.__doc__ = f"``{maker.__name__}`` with this tensor's dtype and device."
     return new
@@ -471,7 +533,10 @@ def new_empty_strided(self, size, stride, *, dtype=None, device=None, requires_g
 @method("new")
 def new(self, *args, device=None):
     """The legacy constructor with this tensor's dtype and device."""
-    return legacy_tensor(dispatch._Tensor, *args, dtype=self.dtype, device=device or self.device)
+    return legacy_tensor(
+        dispatch._Tensor, *args, dtype=self.dtype, device=device or self.device,
+        place=self.device.type,
+    )  # fmt: skip
 
 
 @function(method=True)

@@ -21,7 +21,7 @@ from torchlike._engine.prefix import record
 from torchlike._engine.values import Batched, Value, epoch_of
 from torchlike._ops.table import TABLE, Op
 from torchlike._tensor.modes import modes
-from torchlike._tensor.tape import Node
+from torchlike._tensor.tape import Node, keep_retained
 
 # Classes whose instances are tensors; tensor.py and every subclass add themselves.
 TENSORS: set = set()
@@ -77,7 +77,10 @@ def apply(op: Op, operands, statics=()):
         if moved is None:
             raise
         return apply(op, moved, statics)
-    if not need or not modes.grad or not op.differentiable:
+    if (
+        not need or not (modes.grad or (modes.dual is not None and modes.dual(targets)))
+        or not op.differentiable
+    ):  # fmt: skip
         if len(results) == 1:
             out = _new(_Tensor)
             out._value = results[0]
@@ -129,7 +132,9 @@ def history(value: Value, edge):
         return out
     if edge._value is value:
         return edge
-    return edge
+    out = apply(TABLE["clone"], (edge,))  # overwritten since: the value as it was, the same history
+    out._value = value
+    return out
 
 
 def to_tensor(grad):
@@ -146,6 +151,8 @@ def to_value(grad):
 
 def add_tensors(a, b):
     """a + b on the tape."""
+    if a._sparse and not b._sparse:
+        a, b = b, a
     return apply(TABLE["add"], (a, b, None))
 
 
@@ -276,21 +283,29 @@ def rebind(target, result, fills=False):
         result._value = _check_rebind(target, result)
     if modes.grad and result._node is None and target._node is not None and target._base is None:
         result = apply(TABLE["overwrite"], (target, result))  # nothing flows to what was there
+    if modes.scopes and result._node is not None and modes.grad:
+        base = target if target._base is None else target._base
+        if base._node is None:  # it comes on the tape
+            modes.written.append(base)
     storage = target._storage
     if storage is None:
         epoch_of(target._value).line = line
         target._value = result._value
         target._version_count += 1
-        if result._node is not None and modes.grad:
+        if result._node is not None and (modes.grad or modes.dual is not None):
             target._node, target._index = result._node, result._index
             target._requires_grad = False
+            if target._retains:
+                keep_retained(target)
         return target
     if not target._chain:
         target._seen = _publish(storage, result._value, line, target._silent)
         target._value = result._value
-        if result._node is not None and modes.grad:
+        if result._node is not None and (modes.grad or modes.dual is not None):
             target._node, target._index = result._node, result._index
             target._requires_grad = False
+            if target._retains:
+                keep_retained(target)
             if not target._detached:
                 storage.node, storage.index = result._node, result._index
         return target

@@ -54,6 +54,12 @@ def is_anomaly_enabled() -> bool:
 
 
 @function()
+def is_anomaly_check_nan_enabled() -> bool:
+    """Whether it looks for nan."""
+    return modes.anomaly == "nan"
+
+
+@function()
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
     """Ask for the same numbers in each run."""
     if not isinstance(mode, bool):
@@ -151,6 +157,8 @@ def set_default_tensor_type(t, /) -> None:
                         "default type")  # fmt: skip
     if found.dtype.category != dt.FLOATING:
         raise TypeError("only floating-point types are supported as the default type")
+    if ".cuda." in name:
+        found.need_cuda()
     dt.set_default_dtype(found.dtype)
     if ".cuda." in name or _Flags.on_cuda:
         _Flags.on_cuda = ".cuda." in name

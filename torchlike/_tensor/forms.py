@@ -11,7 +11,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.errors import PACKAGE
 from torchlike._core.sizes import Size
 from torchlike._ops.table import TABLE, Arrays, Dim, Dims, Dtype, Number, Op, Shape, is_input
-from torchlike._tensor import dispatch
+from torchlike._tensor import dispatch, older_calls
 
 FUNCTIONS: dict = {}  # public functions of the top-level namespace, by name
 METHODS: dict = {}  # methods of Tensor, by name
@@ -49,6 +49,8 @@ def build(op: Op, form: str, name: str | None = None, fields=None):
         "FIELDS": fields,
         "as_dtype": dt.as_dtype,
     }
+    if op.name in older_calls.LEADING:
+        scope["older"] = lambda *given: older_calls.rearranged(function, form, op, given)
     function = FunctionType(_first_call.__code__, scope, name)
     scope["become"] = partial(_become, function, op, form)
     function.__doc__ = op.fn.__doc__ or f"{op.name}, elementwise."
@@ -80,9 +82,10 @@ def _source(op: Op, form: str, name: str, scope: dict) -> str:
     first_shape = next((p.name for p in op.statics if p.annotation is Shape), None)
     variadic = form in ("method", "inplace") and "variadic" in op.forms
     needed_dim = _needed_dim(op)
+    older = op.name in older_calls.LEADING
     for p in op.params:
         if p.kind is p.KEYWORD_ONLY and not starred:
-            signature.append("*")
+            signature.append("*more" if older else "*")
             starred = True
         if p.name == first_shape and variadic:
             signature.append(f"*{p.name}")
@@ -119,6 +122,12 @@ def _source(op: Op, form: str, name: str, scope: dict) -> str:
         if p.annotation is Dtype:
             prologue.append(f"if {p.name} is not None:")
             prologue.append(f"    {p.name} = as_dtype({op.name!r}, {p.name})")
+    if older:
+        now = f"{name}(*tensors, **numbers{', out=out' if 'out=None' in extra else ''})"
+        given = ", ".join(older_calls.operands(op))
+        prologue = ["if more:", f"    tensors, numbers = older({given}, *more)",
+                    f"    return {now}", *prologue]  # fmt: skip
+        scope[name] = scope["become"].args[0]
     operands = []
     for p in op.inputs:
         operands.append(f"*{p.name}" if p.annotation is Arrays else p.name)

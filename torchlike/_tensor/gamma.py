@@ -8,7 +8,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch
+from torchlike._tensor import dispatch, levels
 from torchlike._tensor.creation import from_host, make
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.forms import function
@@ -22,9 +22,12 @@ def _drawn(name: str, operands, generator, host):
     """Draws for tensors of parameters: on the CPU by its stream, elsewhere by the recorded op."""
     operands = [x.detach() for x in operands]
     device = operands[0].device
-    if modes.levels or any(dispatch.value_of(x).is_traced() for x in operands):
+    if modes.levels:
+        own = [x.detach() for x in operands]
+        return levels.drawn_of(lambda *samples: _drawn(name, samples, generator, host), *own)
+    if any(dispatch.value_of(x).is_traced() for x in operands):
         raise NotSupported(
-            f"{name} draws under vmap and inside JAX's transformations",
+            f"{name} draws inside JAX's transformations",
             "draw before, and pass the samples in",
         )
     generator = generator_of(device, generator)

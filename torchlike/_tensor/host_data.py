@@ -8,6 +8,8 @@ import jax
 import numpy as np
 
 from torchlike._core import dtypes as dt
+from torchlike._engine.twins import cut
+from torchlike._ops.pointwise import WRAPPED
 from torchlike._tensor import dispatch
 
 
@@ -31,18 +33,28 @@ def host_data(data, dtype: dt.dtype | None) -> np.ndarray:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.kind in "OUSV" and array.dtype not in dt.BY_NUMPY:
         raise TypeError(
-            f"can't convert np.ndarray of type {array.dtype}. The only supported types are: "
+            f"can't convert np.ndarray of type numpy.{array.dtype.type.__name__}. The only "
+            "supported types are: "
             "float64, float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, "
             "uint32, uint16, uint8, and bool."
         )
-    return array if dtype is None else array.astype(dtype.numpy)
+    return array if dtype is None else _cast(array, dtype)
+
+
+def _cast(array: np.ndarray, d: dt.dtype) -> np.ndarray:
+    """The same numbers in another dtype, as a tensor's ``to`` has them; NumPy would warn."""
+    source = dt.BY_NUMPY.get(array.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if source is not None and source.category == dt.FLOATING and d in WRAPPED:
+            return cut(source, d)(array)[0]
+        return array.astype(d.numpy)
 
 
 def number_array(x, dtype: dt.dtype | None) -> np.ndarray:
     """A 0-d array of a Python number."""
     kind = next(k for k in (bool, int, float, complex) if isinstance(x, k))
     d = dtype or dt.scalar_dtype(kind)
-    return np.array(fitting(x, d)).astype(d.numpy)
+    return _cast(np.array(fitting(x, d)), d)
 
 
 def fitting(x, d: dt.dtype, error=None):
@@ -99,7 +111,7 @@ def _sequence_array(data, dtype):
             wide = dt.scalar_dtype(kind).numpy if kind is not float else np.float64
             if kind is int:
                 wide = np.float64 if d.category >= dt.FLOATING else object
-            array = np.array(flat, wide).astype(d.numpy)
+            array = _cast(np.array(flat, wide), d)
         return array.reshape(shape)
     parts = []
     found = None

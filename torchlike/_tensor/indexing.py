@@ -73,7 +73,7 @@ def setitem(self, key, value, /) -> None:
     if key is False:  # nothing is written, and nothing is checked
         return
     part, advanced = basic_part(self, None if key is True else key)
-    dispatch.check_inplace(self)
+    dispatch.check_inplace(part)
     if advanced is None:
         fill(part, value)
     else:
@@ -90,7 +90,7 @@ def fill(part, value) -> None:
         ones = next((i for i, n in enumerate(shape) if n != 1), len(shape))
         if ones and len(shape) > a.ndim:
             value = value.reshape(shape[min(ones, len(shape) - a.ndim) :])
-        part.copy_(value)
+        part.copy_(value if value._value.aval.shape == a.shape else value.expand(a.shape))
     else:
         part.fill_(value)
 
@@ -104,18 +104,29 @@ def parse(x, index):
     spec is None if the view is x itself; advanced is None, or a list with one entry per dimension
     of the view: None or an index tensor (one entry for all dimensions of a mask).
     """
-    items = list(index) if isinstance(index, tuple) or _is_tuple_like(index) else [index]
+    items = [index]
+    if isinstance(index, tuple):
+        items = list(index)
+    elif _is_tuple_like(index):
+        items = list(index)
+        warn(
+            "Using a non-tuple sequence for multidimensional indexing is deprecated and will be "
+            "changed in pytorch 2.9; use x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this will "
+            "be interpreted as tensor index, x[torch.tensor(seq)], which will result either in an "
+            "error or a different result"
+        )
     a = x._value.aval
     items = [_convert(item) for item in items]
     taken = sum(dims_of(item) for item in items)
+    if not a.ndim and len(items) == 1 and isinstance(items[0], (int, slice)) and taken:
+        raise IndexError(
+            "slice() cannot be applied to a 0-dim tensor."
+            if isinstance(items[0], slice)
+            else "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or "
+            "`tensor.item<T>()` in C++ to convert a 0-dim tensor to a number"
+        )
     if taken > a.ndim:
         raise IndexError(f"too many indices for tensor of dimension {a.ndim}")
-    if (
-        not a.ndim
-        and len(items) == 1
-        and not (any(items[0] is x for x in (None, ..., True, False)) or _is_mask(items[0]))
-    ):
-        raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()`")
     items = _without_ellipsis(items, a.ndim - taken)
     spec, numbers, advanced, dim, label, basic = [], [], [], 0, "AliasBackward0", False
     for item in items:

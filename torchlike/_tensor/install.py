@@ -62,6 +62,7 @@ from torchlike._tensor import (  # noqa: E402  # noqa: E402  # noqa: E402  # noq
     joining,
     legacy,
     methods,
+    parts,
     products,
     random,
     ranges,
@@ -94,8 +95,8 @@ forms.tell_methods_apart()
 for _name, _fn in forms.METHODS.items():
     if _name not in Tensor.__dict__:
         setattr(Tensor, _name, _fn)
-for _name, _fn in {**shapes.PROPERTIES, "real": shapes.real, "imag": shapes.imag}.items():
-    setattr(Tensor, _name, property(_fn))
+for _name, _fn in {**shapes.PROPERTIES, "real": parts.real, "imag": parts.imag}.items():
+    setattr(Tensor, _name, property(_fn, parts.SETTERS.get(_name)))
 methods.install_operators()
 Tensor.grad_dtype = _mf.grad_dtype
 _ = arithmetic, creation, selection, random

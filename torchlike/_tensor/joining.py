@@ -14,18 +14,17 @@ from torchlike._tensor.creation import from_host
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, METHODS, alias, function, inplace_of, method
 from torchlike._tensor.host_reads import joined
+from torchlike._tensor.parts import split, tensor_split
 from torchlike._tensor.products import need_tensor, need_tensors
 from torchlike._tensor.shapes import (
     named,
     reshape,
     shape_of,
     sizes_argument,
-    split,
-    tensor_split,
     transpose,
     unsqueeze,
     wrap_dim,
-)  # fmt: skip
+)
 
 _UNSET = object()
 
@@ -264,8 +263,8 @@ def rot90(input, k=1, dims=(0, 1)):
 @function(method=True)
 def roll(input, shifts, dims=None):
     """Elements moved along dimensions, those pushed out coming in at the other end."""
-    shifts = (shifts,) if isinstance(shifts, int) else sizes_argument((tuple(shifts),))
-    dims = () if dims is None else (dims,) if isinstance(dims, int) else tuple(dims)
+    shifts = sizes_argument((shifts,))
+    dims = () if dims is None else sizes_argument((dims,))
     if not shifts:
         raise RuntimeError("`shifts` required")
     if not dims and len(shifts) == 1:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import legacy_tensor
 from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.layouts import strided
 from torchlike._tensor.methods import LegacyType
 
 
 class _TensorType(LegacyType):
     """A class that makes tensors of its dtype when called, and counts those as its instances."""
+
+    def __new__(cls, name, bases, scope):
+        for base in bases:
+            raise TypeError(f"type 'torch.{base.__name__}' is not an acceptable base type")
+        return super().__new__(cls, name, bases, scope)
 
     def __instancecheck__(cls, x) -> bool:
         return (
@@ -20,9 +27,19 @@ class _TensorType(LegacyType):
         )
 
     def __call__(cls, *args, device=None):
-        if device is None and cls.is_cuda:
-            device = "cuda"
-        return legacy_tensor(dispatch._Tensor, *args, dtype=cls.dtype, device=device)
+        place = "cpu"
+        if cls.is_cuda:
+            cls.need_cuda()
+            place, device = "cuda", device or "cuda"
+        return legacy_tensor(dispatch._Tensor, *args, dtype=cls.dtype, device=device, place=place)
+
+    def need_cuda(cls) -> None:
+        """Raise ``TypeError``, as PyTorch does, where there is no such device."""
+        if not devices.device_count("cuda"):
+            raise TypeError(
+                f"type torch.cuda.{cls.__name__} not available. Torch not compiled with CUDA "
+                "enabled."
+            )
 
 
 def tensor_types(is_cuda: bool) -> dict[str, type]:
@@ -31,7 +48,7 @@ def tensor_types(is_cuda: bool) -> dict[str, type]:
     names = {f"{dt.SCALAR_NAMES[d]}Tensor": d for d in _DTYPES}
     return {
         name: _TensorType(
-            name, (), {"dtype": d, "is_cuda": is_cuda, "__module__": place,
+            name, (), {"dtype": d, "is_cuda": is_cuda, "layout": strided, "__module__": place,
                        "__doc__": f"Legacy type of tensors of dtype {d!r}."},
         )
         for name, d in names.items()

@@ -75,6 +75,14 @@ def leave(tensor, level: Level, total: bool = False):
     return _cross(tensor, value, lambda g: enter(g, level, not total), "RemoveBatchDimBackward0")
 
 
+def alike(tensor, model):
+    """The tensor as a batch at every level at which ``model`` is one: each sample has its own."""
+    for level in levels_of(dispatch.value_of(model)):
+        if level not in levels_of(dispatch.value_of(tensor)):
+            tensor = enter(leave(tensor, level), level, True)
+    return tensor
+
+
 def share(tensor):
     """The tensor at every open level, so that a gradient with respect to it is one per sample."""
     if tensor._sparse:
@@ -156,6 +164,7 @@ class open_level:
         return self.level
 
     def __exit__(self, *exc):
+        self.level.over = True
         modes.levels = self.before
         modes.transforms -= 1
 
@@ -163,15 +172,47 @@ class open_level:
 # ---- random numbers ----------------------------------------------------------------------------
 
 
-def drawn(draw, size, dtype, device, generator, host, op_name, numbers=()):
-    """A draw inside ``vmap``, as the innermost level's randomness says."""
-    level, before = modes.levels[-1], modes.levels
+def _random_level() -> Level:
+    """The innermost level; raises if it allows no random numbers."""
+    level = modes.levels[-1]
     if level.randomness == "error":
         raise RuntimeError(
             "vmap: called random operation while in randomness error mode. Please either use the "
             "'same' or 'different' randomness flags on vmap or perform the randomness operation "
             "out of vmap"
         )
+    return level
+
+
+def _is_batch(tensor, level) -> bool:
+    batch = dispatch.value_of(tensor).array
+    return batch.__class__ is Batched and batch.level is level and batch.mapped
+
+
+def drawn_of(draw, *tensors):
+    """``draw(*tensors)`` inside ``vmap``, whose numbers follow the tensors' values: the samples
+    of a batch lie along the first axis of what it gets then, and of what it gives."""
+    level, before = _random_level(), modes.levels
+    mapped = any(_is_batch(t, level) for t in tensors)
+    if mapped and level.randomness == "same":
+        raise RuntimeError(
+            "Vmap does not currently support same randomness with a batched tensor input. Please "
+            "file an issue with functorch"
+        )
+    modes.levels = before[:-1]
+    try:
+        if level.randomness == "different":
+            return enter(draw(*[leave(t, level) for t in tensors]), level, True)
+        values = [dispatch.value_of(t) for t in tensors]
+        below = [v.array.value if level in levels_of(v) else v for v in values]
+        return draw(*map(dispatch.wrap, below))
+    finally:
+        modes.levels = before
+
+
+def drawn(draw, size, dtype, device, generator, host, op_name, numbers=()):
+    """A draw inside ``vmap``, as the innermost level's randomness says."""
+    level, before = _random_level(), modes.levels
     modes.levels = before[:-1]
     try:
         if level.randomness == "same":
@@ -195,7 +236,7 @@ class _Stacked:
             return lambda *args: np.stack([method(*args) for _ in range(self._count)])
         at = 2 if name == "randint" else 0
 
-        def call(*args):
-            return method(*args[:at], (self._count, *args[at]), *args[at + 1 :])
+        def call(*args, **named):
+            return method(*args[:at], (self._count, *args[at]), *args[at + 1 :], **named)
 
         return call

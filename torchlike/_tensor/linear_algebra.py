@@ -6,22 +6,17 @@ from math import prod
 
 import numpy as np
 
+from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import LinAlgError
 from torchlike._ops.table import TABLE
 from torchlike._tensor.dispatch import apply, into, value_of
 from torchlike._tensor.forms import FUNCTIONS, input_named, numpy_named, structseq
 from torchlike._tensor.modes import modes
+from torchlike._tensor.parts import diagonal as _diagonal
 from torchlike._tensor.products import multiply_chain, need_tensor, need_tensors
-from torchlike._tensor.shapes import diagonal as _diagonal
 from torchlike._tensor.shapes import movedim, wrap_dim
 from torchlike._tensor.tape import barred
-
-
-class LinAlgError(RuntimeError):
-    """A matrix that an algorithm cannot take: singular, or not positive-definite."""
-
-
-LinAlgError.__module__, LinAlgError.__name__ = "torchlike.linalg", "_LinAlgError"
 
 _RESULTS = {
     name: structseq(name, fields)
@@ -59,7 +54,7 @@ def _failure(info):
 
     Inside a JAX transformation there are no numbers: results are then what LAPACK leaves.
     """
-    if value_of(info).is_traced():
+    if value_of(info).is_traced() or info.device is devices.META:
         return None
     host = info._host()
     if not host.any():

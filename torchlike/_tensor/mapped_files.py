@@ -9,7 +9,7 @@ import numpy as np
 from torchlike._core import dtypes as dt
 from torchlike._tensor.creation import from_host, target_device
 from torchlike._tensor.forms import FUNCTIONS, function, method
-from torchlike._tensor.storages import TypedStorage
+from torchlike._tensor.storages import legacy_storage
 
 
 @function()
@@ -60,7 +60,7 @@ def slice_inverse(input, src, dim=0, start=None, end=None, step=1):
 @method("storage_type")
 def storage_type(self):
     """The class of the tensor's storage."""
-    return TypedStorage
+    return legacy_storage(self.dtype)
 
 
 def _grad_dtype(self):

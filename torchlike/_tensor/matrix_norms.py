@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torchlike._core import dtypes as dt
+from torchlike._core.symbolic import is_whole
 from torchlike._ops.table import TABLE
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, function, input_named
@@ -36,7 +37,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None
         raise RuntimeError(
             "linalg.matrix_norm: The input tensor A must have at least 2 dimensions."
         )
-    if isinstance(dim, int):
+    if is_whole(dim):
         raise TypeError("linalg_matrix_norm(): argument 'dim' must be tuple of ints, not int")
     dim = tuple(dim)
     if len(dim) != 2:
@@ -80,7 +81,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None
 def norm(A, ord=None, dim=None, keepdim: bool = False, *, out=None, dtype=None):
     """The norm of vectors or of matrices (https://pytorch.org/docs/stable/generated/torch.linalg.norm.html)."""
     need_tensor("linalg_norm", "A", 1, A)
-    if isinstance(dim, int):
+    if is_whole(dim):
         dim = (dim,)
     if dim is not None:
         dim = tuple(dim)
@@ -132,7 +133,7 @@ def cond(A, p=None, *, out=None):
 @function()
 def frobenius_norm(input, dim, keepdim: bool = False, *, out=None):
     """The Frobenius norm over one or two dimensions."""
-    dim = (dim,) if isinstance(dim, int) else tuple(dim)
+    dim = (dim,) if is_whole(dim) else tuple(dim)
     if len(dim) > 2:
         raise RuntimeError(f"Expected at most 2 dimensions, but got {len(dim)} dimensions instead.")
     return vector_norm(input, 2, dim or None, keepdim, out=out)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import wraps
+
 import jax
 import numpy as np
 
@@ -16,6 +18,7 @@ from torchlike._tensor import dispatch, indexing
 from torchlike._tensor.dispatch import apply, value_of, wrap
 from torchlike._tensor.forms import FUNCTIONS, METHODS, method
 from torchlike._tensor.host_data import number_for
+from torchlike._tensor.shapes import broadcast_shapes
 from torchlike._tensor.tensor import Tensor
 
 # ---- conversion --------------------------------------------------------------------------------
@@ -102,7 +105,9 @@ def type_(self, dtype=None, non_blocking=False):
     """The legacy type's name, or the tensor as another dtype or legacy type, given as one or by
     its name. Raises ``ValueError`` for a name that is none."""
     if dtype is None:
-        return f"{_PLACES[self.device.type == 'cuda']}{_legacy_name(self.dtype)}Tensor"
+        kind = self.device.type
+        place = _PLACES[kind == "cuda"] if kind in ("cpu", "cuda") else f"torch.{kind}."
+        return f"{place}{_legacy_name(self.dtype)}Tensor"
     if isinstance(dtype, str):
         place, _, name = dtype.rpartition(".")
         named = {f"{_legacy_name(d)}Tensor": d for d in dt.ALL}
@@ -175,13 +180,28 @@ def cuda(self, device=None, non_blocking=False, memory_format=None):
     return to(self, device)
 
 
+def _of_tensor(fn):
+    """The function form of a question to a tensor; raises ``TypeError`` for what is none."""
+
+    @wraps(fn)
+    def ask(input):
+        if not isinstance(input, Tensor):
+            raise TypeError(
+                f"{fn.__name__}(): argument 'input' (position 1) must be Tensor, not "
+                f"{type(input).__name__}"
+            )
+        return fn(input)
+
+    return ask
+
+
 @method("is_floating_point")
 def is_floating_point(self) -> bool:
     """Whether the dtype is floating."""
     return self.dtype.is_floating_point
 
 
-FUNCTIONS["is_floating_point"] = is_floating_point
+FUNCTIONS["is_floating_point"] = _of_tensor(is_floating_point)
 
 
 @method("is_complex")
@@ -190,7 +210,7 @@ def is_complex(self) -> bool:
     return self.dtype.is_complex
 
 
-FUNCTIONS["is_complex"] = is_complex
+FUNCTIONS["is_complex"] = _of_tensor(is_complex)
 
 
 @method("is_signed")
@@ -224,24 +244,32 @@ def is_pinned(self, device=None) -> bool:
 def copy_(self, src, non_blocking=False):
     """Overwrite with ``src``, cast and broadcast."""
     dispatch.check_inplace(self)
+    if isinstance(src, (bool, int, float, complex)):
+        return fill_(self, src)
     if not isinstance(src, Tensor):
-        raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
+        raise TypeError(
+            f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}"
+        )
     a, b = self._value.aval, src._value.aval
     if b.dtype is not a.dtype:
+        if b.dtype.is_complex and not a.dtype.is_complex:
+            warn_once("Casting complex values to real discards the imaginary part")
         src = apply(TABLE["to_dtype"], (src,), (a.dtype,))
     if b.device is not a.device:
         src = move(src, a.device)
     if b.shape != a.shape:
         if len(b.shape) > len(a.shape):
+            wide = broadcast_shapes(a.shape, b.shape)
             raise RuntimeError(
-                f"expand(torch.{b.dtype.name}Tensor{{{list(b.shape)}}}, size={list(a.shape)}): the "
-                f"number of sizes provided ({len(a.shape)}) must be greater or equal to the number "
-                f"of dimensions in the tensor ({len(b.shape)})"
+                f"output with shape {list(a.shape)} doesn't match the broadcast shape {list(wide)}"
             )
-        try:
-            src = METHODS["expand"](src, *a.shape)
-        except RuntimeError as error:
-            raise RuntimeError(str(error)) from None
+        for d in range(-1, -len(b.shape) - 1, -1):
+            if b.shape[d] != a.shape[d] and b.shape[d] != 1:
+                raise RuntimeError(
+                    f"The size of tensor a ({a.shape[d]}) must match the size of tensor b "
+                    f"({b.shape[d]}) at non-singleton dimension {d + len(a.shape)}"
+                )
+        src = METHODS["expand"](src, *a.shape)
     if src._node is None and not src._requires_grad:
         from torchlike._tensor.tensor import copy_value
 

@@ -15,9 +15,13 @@ class _Modes(threading.local):
         self.module_depth = 0  # how many Module.__call__ are open
         self.anomaly = None  # "nan": backward looks for nan, "quiet": on without looking
         self.levels = ()  # of vmap that are open, outermost first
+        self.scopes = ()  # how many levels were open when a derivative began, outermost first
+        self.written = []  # tensors that came on the tape by a write in the innermost of these
         self.transforms = 0  # how many transforms of func are open
         self.bodies = 0  # how many functions given to cond, scan and the like are being traced
         self.cast = None  # autocast: (op, operands, statics) -> what is called (see watching.py)
+        self.dual = None  # what tells whether edges lead to duals, where these are made
+        self.pushing = False  # backward runs for the sake of tangents
         self.mutation = False  # in-place ops may overwrite what was saved for backward
         self.walk = None  # (roots, wanted) of the backward that is running
         self.around = None  # what calls ops in place of ``apply`` (see watching.py)
@@ -72,7 +76,8 @@ class _GradMode:
                         try:
                             sent = yield item
                         except GeneratorExit:
-                            inner.close()
+                            with make():
+                                inner.close()
                             raise
                         except BaseException as error:
                             with make():
@@ -118,8 +123,13 @@ class set_grad_enabled(_GradMode):
         return object.__new__(cls)
 
     def __init__(self, mode: bool):
+        if not isinstance(mode, bool):
+            raise TypeError(
+                "set_grad_enabled(): argument 'enabled' (position 1) must be bool, not "
+                f"{type(mode).__name__}"
+            )
         self._before = [modes.grad]
-        self.mode = bool(mode)
+        self.mode = mode
         modes.grad = self.mode
 
     def __enter__(self):

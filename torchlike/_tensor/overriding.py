@@ -22,6 +22,10 @@ OVERRIDERS: set = set()  # classes of tensors that override; others are asked fo
 _MODULES = ("nn.functional", "linalg", "fft", "special", "signal.windows", "_functional")
 _OWN = ("accumulate_grad", "jax")  # methods that PyTorch's Tensor has not
 _IGNORED = ("as_subclass", "is_tensor", "set_default_dtype", "to_dlpack")
+_SPECIAL = (
+    "__getitem__", "__setitem__", "__len__", "__bool__", "__float__", "__int__", "__index__",
+    "__complex__", "__contains__",
+)  # fmt: skip
 _lock = threading.RLock()
 _plain: dict = {}  # function -> a copy with its own code, while they are exchanged
 _ready: dict = {}  # function -> (that copy, the code it gets), kept for the next exchange
@@ -60,7 +64,7 @@ def public_functions() -> dict:
                 add(f, f"torch.{path}.{name}" if path != "_functional" else f"torch.{name}")
     for name, f in forms.METHODS.items():
         add(f, f"torch.Tensor.{name}")
-    for name in (*_operators(), "__getitem__", "__setitem__", "__len__"):
+    for name in (*_operators(), *_SPECIAL):
         add(vars(Tensor).get(name), f"torch.Tensor.{name}")
     for name, f in vars(Tensor).items():
         if not name.startswith("_") and name not in _OWN:
@@ -102,6 +106,10 @@ def begin() -> None:
         _users += 1
         if _users > 1:
             return
+        for name in (*_operators(), *_SPECIAL):  # the names that PyTorch's have
+            f = vars(Tensor).get(name)
+            if isinstance(f, FunctionType) and not f.__name__.startswith("__"):
+                f.__name__ = name
         named = {vars(Tensor).get(f"__{s}__"): n for s, n in OPERATORS.items()}
         named |= {vars(Tensor).get(f"__i{s}__"): n + "_" for s, n in OPERATORS.items()}
         named |= {vars(Tensor).get(f"__{n}__"): n for n in COMPARISONS if n not in ("eq", "ne")}
@@ -115,7 +123,8 @@ def begin() -> None:
                 )
                 copy.__kwdefaults__ = f.__kwdefaults__
                 shown = forms.METHODS.get(named.get(f), f)
-                ready = _ready[f] = copy, _code(f, partial(_call, shown, copy))
+                handler = _call_of_data if f is forms.FUNCTIONS["tensor"] else _call
+                ready = _ready[f] = copy, _code(f, partial(handler, shown, copy))
                 if not hasattr(f, "__signature__") and not hasattr(f, "__wrapped__"):
                     f.__signature__ = inspect.signature(f)
             _plain[f], f.__code__ = ready
@@ -140,8 +149,11 @@ def _call(shown, plain, args, kwargs):
     if local.modes:
         mode, local.modes = local.modes[-1], local.modes[:-1]
         try:
-            types = tuple(overriders(args, kwargs))
-            return mode.__torch_function__(shown, types, args, kwargs)
+            found = overriders(args, kwargs)
+            result = mode.__torch_function__(shown, tuple(found), args, kwargs)
+            if result is NotImplemented:
+                result = ask(shown, found, args, kwargs, mode)
+            return result
         finally:
             local.modes = (*local.modes, mode)
     if not local.off:
@@ -149,6 +161,14 @@ def _call(shown, plain, args, kwargs):
         if found:
             return ask(shown, found, args, kwargs)
     return plain(*args, **kwargs)
+
+
+def _call_of_data(shown, plain, args, kwargs):
+    """A call of ``torch.tensor``, to which a tensor of any class is data: to a mode, or itself."""
+    if local.modes:
+        return _call(shown, plain, args, kwargs)
+    with DisableTorchFunctionSubclass():
+        return plain(*args, **kwargs)
 
 
 def overrides(kind: type) -> bool:
@@ -176,8 +196,9 @@ def overriders(args, kwargs=None) -> dict:
     return found
 
 
-def ask(function, found: dict, args, kwargs):
-    """Ask the classes in turn, subclasses first; raises ``TypeError`` if none knows."""
+def ask(function, found: dict, args, kwargs, mode=None):
+    """Ask the classes in turn, subclasses first; raises ``TypeError`` if none knows, nor did the
+    mode that was asked before."""
     order: list = []
     for kind in found:
         at = next((i for i, other in enumerate(order) if issubclass(kind, other)), len(order))
@@ -187,7 +208,8 @@ def ask(function, found: dict, args, kwargs):
         result = found[kind].__torch_function__(function, types, args, kwargs)
         if result is not NotImplemented:
             return result
-    asked = "\n".join(f"  - tensor subclass {kind}" for kind in order)
+    lines = [] if mode is None else [f"  - mode object {mode!r}"]
+    asked = "\n".join([*lines, *(f"  - tensor subclass {kind}" for kind in order)])
     raise TypeError(
         f"Multiple dispatch failed for '{name_of(function)}'; all __torch_function__ handlers "
         f"returned NotImplemented:\n\n{asked}"
@@ -223,7 +245,10 @@ def default(cls, func, types, args=(), kwargs=None):
         return NotImplemented
     with DisableTorchFunctionSubclass():
         result = func(*args, **(kwargs or {}))
-    return _converted(result, cls, args)
+    held = list(args)  # what is somebody's already, and keeps its class
+    for x in (kwargs or {}).values():
+        held += x if isinstance(x, (list, tuple)) else [x]
+    return _converted(result, cls, held)
 
 
 def _converted(result, cls, args):

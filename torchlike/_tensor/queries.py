@@ -12,11 +12,31 @@ from torchlike._core import dtypes as dt
 from torchlike._tensor import dispatch
 
 
-class finfo:
+def _dtype(function: str, argument: str, position: int, d):
+    """A dtype that an argument must be; raises ``TypeError`` for anything else."""
+    if not isinstance(d, dt.dtype):
+        raise TypeError(
+            f"{function}(): argument '{argument}' (position {position}) must be torch.dtype, not "
+            f"{d.__class__.__name__}"
+        )
+    return d
+
+
+class _Limits:
+    """What is equal if its dtype is."""
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.dtype == other.dtype
+
+    def __hash__(self):
+        return hash(self.dtype)
+
+
+class finfo(_Limits):
     """Limits of a floating dtype (https://pytorch.org/docs/stable/type_info.html)."""
 
     def __init__(self, type=None):
-        d = type or dt.get_default_dtype()
+        d = dt.get_default_dtype() if type is None else _dtype("finfo", "type", 1, type)
         if d.category < dt.FLOATING:
             raise TypeError(
                 f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
@@ -37,10 +57,12 @@ class finfo:
         )
 
 
-class iinfo:
+class iinfo(_Limits):
     """Limits of an integer dtype."""
 
     def __init__(self, type):
+        if _dtype("iinfo", "type", 1, type) is dt.bool_:
+            raise TypeError("torch.bool is not supported by torch.iinfo")
         if type.category != dt.INTEGRAL:
             raise TypeError(
                 f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'"
@@ -65,7 +87,7 @@ def is_storage(obj, /) -> bool:
 
 def can_cast(from_, to) -> bool:
     """Whether PyTorch's promotion lets ``from_`` be cast to ``to``."""
-    return dt.can_cast(from_, to)
+    return dt.can_cast(_dtype("can_cast", "from_", 1, from_), _dtype("can_cast", "to", 2, to))
 
 
 def result_type(tensor1, tensor2):
@@ -74,8 +96,13 @@ def result_type(tensor1, tensor2):
     for x in (tensor1, tensor2):
         if isinstance(x, dispatch._Tensor):
             (dims if x.ndim else zero).append(x.dtype)
-        else:
+        elif isinstance(x, (bool, int, float, complex)):
             scalars.append(dt.scalar_dtype(type(x)))
+        else:
+            raise TypeError(
+                "result_type() received an invalid combination of arguments - got "
+                f"({type(tensor1).__name__}, {type(tensor2).__name__})"
+            )
     return dt.result_type(dims, zero, scalars)
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported, NotTraceable
-from torchlike._core.symbolic import tracing
+from torchlike._core.symbolic import tracing, whole
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
-from torchlike._ops.table import TABLE
+from torchlike._ops.table import TABLE, check_broadcast
 from torchlike._tensor import dispatch, levels, views
 from torchlike._tensor.creation import (
     as_leaf,
@@ -183,6 +183,15 @@ def randn(*size, generator=None, out=None, dtype=None, device=None, requires_gra
     return _finish(out, t, requires_grad)
 
 
+def _whole(function: str, argument: str, n) -> int:
+    """A bound or a count as an int; raises PyTorch's error for what is none."""
+    if isinstance(n, float) or not hasattr(n, "__index__"):
+        raise TypeError(
+            f"{function}(): argument '{argument}' (position 1) must be int, not {type(n).__name__}"
+        )
+    return whole(n)
+
+
 @function()
 def randint(*args, generator=None, out=None, dtype=None, device=None, requires_grad=False,
             layout=None, pin_memory=False, **named):  # fmt: skip
@@ -201,8 +210,8 @@ def randint(*args, generator=None, out=None, dtype=None, device=None, requires_g
         if not args:
             raise TypeError("randint() missing argument 'high'")
         high = args.pop(0)
-    low = 0 if low is None else int(low)
-    high = int(high)
+    low = 0 if low is None else _whole("randint", "low", low)
+    high = _whole("randint", "high", high)
     if named:
         raise TypeError(f"randint() got an unexpected keyword argument '{next(iter(named))}'")
     size = check_size((size,) if isinstance(size, (tuple, list)) else ((size,),))
@@ -223,6 +232,7 @@ def randint(*args, generator=None, out=None, dtype=None, device=None, requires_g
 def randperm(n: int, *, generator=None, out=None, dtype=dt.int64, device=None, requires_grad=False,
              layout=None, pin_memory=False):  # fmt: skip
     """A random permutation of 0 to n - 1."""
+    n = _whole("randperm", "n", n)
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got{n}")
     dtype = dt.as_dtype("randperm", dtype)
@@ -275,6 +285,8 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, de
         return _finish(out, t, requires_grad)
     first = tensors[0]
     if first.device is devices.CPU and not modes.levels:
+        if len(tensors) == 2:
+            check_broadcast([x._value.aval for x in tensors])
         a, b = (x._host() if isinstance(x, dispatch._Tensor) else x for x in (mean, std))
         if np.any(np.asarray(b) < 0):
             raise RuntimeError("normal expects all elements of std >= 0.0")
@@ -348,14 +360,25 @@ def multinomial(input, num_samples: int, replacement: bool = False, *, generator
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if a.dtype.category != dt.FLOATING:
         raise RuntimeError(
-            f"multinomial only supports floating-point dtypes for input, got: {a.dtype}"
+            f"multinomial only supports floating-point dtypes for input, got: "
+            f"{dt.SCALAR_NAMES[a.dtype]}"
         )
     if num_samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not a.shape[-1]:
+        raise RuntimeError("cannot sample from an empty set of categories")
     if not replacement and num_samples > a.shape[-1]:
         raise RuntimeError(
             "cannot sample n_sample > prob_dist.size(-1) samples without replacement"
         )
+    if modes.levels and a.device is devices.CPU:
+
+        def rows(weights):
+            flat = weights.reshape(-1, a.shape[-1]) if weights.ndim > 2 else weights
+            drawn = multinomial(flat, num_samples, replacement, generator=generator)
+            return drawn.reshape((*weights.shape[:-1], num_samples))
+
+        return _finish(out, levels.drawn_of(rows, input.detach()), False)
     if a.device is devices.CPU:
         g = generator_of(a.device, generator)
         if out is not None and out.dtype is not dt.int64:
@@ -379,6 +402,8 @@ def multinomial(input, num_samples: int, replacement: bool = False, *, generator
 @function()
 def poisson(input, generator=None):
     """Poisson counts with the rates of the input."""
+    if modes.levels:
+        return levels.drawn_of(lambda rates: poisson(rates, generator), input.detach())
     _cpu_only(input, "poisson")
     g = generator_of(devices.CPU, generator)
     return from_host(np.asarray(g.stream.poisson(input._host())), devices.CPU)
@@ -420,7 +445,7 @@ def uniform_(self, from_: float = 0, to: float = 1, *, generator=None, **named):
         )
     if low > to:
         raise RuntimeError(
-            f"uniform_ expects to return a [from, to) range, but found from={low} > to={to}"
+            f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={to:g}"
         )
     return _refill(
         self, lambda s, shape: s.uniform(shape, low, float(to), a.dtype.numpy), "draw_uniform",

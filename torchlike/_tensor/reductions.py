@@ -6,6 +6,7 @@ import math
 
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import warn
+from torchlike._core.symbolic import whole
 from torchlike._engine.captures import at_hand
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -108,8 +109,8 @@ def _spread(name):
 
 def _warn_of_freedom(name, shape, dim, correction) -> None:
     """Warn where the sum of squares is divided by nothing."""
-    dims = range(len(shape)) if dim is None or dim == () else dim
-    dims = (dims,) if isinstance(dims, int) else dims
+    dims = dim if isinstance(dim, (tuple, list)) else () if dim is None else (whole(dim),)
+    dims = dims or range(len(shape))
     count = math.prod([shape[d] for d in dims] if shape else ())
     if count.__class__ is int and count <= correction:  # else an open size: who can tell
         warn(

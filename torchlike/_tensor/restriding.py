@@ -11,24 +11,26 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.forms import FUNCTIONS, function, method
 from torchlike._tensor.modes import modes
-from torchlike._tensor.shapes import (
+from torchlike._tensor.parts import (
     chunk,
     diagonal,
-    named,
     narrow,
     select,
-    shape_of,
     split,
+    view_as_complex,
+    view_as_real,
+)
+from torchlike._tensor.shapes import (
+    named,
+    shape_of,
     squeeze,
     swapaxes,
     swapdims,
     t,
     transpose,
     unsqueeze,
-    view_as_complex,
-    view_as_real,
     wrap_dim,
-)  # fmt: skip
+)
 from torchlike._tensor.views import apply_view
 
 # ---- strided readings --------------------------------------------------------------------------
@@ -47,6 +49,18 @@ def as_strided(input, size, stride, storage_offset=None):
     size, stride = tuple(size), tuple(stride)
     if len(size) != len(stride):
         raise RuntimeError("mismatch in length of strides and shape")
+    if any(s < 0 for s in stride):
+        raise RuntimeError(
+            "as_strided: Negative strides are not supported at the moment, got strides: "
+            f"{list(stride)}"
+        )
+    if any(n < 0 for n in size):
+        raise RuntimeError(
+            f"Storage size calculation overflowed with sizes={list(size)} and strides="
+            f"{list(stride)}"
+        )
+    if storage_offset < 0:
+        raise RuntimeError(f"Tensor: invalid storage offset {storage_offset}")
     length = sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n)
     if base._chain or base._geometry is not None:
         storage_offset -= _window(base, input.dtype, storage_offset, length)

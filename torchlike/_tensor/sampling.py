@@ -62,7 +62,8 @@ def gradient(input, *, spacing=None, dim=None, edge_order=1):
         raise RuntimeError("torch.gradient does not support uint8 input.")
     if isinstance(dim, list):
         dim = tuple(dim)
-    dims = tuple(range(len(a.shape))) if dim is None else () if dim == () else axes(dim, a.ndim)
+    none = dim.__class__ is tuple and not dim
+    dims = tuple(range(len(a.shape))) if dim is None else () if none else axes(dim, a.ndim)
     spacings = _spacings(spacing, len(dims), a.ndim, dim is not None)
     if isinstance(edge_order, bool) or not isinstance(edge_order, int):
         raise TypeError(

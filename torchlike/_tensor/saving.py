@@ -9,7 +9,7 @@ from torchlike._core.errors import user_line
 from torchlike._engine.prefix import record
 from torchlike._engine.values import Value, overwritten_at
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch, tape, views, watching
+from torchlike._tensor import dispatch, shown, tape, views, watching
 from torchlike._tensor.modes import modes, no_grad
 
 
@@ -152,21 +152,27 @@ class HookedNode(tape.Node):
 class Saved:
     """A tensor kept for later, as ``save_for_backward`` keeps it: by hooks, if there are any."""
 
-    __slots__ = ("edge", "line", "packed", "tensor", "unpack", "value")
+    __slots__ = ("edge", "line", "packed", "place", "tensor", "unpack", "value")
 
     def __init__(self, tensor, hooks=True):
         self.value, self.unpack = dispatch.value_of(tensor), None
-        self.tensor, self.line = tensor, user_line()
+        self.tensor, self.line, self.place = tensor, user_line(), None
         if hooks and local.stack:
-            self.edge = (tensor._node, tensor._index) if tensor._node is not None else None
-            if tensor._node is None and tensor._requires_grad:
-                self.edge = tensor
-            pack, self.unpack = local.stack[-1]
-            self.packed = call_pack(pack, tensor)
-            self.value = self.tensor = None
+            self.pack(*local.stack[-1])
 
-    def get(self, name: str):
-        """The tensor; raises if it was overwritten in place since."""
+    def pack(self, pack, unpack, node=None) -> None:
+        """Keep from here on what a pair of hooks makes of the tensor."""
+        tensor = self.tensor if self.place is None else history(self.value, (node, self.place))
+        self.unpack = unpack
+        self.edge = (tensor._node, tensor._index) if tensor._node is not None else None
+        if tensor._node is None and tensor._requires_grad:
+            self.edge = tensor
+        self.packed = call_pack(pack, tensor)
+        self.value = self.tensor = None
+
+    def get(self, name: str, node=None):
+        """The tensor; raises if it was overwritten in place since. ``place`` says which result of
+        the node it is, if it is one: the node must not hold what holds the node."""
         if self.unpack is not None:
             value = dispatch.value_of(call_unpack(self.unpack, self.packed))
             edge = self.edge
@@ -176,9 +182,13 @@ class Saved:
             out._requires_grad = True
             return edge if edge._value is value else out
         line = overwritten_at(self.value)
+        if line is None and self.place is not None:
+            return history(self.value, (node, self.place))
         if line is None:
             return self.tensor
         if modes.mutation:  # the value is as it was
+            if self.place is not None:
+                return history(self.value, (node, self.place))
             t = self.tensor
             return history(self.value, None if t._node is None else (t._node, t._index))
         raise RuntimeError(
@@ -194,21 +204,71 @@ class Saved:
 class SavedTensor:
     """A slot of a node, as ``grad_fn._raw_saved_self`` gives it."""
 
-    def __init__(self, node, place: str, i: int):
+    def __init__(self, node=None, place: str = "", i: int = 0):
+        if node is None:
+            raise RuntimeError("Trying to create a SavedTensor object from Python is forbidden.")
         self._node, self._place, self._i = node, place, i
+
+    def _hooked(self):
+        """(what a pack hook made, the unpack hook), or None."""
+        node, i = self._node, self._i
+        if self._place == "kept":
+            kept = node.kept[i]
+            return None if kept is None or kept.unpack is None else (kept.packed, kept.unpack)
+        for where, at, kept, unpack, _ in getattr(node, "packed", ()):
+            if where is getattr(node, self._place) and at == i:
+                return kept, unpack
+        return None
+
+    @property
+    def data(self):
+        """What a pack hook made of the tensor, or the tensor."""
+        found = self._hooked()
+        return self.unpack() if found is None else found[0]
+
+    @property
+    def unpack_hook(self):
+        """The hook that makes a tensor of it, or None."""
+        found = self._hooked()
+        return None if found is None else found[1]
+
+    def unpack(self):
+        """The tensor."""
+        node, i = self._node, self._i
+        if self._place == "kept":
+            kept = node.kept[i]
+            return None if kept is None else kept.get(node.name(), node)
+        return _unpacked(node, self._place, i)
 
     def register_hooks(self, pack_hook, unpack_hook) -> None:
         """Pass what this slot has saved through a pair of functions."""
         node, i = self._node, self._i
+        if not callable(pack_hook) or not callable(unpack_hook):
+            raise TypeError(
+                "register_hooks(): incompatible function arguments. It takes two functions"
+            )
         place = getattr(node, self._place)
-        if place is None:
-            raise RuntimeError(tape.BACKWARD_TWICE)
+        if place is None or node.used:
+            raise RuntimeError(
+                "Calling register_hooks on a saved tensor after it has been freed. Saved "
+                "intermediate values of the graph are freed when you call .backward() or "
+                "autograd.grad(). Specify retain_graph=True if you need to backward through the "
+                "graph a second time or if you need to access saved variables after calling "
+                "backward."
+            )
+        if self._hooked() is not None:
+            raise RuntimeError(
+                "Calling register_hooks on a saved tensor whose hooks have already been set is "
+                "forbidden."
+            )
         value = place[i]
         if value is None:
             raise RuntimeError(
-                "Calling register_hooks on a saved tensor whose value is None, or whose hooks have "
-                "already been set, is forbidden."
+                "Calling register_hooks on a saved tensor whose value is None is forbidden."
             )
+        if self._place == "kept":
+            value.pack(pack_hook, unpack_hook, node)
+            return
         edge = node.edges[i] if self._place == "saved" else (node, i)
         kept = call_pack(pack_hook, history(value, edge))
         if not isinstance(node, HookedNode):
@@ -218,6 +278,21 @@ class SavedTensor:
             place = getattr(node, self._place)
         place[i] = None
         node.packed.append((place, i, kept, unpack_hook, value.aval))
+
+
+SavedTensor.__module__ = "torchlike.autograd"
+
+
+def _unpacked(node, place: str, i: int):
+    value = getattr(node, place)[i]
+    for where, at, kept, unpack, _ in getattr(node, "packed", ()):
+        if where is getattr(node, place) and at == i:
+            return call_unpack(unpack, kept)
+    if value.__class__ is not Value:
+        return value
+    if place == "saved":
+        tape.check_versions(node)
+    return history(value, node.edges[i] if place == "saved" else (node, i))
 
 
 def show_saved(node, name: str):
@@ -239,15 +314,7 @@ def show_saved(node, name: str):
         raise AttributeError(f"{node.name()!r} object has no attribute {name!r}")
     if raw != "_":
         return SavedTensor(node, place, i)
-    value = getattr(node, place)[i]
-    for where, at, kept, unpack, _ in getattr(node, "packed", ()):
-        if where is getattr(node, place) and at == i:
-            return call_unpack(unpack, kept)
-    if value.__class__ is not Value:
-        return value
-    if place == "saved":
-        tape.check_versions(node)
-    return history(value, node.edges[i] if place == "saved" else (node, i))
+    return _unpacked(node, place, i)
 
 
-tape._show_saved = show_saved
+shown._show_saved = show_saved

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -62,6 +63,11 @@ def argwhere(input):
 def _search(name, sequence, values, sorter, right, out_int32, out):
     if not isinstance(values, dispatch._Tensor):
         values = tensor(values, device=sequence.device)
+    common = dt.promote_types(sequence.dtype, values.dtype)
+    if common.category == dt.COMPLEX or common is dt.bool_:
+        raise NotImplementedError(
+            f"\"searchsorted_out_cpu\" not implemented for '{dt.SCALAR_NAMES[common]}'"
+        )
     return into(
         out, apply(TABLE["searchsorted"], (sequence, values, sorter), (right, bool(out_int32)))
     )
@@ -226,7 +232,7 @@ def _check_bins(bins):
 
 def _data_range(input, margin):
     """The extent of the data, which must be read; a single number gets a margin on both sides."""
-    if not input.numel():
+    if not input.numel() or input.device is devices.META:
         return 0.0, 1.0
     host = _comparable(input._host())
     low, high = float(host.min()), float(host.max())

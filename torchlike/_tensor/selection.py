@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import warn_once
 from torchlike._core.sizes import Size
@@ -30,7 +32,8 @@ def _need_mask(op: str, mask, text: str) -> None:
 def masked_fill(input, mask, value):
     """``value`` where ``mask`` is True; the mask broadcasts."""
     if not isinstance(mask, dispatch._Tensor) or mask.dtype is not dt.bool_:
-        kind = mask.dtype.name if isinstance(mask, dispatch._Tensor) else type(mask).__name__
+        need_tensor("masked_fill", "mask", 2, mask)
+        kind = dt.C_NAMES.get(mask.dtype, mask.dtype.name)
         raise RuntimeError(
             f"masked_fill_ only supports boolean masks, but got mask with dtype {kind}"
         )
@@ -40,6 +43,11 @@ def masked_fill(input, mask, value):
             f"{value._value.aval.ndim} dimension(s)."
         )
     tensor = isinstance(value, dispatch._Tensor)
+    if not tensor and not isinstance(value, (bool, int, float, complex, np.generic)):
+        raise TypeError(
+            "masked_fill() received an invalid combination of arguments - got (Tensor, "
+            f"{type(value).__name__})"
+        )
     is_complex = value.is_complex() if tensor else isinstance(value, complex)
     if is_complex and input.dtype.category < dt.COMPLEX:
         raise dt.does_not_fit(input.dtype)
@@ -254,7 +262,9 @@ def index_copy(input, dim, index, source):
 @function(method=True, inplace=True)
 def index_fill(input, dim, index, value):
     """The input with one value in the slices that the index names."""
-    _need_index("index_fill", index, "index_fill_(): Expected dtype int64 for index.", (dt.int64,))
+    need_tensor("index_fill", "index", 3, index)
+    if index.dtype is not dt.int64 and index._value.aval.numel:
+        raise IndexError("index_fill_(): Expected dtype int64 for index.")
     if isinstance(value, dispatch._Tensor) and value._value.aval.ndim:
         raise RuntimeError(
             "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from math import prod
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotSupported, warn_once
+from torchlike._core.errors import warn_once
 from torchlike._core.sizes import Size
 from torchlike._core.symbolic import is_one, is_whole, whole
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.forms import function, method
-from torchlike._tensor.modes import modes
 from torchlike._tensor.views import apply_view
 
 _VIEW, _PERMUTE = TABLE["view"], TABLE["permute"]
@@ -92,7 +90,9 @@ def infer_size(shape, numel: int) -> tuple:
     known = prod(n for n in shape if n != -1)
     bad = next((n for n in shape if n < -1), None)
     if bad is not None:
-        raise RuntimeError(f"invalid shape dimension {bad}")
+        raise RuntimeError(
+            f"invalid shape dimension {bad} at index {shape.index(bad)} of shape {list(shape)}"
+        )
     if len(unknown) > 1:
         raise RuntimeError("only one dimension can be inferred")
     if unknown:
@@ -142,11 +142,33 @@ def _view_dtype(self, dtype):
                 "self.dim() cannot be 0 to view Float as Double (different element sizes)"
             )
         if a.shape[-1] * a.dtype.itemsize % dtype.itemsize:
-            raise RuntimeError(
-                f"self.size(-1) must be divisible by {dtype.itemsize // a.dtype.itemsize} to view "
-                f"{a.dtype} as {dtype} (different element sizes), but got {a.shape[-1]}"
-            )
+            raise _no_view(self, dtype, "size(-1)", a.shape[-1])
+        _need_whole_elements(self, dtype)
     return apply_view(TABLE["view_dtype"], self, (), (a.dtype, dtype))
+
+
+def _no_view(self, dtype, what: str, found: int, must: str | None = None):
+    """PyTorch's error for a view in a dtype of another size."""
+    kinds = f"{dt.SCALAR_NAMES[self.dtype]} as {dt.SCALAR_NAMES[dtype]}"
+    must = must or f"be divisible by {dtype.itemsize // self.dtype.itemsize}"
+    return RuntimeError(
+        f"self.{what} must {must} to view {kinds} (different element sizes), but got {found}"
+    )
+
+
+def _need_whole_elements(self, dtype) -> None:
+    """Raise unless elements of another size lie in the memory of a tensor one beside the other."""
+    strides, offset = views.geometry(self)
+    if strides[-1] != 1:
+        raise _no_view(self, dtype, "stride(-1)", strides[-1], "be 1")
+    ratio = dtype.itemsize // self.dtype.itemsize
+    if ratio < 2:
+        return
+    if offset % ratio:
+        raise _no_view(self, dtype, "storage_offset()", offset)
+    for d, s in enumerate(strides[:-1]):
+        if s % ratio:
+            raise _no_view(self, dtype, f"stride({d})", s)
 
 
 @method("view_as")
@@ -160,6 +182,8 @@ def reshape(input, *shape, **named_shape):
     """A view of another shape where strides allow it, else a copy."""
     if "shape" in named_shape:
         shape = (named_shape.pop("shape"),)
+    elif not shape:
+        raise TypeError('reshape() missing 1 required positional arguments: "shape"')
     a = input._value.aval
     shape = infer_size(sizes_argument(shape), a.numel)
     if not views.row_major(input):
@@ -179,9 +203,9 @@ def reshape_as(self, other):
 def flatten(input, start_dim: int = 0, end_dim: int = -1):
     """Dimensions from ``start_dim`` to ``end_dim`` as one."""
     shape = shape_of(input)
+    start, end = (wrap_dim(d, len(shape) or 1) for d in (start_dim, end_dim))
     if not shape:
         return reshape(input, 1)
-    start, end = wrap_dim(start_dim, len(shape)), wrap_dim(end_dim, len(shape))
     if start > end:
         raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
     if start == end:
@@ -272,8 +296,8 @@ def t(input):
 def movedim(input, source, destination):
     """Dimensions moved to other places, the rest in order."""
     n = input._value.aval.ndim
-    source = (source,) if isinstance(source, int) else tuple(source)
-    destination = (destination,) if isinstance(destination, int) else tuple(destination)
+    source = (source,) if is_whole(source) else tuple(source)
+    destination = (destination,) if is_whole(destination) else tuple(destination)
     if len(source) != len(destination):
         raise RuntimeError(
             f"movedim: Invalid source or destination dims: source ({list(source)} dims) should "
@@ -318,6 +342,9 @@ def _transposed(self):
 def _matrix_transposed(self):
     n = self._value.aval.ndim
     if not n:
+        warn_once(
+            "Tensor.mT is deprecated on 0-D tensors. This function is the identity in these cases."
+        )
         return self
     if n < 2:
         raise RuntimeError(
@@ -355,8 +382,11 @@ def squeeze(input, dim=None, *, axis=None):
     else:
         given = dim if isinstance(dim, (tuple, list)) else (dim,)
         given = [wrap_dim(d, len(shape)) for d in given]
+        if len(set(given)) < len(given):
+            twice = next(d for d in given if given.count(d) > 1)
+            raise RuntimeError(f"dim {twice} appears multiple times in the list of dims")
         dims = tuple(sorted(d for d in given if shape and is_one(shape[d])))
-        label = "SqueezeBackward1" if isinstance(dim, int) else "SqueezeBackward2"
+        label = "SqueezeBackward1" if is_whole(dim) else "SqueezeBackward2"
     return named(apply_view(_SQUEEZE, input, (), (dims,)), label)
 
 
@@ -375,9 +405,9 @@ def expand(self, *sizes, implicit=False, size=None):
     lead = len(sizes) - len(shape)
     if lead < 0:
         raise RuntimeError(
-            f"expand({self.dtype}{list(shape)}, size={list(sizes)}): the number of sizes provided "
-            f"({len(sizes)}) must be greater or equal to the number of dimensions in the tensor "
-            f"({len(shape)})"
+            f"expand(torch.{dt.SCALAR_NAMES[self.dtype]}Tensor{{{list(shape)}}}, size="
+            f"{list(sizes)}): the number of sizes provided ({len(sizes)}) must be greater or equal "
+            f"to the number of dimensions in the tensor ({len(shape)})"
         )
     out = []
     for i, n in reversed(list(enumerate(sizes))):  # PyTorch's errors name the last that is wrong
@@ -428,235 +458,15 @@ def broadcast_shapes(*shapes):
     for s in shapes:
         for i, n in enumerate(reversed(s), 1):
             if n != 1 and out[-i] not in (1, n):
-                raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape")
+                raise RuntimeError(
+                    f"Shape mismatch: objects cannot be broadcast to a single shape: the size {n} "
+                    f"does not match {out[-i]} at dimension -{i}"
+                )
+            if n < 0:
+                raise ValueError("Attempting to broadcast a dimension with negative length!")
             if n != 1:
                 out[-i] = n
     return Size(out)
-
-
-# ---- parts -------------------------------------------------------------------------------------
-
-
-@function(method=True)
-def narrow(input, dim: int, start, length: int):
-    """``length`` elements from ``start`` along ``dim``, as a view."""
-    shape = shape_of(input)
-    if not shape:
-        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-    dim = wrap_dim(dim, len(shape))
-    if isinstance(start, dispatch._Tensor) and (start.ndim or start.dtype.category != dt.INTEGRAL):
-        raise RuntimeError("start must be an 0-dim integral Tensor.")
-    start, n = whole(start), shape[dim]
-    if length < 0:
-        raise RuntimeError("narrow(): length must be non-negative.")
-    if not -n <= start <= n:
-        raise IndexError(
-            f"start out of range (expected to be in range of [-{n}, {n}], but got {start})"
-        )
-    start = start + n if start < 0 else start
-    if start + length > n:
-        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
-    spec = tuple(("slice", length, 1) if d == dim else ("all",) for d in range(len(shape)))
-    return named(apply_view(_INDEX, input, (start,), (spec,)), "SliceBackward0")
-
-
-@function(method=True)
-def select(input, dim: int, index: int):
-    """One slice along ``dim``, without it, as a view."""
-    shape = shape_of(input)
-    if not shape:
-        raise IndexError("select() cannot be applied to a 0-dim tensor.")
-    dim, index = wrap_dim(dim, len(shape)), whole(index)
-    n = shape[dim]
-    if not -n <= index < n:
-        raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension "
-            f"{dim}"
-        )
-    spec = tuple(("int",) if d == dim else ("all",) for d in range(len(shape)))
-    number = index + n if index < 0 else index
-    return named(apply_view(_INDEX, input, (number,), (spec,)), "SelectBackward0")
-
-
-@function(method=True, numpy=False)
-def split(tensor, split_size_or_sections, dim: int = 0):
-    """Pieces of a given size, or of given sizes, along ``dim``; views."""
-    sections = split_size_or_sections
-    shape = shape_of(tensor)
-    dim = wrap_dim(dim, len(shape))
-    if not shape:
-        raise RuntimeError("split expects at least a 1-dimensional tensor")
-    n = shape[dim]
-    if is_whole(sections):
-        if sections < 0:
-            raise RuntimeError(
-                f"split expects split_size be non-negative, but got split_size={sections}"
-            )
-        if sections == 0 and n:
-            raise RuntimeError(
-                f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}"
-            )
-        sizes = [sections] * (n // sections if sections else 1)
-        if sections and (n % sections or not n):
-            sizes.append(n % sections)
-    else:
-        sizes = list(sections)
-        if sum(sizes) != n or any(s < 0 for s in sizes):
-            raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size "
-                f"at dimension {dim}), but got split_sizes={sizes}"
-            )
-    if not sizes:
-        return ()
-    out = apply_view(_SPLIT, tensor, (), (tuple(sizes), dim))
-    label = "SplitBackward0" if is_whole(sections) else "SplitWithSizesBackward0"
-    return _several(out, label)
-
-
-def _several(out, label):
-    """The views that one call gives, as a tuple: autograd may not write through them."""
-    out = out if isinstance(out, tuple) else (out,)
-    for part in out:
-        named(part, label)
-        if modes.grad:
-            part._made = "several"
-    return out
-
-
-@method("split_with_sizes")
-def split_with_sizes(self, split_sizes, dim: int = 0):
-    """Pieces of given sizes along ``dim``."""
-    return split(self, tuple(split_sizes), dim)
-
-
-@function(method=True)
-def chunk(input, chunks: int, dim: int = 0, *, axis: int | None = None):
-    """At most ``chunks`` pieces of equal size along ``dim``, the last one smaller."""
-    dim = dim if axis is None else axis
-    if chunks <= 0:
-        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    shape = shape_of(input)
-    if not shape:
-        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
-    n = shape[wrap_dim(dim, len(shape))]
-    size = -(-n // chunks)
-    return split(input, size, dim) if size else split(input, [0] * chunks, dim)
-
-
-@function(method=True)
-def tensor_split(input, indices_or_sections, dim: int = 0):
-    """Pieces as numpy's ``array_split`` cuts them."""
-    shape = shape_of(input)
-    if not shape:
-        raise RuntimeError(
-            "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
-        )
-    dim = wrap_dim(dim, len(shape))
-    n = shape[dim]
-    cut = indices_or_sections
-    if isinstance(cut, dispatch._Tensor):
-        cut = cut.tolist()
-    if isinstance(cut, int):
-        if cut <= 0:
-            raise RuntimeError(f"number of sections must be larger than 0, got {cut}")
-        out = split(input, [n // cut + (i < n % cut) for i in range(cut)], dim)
-        for part in out:  # slices to PyTorch, which may be written through
-            named(part, "SliceBackward0")._made = input._made
-        return out
-    edges = [0] + [min(max(i + n if i < 0 else i, 0), n) for i in cut] + [n]
-    return tuple(narrow(input, dim, a, max(b - a, 0)) for a, b in pairwise(edges))
-
-
-@function(method=True)
-def unbind(input, dim: int = 0, *, axis: int | None = None):
-    """The slices along ``dim``, without it; views."""
-    dim = dim if axis is None else axis
-    shape = shape_of(input)
-    if not shape:
-        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    dim = wrap_dim(dim, len(shape))
-    if shape[dim] == 0:
-        return ()
-    return _several(apply_view(_UNBIND, input, (), (dim,)), "UnbindBackward0")
-
-
-@function(method=True)
-def diagonal(input, offset: int = 0, dim1: int = 0, dim2: int = 1):
-    """The diagonal of the plane of two dimensions, as a view."""
-    n = input._value.aval.ndim
-    dim1, dim2 = wrap_dim(dim1, n), wrap_dim(dim2, n)
-    if dim1 == dim2:
-        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    return apply_view(_DIAGONAL, input, (), (int(offset), dim1, dim2))
-
-
-@method("unfold")
-def unfold(self, dimension: int, size: int, step: int):
-    """Windows of ``size`` every ``step`` along a dimension, as a new last one; a view."""
-    shape = shape_of(self)
-    dim = wrap_dim(dimension, len(shape))
-    n = shape[dim] if shape else 1
-    if size < 0:
-        raise RuntimeError(f"size is {size} but must be >= 0")
-    if size > n:
-        raise RuntimeError(f"maximum size for tensor at dimension {dim} is {n} but size is {size}")
-    if step <= 0:
-        raise RuntimeError(f"step is {step} but must be > 0")
-    return apply_view(_UNFOLD, self, (), (dim, size, step))
-
-
-# ---- complex -----------------------------------------------------------------------------------
-
-
-@function()
-def view_as_real(input):
-    """Real and imaginary parts as a last dimension of size two; a view."""
-    if not input.is_complex():
-        raise RuntimeError("view_as_real is only supported for complex tensors")
-    if views.conjugated(input):
-        raise RuntimeError(
-            "view_as_real doesn't work on unresolved conjugated tensors.  To resolve the conjugate "
-            "tensor so you can view it as real, use self.resolve_conj(); however, be warned that "
-            "the resulting tensor will NOT alias the original."
-        )
-    return apply_view(TABLE["view_as_real"], input)
-
-
-@function()
-def view_as_complex(input):
-    """A last dimension of size two as complex numbers; a view."""
-    a = input._value.aval
-    if not a.dtype.is_floating_point:
-        raise RuntimeError(
-            f"view_as_complex is only supported for half, float and double tensors, but got a "
-            f"tensor of scalar type: {a.dtype}"
-        )
-    if a.dtype.itemsize < 4:
-        raise NotSupported("complex numbers of two halves", "convert with .float() first")
-    if not a.shape or a.shape[-1] != 2:
-        raise RuntimeError("Tensor must have a last dimension of size 2")
-    strides, offset = views.geometry(input)
-    if strides[-1] != 1:
-        raise RuntimeError("Tensor must have a last dimension with stride 1")
-    if any(s % 2 for n, s in zip(a.shape[:-1], strides, strict=False)):
-        raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
-    if offset % 2:
-        raise RuntimeError("Tensor must have a storage_offset divisible by 2")
-    return apply_view(TABLE["view_as_complex"], input)
-
-
-@function("real")
-def real(input):
-    """The real parts; a view."""
-    return apply_view(TABLE["real"], input) if input.is_complex() else input
-
-
-@function("imag")
-def imag(input):
-    """The imaginary parts of a complex tensor; a view."""
-    if not input.is_complex():
-        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-    return apply_view(TABLE["imag"], input)
 
 
 # ---- asking ------------------------------------------------------------------------------------
@@ -689,6 +499,10 @@ def ndimension(self) -> int:
 @function(method=True)
 def numel(input) -> int:
     """The number of elements."""
+    if not isinstance(input, dispatch._Tensor):
+        raise TypeError(
+            f"numel(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+        )
     return input._value.aval.numel
 
 
@@ -749,4 +563,29 @@ def _counter():
 
 
 _identities = _counter()
-PROPERTIES = {"T": _transposed, "mT": _matrix_transposed, "H": adjoint, "mH": adjoint}
+
+
+def _conjugate_transposed(self):
+    n = self._value.aval.ndim
+    if n == 1:
+        raise RuntimeError(
+            f"tensor.mH is only supported on matrices or batches of matrices. Got {n}-D tensor."
+        )
+    return adjoint(self)
+
+
+def _hermitian(self):
+    n = self._value.aval.ndim
+    if not n:
+        warn_once("Tensor.H is deprecated on 0-D tensors. Consider using x.conj().")
+    elif n != 2:
+        more = " For batches of matrices, consider using tensor.mH" if n > 2 else ""
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {n}-D tensor.{more}"
+        )
+    return adjoint(self)
+
+
+PROPERTIES = {
+    "T": _transposed, "mT": _matrix_transposed, "H": _hermitian, "mH": _conjugate_transposed,
+}  # fmt: skip

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from torchlike._core import dtypes as dt
 from torchlike._tensor import printing
+from torchlike._tensor.modes import modes
+
+_tangent_of = None  # set by forward_ad.py, which stands above
 
 
 def node_label(node) -> str:
@@ -27,8 +30,11 @@ def tensor_repr(t) -> str:
         )  # fmt: skip
     if t._value.is_traced():
         return f"tensor({t._value.array})"
+    tangent = _tangent_of(t) if modes.dual is not None else None
+    requires_grad = t.requires_grad and tangent is None  # of a dual it means nothing to the user
+    grad_fn = grad_fn if tangent is None else None
     return printing.format_tensor(
         t._host(), dtype_name=t.dtype.name, default_dtype_name=dt.get_default_dtype().name,
-        device=device, requires_grad=t.requires_grad, grad_fn_name=grad_fn,
-        is_parameter=t._is_parameter, class_name=class_name,
+        device=device, requires_grad=requires_grad, grad_fn_name=grad_fn,
+        is_parameter=t._is_parameter, class_name=class_name, tangent=tangent,
     )  # fmt: skip

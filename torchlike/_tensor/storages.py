@@ -1,6 +1,8 @@
-"""Storages as PyTorch shows them: the flat memory behind a tensor and its views, to be read."""
+"""Storages as PyTorch shows them: the flat memory behind a tensor and its views."""
 
 from __future__ import annotations
+
+from copy import deepcopy
 
 import numpy as np
 
@@ -12,10 +14,13 @@ from torchlike._tensor.forms import FUNCTIONS, METHODS, method
 from torchlike._tensor.tensor import Tensor
 
 
-class _Reading:
+class _Storage:
     """What both kinds of storage share: a handle to the one cell of a tensor and its views."""
 
+    dtype: dt.dtype
+
     def __init__(self, tensor):
+        self._tensor = tensor
         self._cell = views.storage_of(tensor)
         self._pointer = METHODS["data_ptr"](tensor) - (
             views.geometry(tensor)[1] * tensor.element_size()
@@ -66,8 +71,53 @@ class _Reading:
     def __iter__(self):
         return iter(self.tolist())
 
+    def as_tensor(self, dtype: dt.dtype):
+        """All elements, as a tensor of a dtype over the same memory.
+
+        Raises ``RuntimeError`` if the storage is typed, of another dtype.
+        """
+        if self.dtype is not dtype and isinstance(self, TypedStorage):
+            raise RuntimeError(
+                f"Expected a Storage of type {dt.C_NAMES.get(dtype, dtype)} or an UntypedStorage, "
+                f"but got type {dt.SCALAR_NAMES[self.dtype]} for argument 1 'storage'"
+            )
+        flat = views.root_handle(self._tensor).view(-1)
+        return flat if flat.dtype is dtype else flat.view(dtype)
+
     def __setitem__(self, index, value):
-        raise NotSupported("writing to a storage", "write to a tensor over it")
+        self.as_tensor(self.dtype)[index] = value
+
+    def fill_(self, value):
+        """Overwrite all elements with a number."""
+        self.as_tensor(self.dtype).fill_(value)
+        return self
+
+    def copy_(self, source, non_blocking: bool | None = None):
+        """Overwrite with the elements of another storage."""
+        self.as_tensor(self.dtype).copy_(source.as_tensor(source.dtype))
+        return self
+
+    def clone(self):
+        """A copy with memory of its own."""
+        return type(self)(self.as_tensor(self.dtype).clone())
+
+    def cpu(self):
+        """Itself on the CPU, a copy from elsewhere."""
+        return self if self.device.type == "cpu" else type(self)(self._tensor.cpu())
+
+    def is_shared(self) -> bool:
+        """Whether another process may read the memory."""
+        return self._tensor.is_shared()
+
+    def is_pinned(self, device=None) -> bool:
+        """Always False."""
+        return False
+
+    def __copy__(self):
+        return self.clone()
+
+    def __deepcopy__(self, memo):
+        return type(self)(deepcopy(self._tensor.detach(), memo))  # shares what its tensors share
 
     def resize_(self, size):
         """Not supported: raises ``NotSupported``."""
@@ -78,6 +128,10 @@ class _Reading:
 
     def __hash__(self):
         return id(self._cell)
+
+    def __reduce__(self):
+        dtype = getattr(self, "dtype", dt.uint8)
+        return type(self), (FUNCTIONS["tensor"](np.array(self._elements()), dtype=dtype),)
 
     def __repr__(self) -> str:
         lines = [f" {x}" for x in self.tolist()]
@@ -92,11 +146,13 @@ def _tensor_of(given, dtype, device):
     return make(given, dtype=dtype, device=device)
 
 
-class UntypedStorage(_Reading):
+class UntypedStorage(_Storage):
     """The bytes behind a tensor (https://pytorch.org/docs/stable/storage.html).
 
     Made from a number of bytes, it belongs to no tensor.
     """
+
+    dtype = dt.uint8
 
     def __init__(self, *args, device=None):
         (given,) = args or (0,)
@@ -113,7 +169,7 @@ class UntypedStorage(_Reading):
         return f"UntypedStorage(device={self.device})"
 
 
-class TypedStorage(_Reading):
+class TypedStorage(_Storage):
     """The elements behind a tensor (https://pytorch.org/docs/stable/storage.html)."""
 
     def __init__(self, *args, wrap_storage=None, dtype=None, device=None, _internal=False):
@@ -122,12 +178,17 @@ class TypedStorage(_Reading):
         (given,) = args or (0,)
         tensor = _tensor_of(given, dtype or dt.get_default_dtype(), device)
         super().__init__(tensor)
-        self.dtype: dt.dtype = tensor.dtype
-        self._tensor = tensor
+        self.dtype = tensor.dtype
 
     def element_size(self) -> int:
         """Bytes of one element."""
         return self.dtype.itemsize
+
+    def type(self, dtype=None, non_blocking=False):
+        """The name of its legacy type, or a storage of another dtype."""
+        if dtype is None:
+            return f"torch.{dt.SCALAR_NAMES[self.dtype]}Storage"
+        return TypedStorage(self.as_tensor(self.dtype).to(getattr(dtype, "dtype", dtype)))
 
     def untyped(self) -> UntypedStorage:
         """The same memory as bytes."""
@@ -142,6 +203,52 @@ class TypedStorage(_Reading):
     def _title(self):
         return f"TypedStorage(dtype={self.dtype}, device={self.device})"
 
+
+def _cast(d):
+    def cast(self):
+        return self if self.dtype is d else self.type(d)
+
+    cast.__doc__ = f"As {d!r}."
+    return cast
+
+
+_NAMES = {
+    "float": dt.float32, "double": dt.float64, "half": dt.float16, "bfloat16": dt.bfloat16,
+    "long": dt.int64, "int": dt.int32, "short": dt.int16, "char": dt.int8, "byte": dt.uint8,
+    "bool": dt.bool_, "complex_float": dt.complex64, "complex_double": dt.complex128,
+}  # fmt: skip
+for _name, _d in _NAMES.items():
+    setattr(TypedStorage, _name, _cast(_d))
+
+
+class _Legacy(type):
+    """The classes ``torch.FloatStorage`` and its kin: typed storages of one dtype."""
+
+    def __instancecheck__(cls, x) -> bool:
+        return isinstance(x, TypedStorage) and x.dtype is cls._of()
+
+    def __call__(cls, *args, **kwargs):
+        return TypedStorage(*args, dtype=cls._of(), **kwargs)
+
+    def _of(cls) -> dt.dtype:
+        return cls.dtype or dt.get_default_dtype()
+
+
+def _legacy(name: str, dtype):
+    text = f"Legacy type of storages of dtype {dtype or 'that is the default'}."
+    scope = {"dtype": dtype, "__module__": "torchlike", "__doc__": text, "__slots__": ()}
+    return _Legacy(name, (), scope)
+
+
+_LEGACY = {d: _legacy(f"{dt.SCALAR_NAMES[d]}Storage", d) for d in _NAMES.values()}
+
+
+def legacy_storage(d: dt.dtype):
+    """The legacy class of storages of a dtype, ``TypedStorage`` where there is none."""
+    return _LEGACY.get(d, TypedStorage)
+
+
+FUNCTIONS.update({c.__name__: c for c in _LEGACY.values()}, Storage=_legacy("Storage", None))
 
 for _class in (UntypedStorage, TypedStorage):
     _class.__module__ = "torchlike.storage"

@@ -6,6 +6,8 @@ from math import prod
 
 import numpy as np
 
+from torchlike._engine.values import Batched
+
 
 def contiguous_strides(shape) -> tuple:
     """Row-major strides in elements, as PyTorch gives them."""
@@ -79,6 +81,11 @@ def _permute(shape, strides, offset, numbers, statics, part):
     return tuple(shape[d] for d in dims), tuple(strides[d] for d in dims), offset
 
 
+def _place(number, n: int) -> int:
+    """Where an index points; in a batch each sample has another, so that there is no offset."""
+    return 0 if number._value.array.__class__ is Batched else int(number) % n
+
+
 def _index(shape, strides, offset, numbers, statics, part):
     numbers = iter(numbers)
     new_shape, new_strides, dim = [], [], 0
@@ -93,7 +100,7 @@ def _index(shape, strides, offset, numbers, statics, part):
         if kind == "int":
             offset += next(numbers) * s
         elif kind == "at":
-            offset += int(next(numbers)) % n * s
+            offset += _place(next(numbers), n) * s
         elif kind == "all":
             new_shape.append(n)
             new_strides.append(s)

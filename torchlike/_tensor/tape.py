@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import linecache
+import weakref
 from heapq import heappop, heappush
 from operator import attrgetter
 
 from torchlike._core.dtypes import FLOATING
-from torchlike._core.errors import SparseOperand
+from torchlike._core.errors import SparseOperand, warn
+from torchlike._engine.flush import host_array
 from torchlike._engine.prefix import Stretch, local, record, record_again, record_stretch
-from torchlike._engine.values import Value, overwritten_at
+from torchlike._engine.values import Batched, Value, overwritten_at
 from torchlike._ops.derivatives import Spec, derivative
 from torchlike._ops.table import TABLE
 from torchlike._tensor.handles import Hooks, hold
+from torchlike._tensor.hooks import run_hooks, run_pre_hooks, run_tensor_hooks
 from torchlike._tensor.modes import modes
+from torchlike._tensor.shown import AccumulateGrad as AccumulateGrad
+from torchlike._tensor.shown import end_at, named, shown_edges
 
 _next_number = itertools.count().__next__
 
@@ -33,7 +39,7 @@ class Plan:
     def __init__(self, op, call, mask):
         n = len(call.in_avals)
         self.need = need = tuple(bool(mask >> i & 1) for i in range(n))
-        self.keep_results = op.vjp is not None and op.saves in ("result", "both")
+        self.keep_results = op.vjp is not None and op.saves in ("result", "both", "all")
         self.vjp = derivative(op)
         self.statics = (Spec(call.statics, call.in_avals, need, call.outs, self.keep_results),)
         if op.linear or (op.saves == "result" and op.vjp is not None):
@@ -73,7 +79,7 @@ class Node:
     the call was recorded, as long as no hook and no backward has made the node special.
     """
 
-    hooks = pre_hooks = retained = label = own = plan = saved = results = None
+    hooks = pre_hooks = retained = label = own = plan = saved = results = facade = None
     used = False
 
     def __init__(self, op, call, need, targets, values, results):
@@ -129,17 +135,23 @@ class Node:
         targets = iter(self.targets)
         return [next(targets) if n else None for n in self.plan.need]
 
+    def shown_edges(self) -> list:
+        """The same for the operands that PyTorch lists."""
+        if self.plan is None:
+            return self.edges
+        return shown_edges(self.op, self.call.in_avals, self.edges)
+
     @property
     def next_functions(self):
         """Pairs (node, index) that the gradients go to, as PyTorch lists them."""
         out = []
-        for edge in self.edges:
+        for edge in self.shown_edges():
             if edge is None:
                 out.append((None, 0))
             elif edge.__class__ is tuple:
                 out.append((named(edge[0]), edge[1]))
             else:
-                out.append((AccumulateGrad(edge), 0))
+                out.append((end_at(edge), 0))
         return tuple(out)
 
     def register_hook(self, hook):
@@ -222,6 +234,9 @@ class Refused(Node):
         """Nowhere."""
         return []
 
+    def name(self) -> str:
+        return self.label or "Invalid"
+
     def derive(self, grads, graph=None):
         """Raises the reason."""
         raise RuntimeError(self.reason)
@@ -248,8 +263,9 @@ def check_versions(node: Node) -> None:
     if saves == "nothing" or modes.mutation:
         return
     held = () if saves == "result" or node.saved is None else node.saved
-    if saves != "inputs" and node.results is not None:
-        held = (*held, *node.results)
+    if saves in ("result", "both") and node.results is not None:
+        indices = [r for r in node.results if r.aval.dtype.category < FLOATING]
+        held = (*held, *(indices or node.results))  # of (values, indices) PyTorch needs these
     for i, value in enumerate(held):
         if value.__class__ is Value and value.epoch is not None:
             if value is node.own and not i:  # an in-place call may overwrite its own operand
@@ -265,74 +281,15 @@ def check_versions(node: Node) -> None:
                 )
 
 
-_show_saved = None  # set by saving.py: what ``grad_fn._saved_self`` shows
-
-
-def _attribute(node, name):
-    if name.startswith(("_saved_", "_raw_saved_")):
-        return _show_saved(node, name)
-    raise AttributeError(f"{node.name()!r} object has no attribute {name!r}")
-
-
-_named: dict[tuple, type] = {}
-
-
-def named(node: Node) -> Node:
-    """The node, now of a class with PyTorch's name: programs that draw the tape ask for it."""
-    kind, name = node.__class__, node.name()
-    if kind.__name__ != name:
-        key = kind, name
-        if key not in _named:
-            # Here and not in Node: with a __getattr__ every attribute would be slower to read.
-            _named[key] = type(name, (kind,), {"__getattr__": _attribute})
-        node.__class__ = _named[key]
-    return node
-
-
-class AccumulateGrad:
-    """The end of the tape at a leaf, as ``next_functions`` shows it."""
-
-    __slots__ = ("__dict__", "variable")
-
-    def __init__(self, variable):
-        self.variable = variable
-
-    next_functions = ()
-    requires_grad = True
-
-    def name(self) -> str:
-        """PyTorch's name of this node."""
-        return "torch::autograd::AccumulateGrad"
-
-    @property
-    def metadata(self) -> dict:
-        """A dict for notes about this node, the user's own."""
-        return self.__dict__.setdefault("notes", {})
-
-    def register_prehook(self, hook):
-        """Call ``hook(grads)`` before the gradient is added to the leaf's."""
-        return self.variable.register_hook(lambda grad: _first(hook((grad,))))
-
-    def register_hook(self, hook):
-        """Call ``hook((), grads)`` after the gradient has been added to the leaf's."""
-
-        def after(leaf):
-            hook((), (leaf.grad,))
-
-        return self.variable.register_post_accumulate_grad_hook(after)
-
-    def __repr__(self):
-        return f"<AccumulateGrad object at {id(self):#x}>"
-
-    def __eq__(self, other):
-        return isinstance(other, AccumulateGrad) and other.variable is self.variable
-
-    def __hash__(self):
-        return id(self.variable)
-
-
-def _first(out):
-    return out[0] if isinstance(out, tuple) else out
+def keep_retained(tensor) -> None:
+    """Let ``retain_grad`` follow a tensor to the node that made what it holds now."""
+    node = tensor._node
+    if node is None:
+        return
+    if node.retained is None:
+        node.retained = {}
+        node.segment = None  # see Node
+    node.retained[tensor._index] = weakref.ref(tensor)
 
 
 # ---- the walk ----------------------------------------------------------------------------------
@@ -347,10 +304,13 @@ def add_values(a, b):
     try:
         return record(TABLE["add"], (), (a, b, None))[0][0]
     except SparseOperand:
-        return _sparse.add(a, b)
+        swap = getattr(a, "_sparse", False) and not getattr(b, "_sparse", False)
+        return _sparse.add(b, a) if swap else _sparse.add(a, b)
 
 
-def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None, since=0):
+def run(
+    roots, tensors, *, create_graph=False, retain_graph=False, wanted=None, since=0, finish=None
+):
     """Walk the tape from ``roots``, pairs ((node, index) or leaf tensor, gradient).
 
     Returns {id(leaf tensor): (tensor, gradient)} and {(node, index): gradient} for the wanted
@@ -358,11 +318,11 @@ def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None, 
     limits the walk to what reaches those targets, ``since`` to the nodes with such a number or a
     later one, of which older ones may be targets. Gradients are Values, or Tensors if
     ``create_graph``. Nodes run in the reverse order of their creation, which is a
-    topological order: a call's operands are older than it.
+    topological order: a call's operands are older than it. ``finish`` is called with a leaf that
+    has hooks, and its gradient, as soon as that is complete; what it returns stays the leaf's.
     """
     add = tensors.add_tensors if create_graph else add_values
     graph = tensors if create_graph else None
-    to_tensor, to_value = tensors.to_tensor, tensors.to_value
     leaves: dict = {}
     pending: dict = {}
     heap: list = []
@@ -370,14 +330,20 @@ def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None, 
     reach = None if wanted is None else _reaching(roots, wanted)
 
     anomaly = modes.anomaly == "nan"
+    waiting = None if finish is None else _hooked_leaves(roots, wanted, reach)
     arrived = list(roots)
     while True:
         for edge, grad in arrived:
-            if grad is None:
-                continue
             if edge.__class__ is not tuple:
-                before = leaves.get(id(edge))
-                leaves[id(edge)] = (edge, grad if before is None else add(before[1], grad))
+                if grad is not None:
+                    before = leaves.pop(id(edge), None)  # the last to be complete comes last
+                    leaves[id(edge)] = (edge, grad if before is None else add(before[1], grad))
+                if waiting is not None and id(edge) in waiting:
+                    waiting[id(edge)] -= 1
+                    if not waiting[id(edge)]:
+                        _finish(edge, leaves, finish)
+                continue
+            if grad is None:
                 continue
             node, index = edge
             slots = pending.get(node)
@@ -396,11 +362,13 @@ def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None, 
             interior.update({edge: grads[edge[1]] for edge in interior if edge[0] is node})
             continue
         if node.pre_hooks:
-            grads = _run_pre_hooks(node, grads, to_tensor, to_value, create_graph)
+            grads = run_tensor_hooks(node, grads, tensors, create_graph)
         if node.retained:
             for index, ref in node.retained.items():
                 tensor = ref()
-                if tensor is not None and grads[index] is not None:
+                if tensor is None or grads[index] is None:
+                    continue
+                if tensor._node is node and tensor._index == index:  # not overwritten since
                     tensor.accumulate_grad(grads[index], create_graph, retained=True)
         if interior:
             for edge in interior:
@@ -408,18 +376,60 @@ def run(roots, tensors, *, create_graph=False, retain_graph=False, wanted=None, 
                     interior[edge] = grads[edge[1]]
         if reach is not None and node not in reach:
             continue
+        if node.pre_hooks:
+            grads = run_pre_hooks(node, grads, tensors, create_graph)
+            if node.plan is not None and all(g is None for g in grads):
+                arrived = [(edge, None) for edge in node.targets]
+                continue
         try:
             out = node.derive(grads, graph)
         except SparseOperand:  # an op of dense tensors: the same gradient, made dense
             out = node.derive(_sparse.dense(grads, graph), graph)
+        except Exception:
+            if modes.anomaly is not None:
+                _tell_forward(node)
+            raise
         if node.hooks:
-            out = _run_hooks(node, out, grads, to_tensor, to_value, create_graph)
+            out = run_hooks(node, out, grads, tensors, create_graph)
         if anomaly:
-            _check_nan(node, out, to_tensor)
+            _check_nan(node, out, tensors.to_tensor)
         if not retain_graph:
             node.release()
         arrived = zip(node.targets, out)
+    if waiting is not None:  # a branch that no gradient came through leaves some of them waiting
+        for edge, _ in [pair for key, pair in leaves.items() if waiting.get(key)]:
+            _finish(edge, leaves, finish)
     return leaves, interior
+
+
+hooked = False  # whether a leaf of this process has ever had a hook
+
+
+def _hooked_leaves(roots, wanted, reach) -> dict | None:
+    """{id(leaf): how many gradients will arrive} of the leaves with hooks; None without any."""
+    if not hooked:
+        return None
+    found: dict = {}
+    edges = [edge for edge, _ in roots]
+    seen: set = set()
+    for edge in edges:  # grows
+        if edge.__class__ is tuple:
+            if edge[0] not in seen and (reach is None or edge[0] in reach):
+                seen.add(edge[0])
+                edges += edge[0].targets
+        elif (edge._hooks or edge._after_hooks) and (
+            wanted is None or any(edge is w for w in wanted)
+        ):
+            found[id(edge)] = found.get(id(edge), 0) + 1
+    return found or None
+
+
+def _finish(leaf, leaves, finish) -> None:
+    pair = leaves.pop(id(leaf), None)
+    if pair is not None:
+        grad = finish(*pair)
+        if grad is not None:
+            leaves[id(leaf)] = leaf, grad
 
 
 # ---- the walk again ----------------------------------------------------------------------------
@@ -533,17 +543,25 @@ def _reaching(roots, wanted):
     return reach
 
 
-def _run_pre_hooks(node, grads, to_tensor, to_value, create_graph):
-    for index, hook in list(node.pre_hooks.values()):
-        if index is None:
-            out = hook(tuple(None if g is None else to_tensor(g) for g in grads))
-            if out is not None:
-                grads = [g if create_graph else to_value(g) for g in out]
-        elif grads[index] is not None:
-            out = hook(to_tensor(grads[index]))
-            if out is not None:
-                grads[index] = out if create_graph else to_value(out)
-    return grads
+def _tell_forward(node) -> None:
+    """What anomaly detection says of the node whose derivative failed."""
+    line = getattr(node.call, "line", None) or getattr(node, "line", None)
+    where = "No forward pass information available. Enable detect anomaly during forward pass for "
+    where += "more information."
+    if line:
+        file, _, number = str(line).rpartition(":")
+        code = linecache.getline(file, int(number)).strip() if number.isdigit() else ""
+        where = "Traceback of forward call that caused the error:\n"
+        where += f'  File "{file}", line {number}\n    {code}\n'
+    warn(f"Error detected in {node.name()}. {where}")
+
+
+def _any(flags) -> bool:
+    """Whether one is set, in whichever sample of a batch."""
+    value = flags._value
+    while value.array.__class__ is Batched:
+        value = value.array.value
+    return bool(host_array(value).any())
 
 
 def _check_nan(node, out, to_tensor):
@@ -552,30 +570,6 @@ def _check_nan(node, out, to_tensor):
         g = None if g is None else to_tensor(g)
         if g is not None and g._sparse:
             g = g._value.segment.values
-        if g is not None and bool((g != g).any()):
-            line = getattr(node.call, "line", None)
-            where = f" (the forward call was at {line})" if line else ""
-            raise RuntimeError(
-                f"Function '{node.name()}' returned nan values in its {i}th output.{where}"
-            )
-
-
-def _run_hooks(node, out, grads, to_tensor, to_value, create_graph):
-    for hook in list(node.hooks.values()):
-        changed = hook(
-            tuple(None if g is None else to_tensor(g) for g in out),
-            tuple(None if g is None else to_tensor(g) for g in grads),
-        )
-        if changed is not None:
-            changed = changed if isinstance(changed, tuple) else (changed,)
-            out = [g if create_graph or g is None else to_value(g) for g in changed]
-    return out
-
-
-def run_leaf_hooks(leaf, grad, tensors, create_graph):
-    """Call a leaf's hooks on its complete gradient; what they return takes the place."""
-    for hook in list(leaf._hooks.values()):
-        out = hook(tensors.to_tensor(grad))
-        if out is not None:
-            grad = out if create_graph else tensors.to_value(out)
-    return grad
+        if g is not None and _any(g != g):
+            _tell_forward(node)
+            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")

@@ -10,7 +10,7 @@ import numpy as np
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import warn, warn_once
-from torchlike._core.sizes import Size
+from torchlike._core.sizes import Size, of_shape
 from torchlike._engine.flush import host_array, jax_array
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Batched, Value, expose
@@ -88,7 +88,7 @@ class Tensor(_Instance):
     @property
     def shape(self) -> Size:
         """The shape, a ``Size``."""
-        return Size(self._value.aval.shape)
+        return of_shape(self._value.aval.shape)
 
     @property
     def dtype(self) -> dt.dtype:
@@ -130,8 +130,14 @@ class Tensor(_Instance):
     @requires_grad.setter
     def requires_grad(self, value: bool):
         self._refresh()
+        if not isinstance(value, bool):
+            raise RuntimeError("requires_grad must be a bool")
         if value and self._node is not None:
             raise RuntimeError("you can only change requires_grad flags of leaf variables.")
+        if value and self._value.aval.dtype.category < dt.FLOATING:
+            raise RuntimeError(
+                "only Tensors of floating point and complex dtype can require gradients"
+            )
         self.requires_grad_(value)
 
     @property
@@ -177,15 +183,19 @@ class Tensor(_Instance):
                     f"assigned grad expected to be a Tensor or None but got grad of type "
                     f"{type(value).__name__}"
                 )
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
             a, b = self._value.aval, value._value.aval
             if a.shape != b.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: {list(b.shape)} for "
-                    f"{list(a.shape)}"
+                    f"attempting to assign a gradient of size '{list(b.shape)}' to a tensor of "
+                    f"size '{list(a.shape)}'. Please ensure that the gradient and the tensor are "
+                    "the same size"
                 )
             if a.dtype is not b.dtype:
                 raise RuntimeError(
-                    f"assigned grad has data of a different type: {b.dtype} for {a.dtype}"
+                    f"attempting to assign a gradient with dtype '{b.dtype}' to a tensor with "
+                    f"grad_dtype '{a.dtype}'. The gradient must match the tensor's dtype."
                 )
         self._grad = value
 
@@ -203,6 +213,13 @@ class Tensor(_Instance):
     @data.setter
     def data(self, other):
         # PyTorch lets .data change shape, dtype and device; the version does not count.
+        if not isinstance(other, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(other).__name__}")
+        if other._sparse is not self._sparse:
+            raise RuntimeError(
+                "Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have "
+                "incompatible tensor type."
+            )
         value = value_of(other)
         if value.aval.dtype.category < dt.FLOATING and self._requires_grad:
             raise RuntimeError(
@@ -234,7 +251,7 @@ class Tensor(_Instance):
             else:
                 self._grad = grad if create_graph else grad.detach()
         elif create_graph:
-            self._grad = before + grad
+            self._grad = dispatch.add_tensors(before, grad)
         else:
             before._refresh()
             total = tape.add_values(to_value(before), to_value(grad))
@@ -292,13 +309,16 @@ class Tensor(_Instance):
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
         if self._node is None or self._retains:
             return
-        import weakref
-
-        if self._node.retained is None:
-            self._node.retained = {}
-            self._node.segment = None  # see Node
-        self._node.retained[self._index] = weakref.ref(self)
+        tape.keep_retained(self)
         self._retains = True
+
+    @property
+    def _backward_hooks(self):
+        """The hooks of this tensor, or None."""
+        if self._node is None:
+            return self._hooks
+        found = self._node.pre_hooks or {}
+        return {k: h for k, (i, h) in found.items() if i == self._index} or None
 
     @property
     def retains_grad(self) -> bool:
@@ -313,6 +333,7 @@ class Tensor(_Instance):
             return self._node.add_result_hook(self._index, hook)
         if self._hooks is None:
             self._hooks = Hooks()
+        tape.hooked = True
         return hold(self._hooks, hook)
 
     def register_post_accumulate_grad_hook(self, hook):
@@ -325,6 +346,7 @@ class Tensor(_Instance):
             )
         if self._after_hooks is None:
             self._after_hooks = Hooks()
+        tape.hooked = True
         return hold(self._after_hooks, hook)
 
     # ---- out of the engine ---------------------------------------------------------------------
@@ -359,7 +381,7 @@ class Tensor(_Instance):
                     "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
                     "instead."
                 )
-            if self.device.type != "cpu" and self.device.type != "meta":
+            if self.device.type != "cpu":
                 raise TypeError(
                     f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to "
                     "copy the tensor to host memory first."
@@ -375,6 +397,8 @@ class Tensor(_Instance):
         a = self._value.aval
         if a.numel != 1:
             raise RuntimeError(f"a Tensor with {a.numel} elements cannot be converted to Scalar")
+        if a.device is devices.META:
+            raise RuntimeError("Tensor.item() cannot be called on meta tensors")
         host = host_array(value_of(self))
         value = host.item()
         return float(value) if a.dtype.category == dt.FLOATING else value
@@ -484,6 +508,9 @@ class Tensor(_Instance):
 
     def __reduce_ex__(self, proto):
         state = {k: v for k, v in _holds(self).items() if k not in FIELDS}
+        if self.device is devices.META:
+            given = self._value.aval.shape, self.dtype
+            return _rebuild_meta, (type(self), *given, self.requires_grad, state)
         array = np.array(self._host())
         return _rebuild, (type(self), array, self.requires_grad, state)
 
@@ -512,6 +539,16 @@ def _rebuild(kind, array, requires_grad, state):
 
     out = object.__new__(kind)
     out._value = from_array(array)
+    out._requires_grad = requires_grad
+    _holds(out).update(state)
+    return out
+
+
+def _rebuild_meta(kind, shape, dtype, requires_grad, state):
+    from torchlike._tensor.creation import empty
+
+    out = object.__new__(kind)
+    out._value = empty(shape, dtype=dtype, device=devices.META)._value
     out._requires_grad = requires_grad
     _holds(out).update(state)
     return out

@@ -15,7 +15,7 @@ from torchlike._tensor.dispatch import apply
 from torchlike._tensor.modes import enable_grad, modes, no_grad
 from torchlike._tensor.strides import GEOMETRY, contiguous_strides, is_contiguous, repeats
 from torchlike._tensor.strides import view_strides as view_strides
-from torchlike._tensor.tape import Refused
+from torchlike._tensor.tape import Refused, keep_retained
 
 _new = object.__new__
 
@@ -213,6 +213,8 @@ def sync(tensor) -> None:
             if fresh._node is not None and tensor._node is not None:
                 fresh._node.label = tensor._node.label
             tensor._node, tensor._index = fresh._node, fresh._index
+            if tensor._retains:
+                keep_retained(tensor)
         tensor._value.epoch = epoch_of(storage.value)
     elif tensor._chain:
         with no_grad():
@@ -287,6 +289,7 @@ def mark_function_view(view, index: int, name: str) -> None:
     view._made = f"Output {index} of {name}", version_of(view)
 
 
+_SEVERAL = ("split_sizes", "unbind")  # ops that give several views
 _DIRECTLY = "is being modified inplace"
 _INDIRECTLY = "its base or another view of its base has been modified inplace"
 
@@ -305,12 +308,13 @@ def _forbidden(view, how: str) -> str:
             "tracked)."
         )
     if made == "several":
-        pieces = (op for op, *_ in reversed(view._chain) if op.name in ("split_sizes", "unbind"))
+        pieces = (link for link in reversed(view._chain) if link[0].name in _SEVERAL)
+        op, *_, part = next(pieces, view._chain[-1])
         return (
-            f"Output of {next(op.grad_name for op in pieces)} is a view and {how}. This view is "
-            "the output of a function that returns multiple views. Such functions do not allow the "
-            "output views to be modified inplace. You should replace the inplace operation by an "
-            "out-of-place one."
+            f"Output {part} of {op.grad_name.partition('Backward')[0]} is a view and {how}. This "
+            "view is the output of a function that returns multiple views. Such functions do not "
+            "allow the output views to be modified inplace. You should replace the inplace "
+            "operation by an out-of-place one."
         )
     return (
         f"{made} is a view and {how}. This view was created inside a custom Function (or because "
@@ -384,9 +388,11 @@ def _show(tensor, result, version: int) -> None:
     storage = tensor._storage
     tensor._value, tensor._seen = result._value, version
     tensor._value.epoch = epoch_of(_HELD(storage))
-    if result._node is not None and modes.grad:
+    if result._node is not None and (modes.grad or modes.dual is not None):
         tensor._node, tensor._index = result._node, result._index
         tensor._requires_grad = False
+        if tensor._retains:
+            keep_retained(tensor)
         if not tensor._chain and not tensor._detached:
             storage.node, storage.index = result._node, result._index
 

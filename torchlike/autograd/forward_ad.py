@@ -10,10 +10,10 @@ import threading
 from typing import NamedTuple
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotSupported
-from torchlike._tensor.dispatch import value_of, wrap
+from torchlike._tensor import show
+from torchlike._tensor.dispatch import history, value_of
 from torchlike._tensor.levels import share
-from torchlike._tensor.modes import modes
+from torchlike._tensor.modes import enable_grad, modes
 from torchlike._tensor.tensor import Tensor
 from torchlike.func.transforms import Push, Scope
 
@@ -44,6 +44,7 @@ def enter_dual_level() -> int:
     if _level.scope is not None:
         raise RuntimeError("Nested forward mode AD is not supported at the moment")
     _level.scope, _level.duals = Scope().__enter__(), []
+    modes.dual = _from_duals
     modes.transforms -= 1  # backward() may be called at a dual level
     return 0
 
@@ -56,6 +57,7 @@ def exit_dual_level(*, level=None) -> None:
             "enter_dual_level() first."
         )
     modes.transforms += 1
+    modes.dual = None
     _level.scope.__exit__()
     _level.scope, _level.duals = None, []
 
@@ -80,6 +82,8 @@ def make_dual(tensor, tangent, *, level=None):
             "enter_dual_level() first."
         )
     for x, which in ((tensor, "primal"), (tangent, "tangent")):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"make_dual(): the {which} must be Tensor, not {type(x).__name__}")
         if x.dtype.category < dt.FLOATING:
             raise ValueError(
                 f"Expected {which} to be floating point or complex, but got: {x.dtype}"
@@ -95,6 +99,11 @@ def make_dual(tensor, tangent, *, level=None):
             f"Expected tangent to have the same dtype as the primal, but got {tangent.dtype} for "
             f"a primal of {tensor.dtype}"
         )
+    if _tangent_of(tangent) is not None:
+        raise RuntimeError(
+            "Setting a forward grad that itself has a forward gradient at the same level 0 is not "
+            "supported."
+        )
     dual = _level.scope.fresh(tensor)
     _level.duals.append((dual, share(tangent)))
     return dual
@@ -104,18 +113,50 @@ def unpack_dual(tensor, *, level=None) -> UnpackedDualTensor:
     """A tensor's primal and tangent
     (https://pytorch.org/docs/stable/generated/torch.autograd.forward_ad.unpack_dual.html)."""
     scope = _level.scope
-    if scope is None or not tensor.requires_grad:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"unpack_dual(): the argument must be Tensor, not {type(tensor).__name__}")
+    tangent = _tangent_of(tensor)
+    if tangent is None:
         return UnpackedDualTensor(tensor, None)
-    if not modes.grad:
-        raise NotSupported(
-            "unpack_dual() under no_grad", "tangents are read off the tape: leave grad mode on"
-        )
+    if any(dual is tensor for dual, _ in _level.duals):  # itself a leaf of this level
+        node = tensor._node
+        edge = None if node is None else (node, tensor._index)
+        return UnpackedDualTensor(scope.lower(history(value_of(tensor), edge)), tangent)
+    return UnpackedDualTensor(scope.lower(tensor), tangent)
+
+
+def _tangent_of(tensor):
+    """The tangent of a tensor at the level that is open, or None."""
+    scope = _level.scope
+    if scope is None or not _level.duals or not tensor.requires_grad:
+        return None
     for dual, tangent in _level.duals:
         if dual is tensor:
-            return UnpackedDualTensor(scope.lower(wrap(value_of(tensor))), tangent)
+            return tangent
     tangents = [t for _, t in _level.duals]
     graph = scope.outside([tensor]) or any(t.requires_grad for t in tangents)
-    (tangent,) = Push([tensor], [d for d, _ in _level.duals])(tangents, graph)
-    if tangent is not None and not graph:
-        tangent = scope.lower(tangent)
-    return UnpackedDualTensor(scope.lower(tensor), tangent)
+    with enable_grad():
+        (tangent,) = Push([tensor], [d for d, _ in _level.duals])(tangents, graph)
+    return tangent if tangent is None or graph else scope.lower(tangent)
+
+
+def _from_duals(edges) -> bool:
+    """Whether a dual of the level that is open is among what the edges lead to: its tangent counts
+    even where the tape is off."""
+    duals = {id(dual) for dual, _ in _level.duals}
+    handles = {(dual._node, dual._index) for dual, _ in _level.duals if dual._node is not None}
+    seen, stack = set(), list(edges)
+    while stack:
+        edge = stack.pop()
+        if edge.__class__ is not tuple:
+            if id(edge) in duals:
+                return True
+        elif edge in handles:
+            return True
+        elif edge[0] not in seen:
+            seen.add(edge[0])
+            stack += edge[0].targets
+    return False
+
+
+show._tangent_of = _tangent_of

@@ -1,8 +1,9 @@
 """torch.autograd.function: what user code imports for custom functions."""
 
 from torchlike._core.errors import NotSupported
+from torchlike._tensor.function import BackwardCFunction as BackwardCFunction
 from torchlike._tensor.function import Function as Function
-from torchlike._tensor.function import FunctionNode as FunctionCtx
+from torchlike._tensor.function import FunctionCtx as FunctionCtx
 from torchlike._tensor.function import once_differentiable as once_differentiable
 
 __all__ = [
@@ -16,9 +17,6 @@ class FunctionMeta(type):
 
     def __instancecheck__(cls, other) -> bool:
         return isinstance(other, type) and issubclass(other, Function)
-
-
-BackwardCFunction = FunctionCtx  # here the ctx is the node
 
 
 class InplaceFunction(Function):

@@ -27,7 +27,16 @@ def _as_tuple(x, what: str, name: str):
 
 
 def _prepare(tensors, create_graph: bool, need_graph: bool):
-    """New handles, on the caller's tape if a graph is to be created, else leaves."""
+    """New handles, on the caller's tape if a graph is to be created, else leaves; raises inside a
+    transform of ``torch.func``, which would not be told of them."""
+    if modes.transforms:
+        raise RuntimeError(
+            "You are attempting to call Tensor.requires_grad_() (or perhaps using "
+            "torch.autograd.functional.* APIs) inside of a function being transformed by a "
+            "functorch transform. This is unsupported, please attempt to use the functorch "
+            "transforms (e.g. grad, vjp, jacrev, jacfwd, hessian) or call requires_grad_() outside "
+            "of a function being transformed instead."
+        )
     return tuple(
         dispatch.apply(TABLE["alias"], (t,))
         if create_graph and t.requires_grad
@@ -261,7 +270,7 @@ def _rows(out, i: int, inputs, create_graph, strict):
                     "The jacobian of the user-provided function is independent of input "
                     f"{i}. This is not allowed in strict mode when create_graph=True."
                 )
-    return tuple(j.reshape(*out.shape, *x.shape) for j, x in zip(found, inputs, strict=True))
+    return tuple(j.reshape((*out.shape, *x.shape)) for j, x in zip(found, inputs, strict=True))
 
 
 def hessian(

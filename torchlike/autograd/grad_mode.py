@@ -10,8 +10,8 @@ from torchlike._tensor.modes import no_grad as no_grad
 from torchlike._tensor.modes import set_grad_enabled as set_grad_enabled
 
 __all__ = [
-    "enable_grad", "enforce_grad_layout_policy", "inference_mode", "no_grad", "set_grad_enabled",
-    "set_multithreading_enabled",
+    "enable_grad", "enforce_grad_layout_policy", "inference_mode", "is_multithreading_enabled",
+    "no_grad", "set_grad_enabled", "set_multithreading_enabled",
 ]  # fmt: skip
 
 
@@ -50,6 +50,11 @@ class set_multithreading_enabled(_Flag):
 
     def __init__(self, mode: bool) -> None:
         super().__init__(mode)
+
+
+def is_multithreading_enabled() -> bool:
+    """What ``set_multithreading_enabled`` has set."""
+    return set_multithreading_enabled._on
 
 
 class enforce_grad_layout_policy(_Flag):

@@ -10,7 +10,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported
 from torchlike._tensor.backward import grad
 from torchlike._tensor.forms import FUNCTIONS
-from torchlike._tensor.modes import enable_grad, no_grad
+from torchlike._tensor.modes import enable_grad
 from torchlike._tensor.tensor import Tensor
 from torchlike.func.transforms import Push, basis, by_chunks, or_zeros, pull
 
@@ -32,7 +32,7 @@ def _inexact(t) -> bool:
 def _check_inputs(inputs):
     if not any(_inexact(t) and t.requires_grad for t in inputs):
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them "
+            "gradcheck expects at least one input tensor to require gradient, but none of them "
             "have requires_grad=True."
         )
     for i, t in enumerate(inputs):
@@ -42,6 +42,14 @@ def _check_inputs(inputs):
                 "complex. This check will likely fail if all the inputs are not of double "
                 "precision floating point or complex. ",
                 stacklevel=4,
+            )
+        if not isinstance(t, Tensor) or not t.requires_grad or t._sparse:
+            continue
+        if any(n > 1 and not s for n, s in zip(t.shape, t.stride(), strict=True)):
+            raise RuntimeError(
+                f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs "
+                "that are non-overlapping to be able to compute the numerical gradients correctly. "
+                "You should call .contiguous on the input before passing it to gradcheck."
             )
 
 
@@ -59,29 +67,37 @@ def gradcheck(
         )
     if masked:
         raise NotSupported("gradcheck(masked=True)", "sparse gradients do not exist here")
-    if check_batched_grad or check_batched_forward_grad:
-        raise NotSupported("gradcheck(check_batched_grad=True)", "vmap autograd.grad yourself")
+    if check_batched_forward_grad:
+        raise NotSupported("gradcheck(check_batched_forward_grad=True)", "vmap func.jvp yourself")
     inputs = _tuple(inputs)
+    _check_inputs(inputs)
     try:
-        _check_inputs(inputs)
         _check(
             func, inputs, eps, atol, rtol, check_forward_ad, check_backward_ad, check_grad_dtypes,
-            nondet_tol,
+            nondet_tol, check_batched_grad,
         )  # fmt: skip
-    except (GradcheckError, RuntimeError):
+    except GradcheckError:
         if raise_exception:
             raise
         return False
     return True
 
 
-def _check(func, inputs, eps, atol, rtol, forward, backward, dtypes, nondet_tol):
+def _check(func, inputs, eps, atol, rtol, forward, backward, dtypes, nondet_tol, batched):
     outputs = [o for o in _tuple(func(*inputs)) if _inexact(o)]
     live = [i for i, t in enumerate(inputs) if _inexact(t) and t.requires_grad]
     if not outputs:
         return
     wanted = [inputs[i] for i in live]
     numeric = [_numeric(func, inputs, i, outputs, eps) for i in live]
+    if not any(o.requires_grad for o in outputs):
+        for k, i in enumerate(live):
+            if any(np.abs(found).max(initial=0) > atol for found in numeric[k]):
+                raise GradcheckError(
+                    "Numerical gradient for function expected to be zero: no output requires "
+                    f"grad, but some depend on input {i}"
+                )
+        return
     if backward:
         rows = [_analytic(o, wanted, dtypes) for o in outputs]
         for n, row in enumerate(rows):
@@ -89,7 +105,14 @@ def _check(func, inputs, eps, atol, rtol, forward, backward, dtypes, nondet_tol)
                 _compare(found, numeric[k][n], n, live[k], atol, rtol, "")
             again = _analytic(outputs[n], wanted, False)
             if any(np.abs(a - b).max(initial=0) > nondet_tol for a, b in zip(row, again)):
-                raise GradcheckError("Backward is not reentrant")
+                raise GradcheckError(
+                    "Backward is not reentrant, i.e., running backward with same input and "
+                    "grad_output multiple times gives different values, although analytical "
+                    "gradient matches numerical gradient. The tolerance for nondeterminism was "
+                    f"{nondet_tol}."
+                )
+    if backward and batched:
+        _check_batched([o for o in outputs if o.requires_grad], wanted)
     if forward:
         push = Push(outputs, wanted)
         zeros = [FUNCTIONS["zeros_like"](t.detach()) for t in wanted]
@@ -116,15 +139,27 @@ def _numeric(func, inputs, i, outputs, eps) -> list:
     steps = [eps, 1j * eps] if np.iscomplexobj(host) else [eps]
     given = list(inputs)
     rows: list = [[] for _ in outputs]
-    with no_grad():
+
+    def like(t):  # the function sees tensors that require grad where the given ones do
+        return t.detach().requires_grad_(t.requires_grad) if _inexact(t) else t
+
+    given = [like(t) for t in given]
+    with enable_grad():
         for step in steps:
             for at in range(host.size):
                 sides = []
                 for sign in (1, -1):
                     moved = host.copy()
                     moved.flat[at] += sign * step
-                    given[i] = FUNCTIONS["tensor"](moved)
+                    given[i] = FUNCTIONS["tensor"](moved).requires_grad_()
                     found = [o for o in _tuple(func(*given)) if _inexact(o)]
+                    for what in ("shape", "dtype"):
+                        pairs = zip(found, outputs, strict=True)
+                        if any(getattr(a, what) != getattr(b, what) for a, b in pairs):
+                            raise AssertionError(
+                                f"Expected `func` to return outputs with the same {what} when "
+                                "inputs are perturbed"
+                            )
                     sides.append([np.array(o.numpy(force=True))
                                   for o in found])  # fmt: skip
                 for row, a, b in zip(rows, *sides, strict=True):
@@ -134,6 +169,25 @@ def _numeric(func, inputs, i, outputs, eps) -> list:
         np.array(row).reshape(shape) if row else np.zeros((0, o.numel()))
         for row, o in zip(rows, outputs, strict=True)
     ]
+
+
+def _check_batched(outputs, inputs) -> None:
+    """Raise if the gradients of a batch of gradients put in are not those one by one."""
+    for n, o in enumerate(outputs):
+        host = np.random.default_rng(0).standard_normal((2, *o.shape))
+        put = FUNCTIONS["tensor"](host, dtype=o.dtype, device=o.device)
+        rows = [or_zeros(pull([o], inputs, [put[k]], False), inputs) for k in range(2)]
+        told = "gradcheck or gradgradcheck failed while testing batched gradient computation: "
+        try:
+            found = grad(
+                [o], inputs, [put], retain_graph=True, allow_unused=True, is_grads_batched=True
+            )
+        except RuntimeError as error:
+            raise GradcheckError(f"{told}{error}") from error
+        for i, g in enumerate(found):
+            expected = np.stack([row[i].numpy(force=True) for row in rows])
+            if g is not None and not np.allclose(g.numpy(force=True), expected):
+                raise GradcheckError(f"{told}output {n} and input {i} differ")
 
 
 def _by_elements(x, function) -> list:
@@ -193,8 +247,6 @@ def gradgradcheck(
         raise AssertionError(
             "Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True"
         )
-    if check_batched_grad:
-        raise NotSupported("gradgradcheck(check_batched_grad=True)", "vmap autograd.grad yourself")
     inputs = _tuple(inputs)
     if grad_outputs is None:
         numbers = np.random.default_rng(0)
@@ -232,5 +284,5 @@ def gradgradcheck(
         with_grad, inputs + grad_outputs, eps=eps, atol=atol, rtol=rtol,
         raise_exception=raise_exception, nondet_tol=nondet_tol,
         check_grad_dtypes=check_grad_dtypes, check_forward_ad=check_fwd_over_rev,
-        check_backward_ad=check_rev_over_rev,
+        check_backward_ad=check_rev_over_rev, check_batched_grad=check_batched_grad,
     )  # fmt: skip

@@ -8,9 +8,10 @@ import functools
 from collections.abc import Iterable, Sequence
 
 from torchlike._core.errors import NotSupported
-from torchlike._tensor import dispatch, saving, tape
+from torchlike._tensor import dispatch, saving, shown, tape
 from torchlike._tensor.backward import GradientEdge as GradientEdge
 from torchlike._tensor.backward import edge_of
+from torchlike._tensor.function import BackwardCFunction
 from torchlike._tensor.handles import RemovableHandle
 from torchlike._tensor.modes import modes, no_grad
 from torchlike._tensor.tensor import Tensor, copy_value
@@ -53,6 +54,7 @@ class Node(abc.ABC):
 
 Node.register(tape.Node)
 Node.register(tape.AccumulateGrad)
+Node.register(BackwardCFunction)
 
 
 def get_gradient_edge(tensor) -> GradientEdge:
@@ -65,7 +67,7 @@ def get_gradient_edge(tensor) -> GradientEdge:
     edge = edge_of(tensor)
     if edge.__class__ is tuple:
         return GradientEdge(tape.named(edge[0]), edge[1])
-    return GradientEdge(tape.AccumulateGrad(edge), 0)
+    return GradientEdge(shown.end_at(edge), 0)
 
 
 def increment_version(tensor) -> None:
@@ -120,6 +122,8 @@ class save_on_cpu(saved_tensors_hooks):
 @contextlib.contextmanager
 def disable_saved_tensors_hooks(error_message: str):
     """Within: who adds hooks on saved tensors gets a ``RuntimeError`` with this message."""
+    if saving.local.stack:
+        raise RuntimeError(error_message)
     before, saving.local.disabled = saving.local.disabled, error_message
     try:
         yield
@@ -173,7 +177,7 @@ class _MultiHandle(RemovableHandle):
 
 def _expected(tensors) -> int:
     """How many of the tensors get a gradient in the backward that is running."""
-    outputs, wanted = modes.walk
+    outputs, wanted, _ = modes.walk
     outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
     outputs = [outputs] if isinstance(outputs, GradientEdge) else outputs
     roots = [(edge_of(t), None) for t in outputs]
@@ -182,8 +186,9 @@ def _expected(tensors) -> int:
         return sum(bool(_reaches(roots, edge)) for edge in edges)
     reach = tape._reaching(roots, wanted)
     return sum(
-        edge in wanted or edge[0] in reach if edge.__class__ is tuple
-        else any(edge is w for w in wanted)
+        bool(_reaches(roots, edge)) and (edge in wanted or edge[0] in reach)
+        if edge.__class__ is tuple
+        else any(edge is w for w in wanted) and _reaches(roots, edge)
         for edge in edges
     )  # fmt: skip
 
@@ -204,19 +209,18 @@ def register_multi_grad_hook(tensors: Sequence, fn, *, mode: str = "all"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
     if not all(t.requires_grad for t in tensors):
         raise RuntimeError("Expected all tensors to require grad")
-    walk = count = None
-    grads: list = []
-    expected = 0
+    key = object()  # under it each walk notes what has come, on whatever thread it runs
 
     def hook(i, grad):
-        nonlocal walk, count, grads, expected
-        if walk is not modes.walk:
-            walk, count, grads = modes.walk, 0, [None] * len(tensors)
+        notes = modes.walk[2]
+        if key not in notes:
             expected = _expected(tensors) if mode == "all" else 1
-        count += 1
-        grads[i] = grad
-        if count == expected:
-            fn(grads if mode == "all" else grad)
+            notes[key] = [0, expected, [None] * len(tensors)]
+        noted = notes[key]
+        noted[0] += 1
+        noted[2][i] = grad
+        if noted[0] == noted[1]:
+            fn(noted[2] if mode == "all" else grad)
 
     return _MultiHandle(t.register_hook(functools.partial(hook, i)) for i, t in enumerate(tensors))
 

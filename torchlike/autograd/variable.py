@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torchlike._tensor.backward import queue_callback
 from torchlike._tensor.tensor import Tensor
 
 __all__ = ["Variable", "VariableMeta"]
@@ -14,8 +15,16 @@ class VariableMeta(type):
         return isinstance(other, Tensor)
 
 
+class _Engine:
+    """What programs ask of PyTorch's engine."""
+
+    queue_callback = staticmethod(queue_callback)
+
+
 class Variable(metaclass=VariableMeta):
     """Makes of a tensor one that shares its data and is a leaf of the tape."""
+
+    _execution_engine = _Engine()
 
     def __new__(cls, data=None, requires_grad=False, volatile=None):
         if data is None:

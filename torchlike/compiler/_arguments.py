@@ -37,19 +37,48 @@ class Same:
         return id(self.object)
 
 
+class Where:
+    """Which part of its memory a view shows.
+
+    loose says that only the steps matter to a recording, for which a batch is as good as the next.
+    """
+
+    __slots__ = ("chain", "loose", "offset", "root", "strides")
+    __hash__ = None
+
+    def __init__(self, t: Tensor):
+        self.strides, self.offset = views.geometry(t)
+        self.chain, self.root, self.loose = t._chain, t._storage.value.aval, False
+
+    def __eq__(self, other):
+        return other.__class__ is Where and self.strides == other.strides and (
+            self.loose or other.loose
+            or (self.offset, self.root, self.chain) == (other.offset, other.root, other.chain)
+        )  # fmt: skip
+
+    def __repr__(self):
+        return f"strides {self.strides} from {self.offset} on of {list(self.root.shape)}"
+
+
 class Flat:
     """The arguments of one call.
 
     spec      containers, numbers and texts as nested tuples, equal for calls that are alike
     tensors   the tensors, in order
     objects   other objects, which are looked into like what the function itself can reach
+    kinds     classes of containers that Python does not know by itself
+    owners    lists and dicts, each once
+    homes     (place of a tensor, owner, key) of those that stand in one
     """
 
-    __slots__ = ("objects", "spec", "tensors")
+    __slots__ = ("homes", "kinds", "objects", "owners", "spec", "tensors")
 
     def __init__(self, args: tuple, kwargs: dict):
         self.tensors: list[Tensor] = []
         self.objects: list = []
+        self.kinds: list = []
+        self.owners: list = []
+        self.homes: list = []
         put, tensors = self._put, self.tensors
         spec: list = []
         for x in args:
@@ -75,12 +104,20 @@ class Flat:
         if kind is float or kind is complex:
             return kind, repr(x)
         if isinstance(x, tuple | list):
+            if kind is list:
+                return kind, *self._own(x, range(len(x)), x)
+            if kind is not tuple:
+                self.kinds.append(kind)
             return kind, tuple([self._put(y) for y in x])
-        if kind is dict or (isinstance(x, dict) and not getattr(x, "__dict__", None)):
+        if kind is dict:
+            return kind, tuple(x), *self._own(x, x, x.values())
+        if isinstance(x, dict) and not getattr(x, "__dict__", None):
+            self.kinds.append(kind)
             return kind, tuple(x), tuple([self._put(y) for y in x.values()])
         if dataclasses.is_dataclass(x) and not isinstance(x, type) and hasattr(x, "__dict__"):
             own = vars(x)
             if "_modules" not in own:  # a module may be a dataclass too
+                self.kinds.append(kind)
                 return kind, tuple(own), tuple([self._put(y) for y in own.values()])
         if isinstance(x, np.ndarray) and x.dtype != object and x.nbytes <= _MAX_CONTENT:
             return kind, x.shape, x.dtype.str, x.tobytes()
@@ -88,6 +125,19 @@ class Flat:
             return kind, x.tobytes()
         self.objects.append(x)
         return Same(x)
+
+    def _own(self, x, keys, values):
+        """(which list or dict this is, what it holds): one may be passed in two places."""
+        for n, owner in enumerate(self.owners):
+            if owner is x:
+                return n, None
+        n, held, homes = len(self.owners), [], self.homes
+        self.owners.append(x)
+        for key, y in zip(keys, values, strict=True):
+            if isinstance(y, Tensor):
+                homes.append((len(self.tensors), x, key))
+            held.append(self._put(y))
+        return n, tuple(held)
 
     def _noted(self, x: Tensor):
         """A tensor on which the user has set attributes."""
@@ -104,10 +154,15 @@ class Flat:
             state = _STATE(t)
             if state[5:] != _PLAIN or (storage is not None and storage.geometry is not None):
                 history = None if t._node is None else "made by an op"
-                view = "a view" if t._chain else ()
-                state = (*state[:5], history, view, _layout(t), None)
+                place = Where(t) if t._chain else _layout(t)
+                state = (*state[:5], history, bool(t._chain), place, None)
             states.append(state)
         return states
+
+    def where(self, states: list) -> list:
+        """(place, tensor, Where) of the arguments that are views."""
+        found = enumerate(zip(self.tensors, states, strict=True))
+        return [(i, t, state[7]) for i, (t, state) in found if state[7].__class__ is Where]
 
     def no_grad(self) -> list[bool]:
         """Which tensors have no gradient."""

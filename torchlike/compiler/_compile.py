@@ -128,7 +128,7 @@ class Compiled:
     def _replay(self, replay, flat):
         if self.replays[0] is not replay:  # a new list: other threads may be going through this
             self.replays = [replay, *(r for r in self.replays if r is not replay)]
-        return replay.run(flat.tensors)
+        return replay.run(flat)
 
     def _record(self, flat, args, kwargs, failed, states, around, identities):
         """Run the Python; keep what a replay needs, or the reason why there can be none."""
@@ -150,10 +150,10 @@ class Compiled:
                 log.log(level, "recording %s again: %s", self.name, why)
             self.recordings += 1
             self.around = around
-            recording = Recording(self, flat, args, kwargs)
+            recording = Recording(self, flat, args, kwargs, states)
             replay = recording.replay
             if replay is not None:
-                replay.surround, replay.states = around, states
+                replay.surround = around
                 replay.lasting = {id(t): n for n, t in enumerate(replay.guards.tensors)}
                 for n, t in enumerate(replay.guards.tensors):
                     if t._storage is not None:

@@ -320,6 +320,7 @@ class Heap:
         own = vars(kind)
         keys = tuple([k for k, x in own.items() if k in self.names or self._runs(x)])
         self._part(Attributes(own, kind.__qualname__, keys, self.names.__contains__))
+        self._part(Slots(kind, kind.__qualname__, ("__bases__",)))
         for other in (type(kind), *kind.__mro__[1:]):
             self._later(other, other.__qualname__)
 

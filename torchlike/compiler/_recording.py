@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import gc
-from contextlib import contextmanager
 from operator import is_
 
 import numpy as np
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotTraceable
 from torchlike._engine import prefix
-from torchlike._engine.bodies import place_of as body_place
-from torchlike._engine.bodies import tracing
 from torchlike._engine.captures import Capture
 from torchlike._engine.composites import take_place
 from torchlike._engine.flush import flush
 from torchlike._engine.prefix import Segment, cut_from, local, record
 from torchlike._engine.values import Value, aval
-from torchlike._tensor import dispatch, tape, views
-from torchlike._tensor.function import FunctionNode
-from torchlike._tensor.modes import modes
+from torchlike._tensor import tape
 from torchlike._tensor.tensor import Tensor
 from torchlike.compiler._arguments import Flat
 from torchlike.compiler._heap import Guards, Heap, TooLarge, holds_tensors, same, state_of_entry
 from torchlike.compiler._library import switches
-from torchlike.compiler._opened import (
-    Again,
-    Backward,
-    CompiledNode,
-    Opened,
-    Spent,
-    below,
-    is_spent,
-    reads_of,
-)
+from torchlike.compiler._opened import Spent, is_spent
+from torchlike.compiler._opening import Opening
 from torchlike.compiler._parts import Elements, Entries, Items
 from torchlike.compiler._replay import Replay, donations, owners_of
+from torchlike.compiler._results import Results, tensors_in
 from torchlike.compiler._surroundings import surrounding
 from torchlike.compiler._values import (
     Argument,
@@ -47,16 +34,21 @@ from torchlike.compiler._values import (
     Through,
     Unreplayable,
     ValueOf,
-    tensors_in,
 )  # fmt: skip
 
 # What users read of schedules and optimizers; a replay does not look at these again.
 _SCHEDULE_NAMES = frozenset((
     "param_groups", "get_last_lr", "_last_lr", "last_epoch", "_step_count", "base_lrs", "get_lr",
 ))  # fmt: skip
+# Who reads these of a tensor asks where in its memory a view begins.
+_PLACES = frozenset((
+    "storage_offset", "data_ptr", "storage", "untyped_storage", "_base", "as_strided", "set_",
+    "as_strided_", "as_strided_scatter", "as_strided_copy", "is_set_to", "resize_", "_is_view",
+    "resize_as_", "view_as_complex",
+))  # fmt: skip
 
 
-class Recording:
+class Recording(Opening):
     """One call of a compiled function that runs its Python, and what came of it.
 
     result    what the function returned
@@ -65,11 +57,11 @@ class Recording:
     complete  whether a replay was looked for with all that the code reads in view
     """
 
-    def __init__(self, compiled, flat, args, kwargs):
-        self.compiled, self.flat = compiled, flat
+    def __init__(self, compiled, flat, args, kwargs, states):
+        self.compiled, self.flat, self.states = compiled, flat, states
         self.arguments, self.objects = flat.tensors, flat.objects
         self.args, self.kwargs = args, kwargs
-        self.replay = self.why = self.result = None
+        self.replay = self.why = self.result = self.shown = None
         self.complete = False
         self.heap = self.known = self.before = self.values = self.state = None
         self._run(args, kwargs)
@@ -85,6 +77,9 @@ class Recording:
                 self.why = (f"too much can be reached through {error}", None)
         segment = local.segment = Segment(prefix.tree)
         self.start = tape._next_number()
+        # What all known tensors show before the call: (tensor, node, index, value).
+        shown = self.arguments if self.known is None else [t for _, t in self.known.values()]
+        self.shown = [(t, t._node, t._index, t._value) for t in shown]
         capture = local.capture = Capture(segment, compiled.fullgraph)
         try:
             with watch.running() as all_known:
@@ -99,7 +94,7 @@ class Recording:
         try:
             self._conclude(segment)
         finally:
-            self.before = self.heap = self.known = self.values = self.namer = None
+            self.before = self.heap = self.known = self.values = self.namer = self.shown = None
 
     # ---- before the call -----------------------------------------------------------------------
 
@@ -110,8 +105,8 @@ class Recording:
         heap.add(compiled.function, compiled.name)
         for x in self.objects:
             heap.add(x, "an argument")
-        for t in self.arguments:
-            heap.add(t.__class__, t.__class__.__qualname__)
+        for kind in [*map(type, self.arguments), *self.flat.kinds]:
+            heap.add(kind, kind.__qualname__)
         for found in watch.codes.values():
             heap.scope(*found)
         heap.parts += switches(heap.reads)
@@ -149,7 +144,7 @@ class Recording:
             root = t._value if s is None else s.value
             version = t._version_count if s is None else s.version
             silent = 0 if s is None else s.silent
-            out[key] = (root, version, silent, t._grad, t._node, s, t._requires_grad)
+            out[key] = (root, version, silent, t._grad, t._node, s, t._requires_grad, _handle(t))
         return out
 
     # ---- after the call ------------------------------------------------------------------------
@@ -161,6 +156,8 @@ class Recording:
         self.capture.cuts = self.capture.casts = cut = None  # what these held is nobody's now
         found: list = []
         tensors_in(self.result, found)
+        self.put = self._put_in_arguments()
+        found += [t for _, t, _ in self.put or ()]
         self._retire(found)
         opened = self._open(segment, found)
         outs = self._live(segment)
@@ -184,7 +181,7 @@ class Recording:
         if opened is not None:
             opened.operands(externals, numbers)
         # What these hold the program could not overwrite.
-        self.before = self.heap = self.known = self.values = self.state = None
+        self.before = self.heap = self.known = self.values = self.state = self.shown = None
         local.segment = Segment(prefix.tree)
         call = None
         if outs or composite.op.checks:
@@ -198,6 +195,21 @@ class Recording:
             if plan is not None and call is not None:
                 plan.shorten(call)
         self.replay = plan
+
+    def _put_in_arguments(self) -> list | None:
+        """(n, tensor, key) of the new tensors in lists and dicts among the arguments, each where
+        the n-th tensor in those stood; None if anything else in them has changed."""
+        before, now = self.flat, Flat(self.args, self.kwargs)
+        same = now.spec == before.spec and len(now.homes) == len(before.homes) and all(
+            map(is_, (*now.owners, *now.objects), (*before.owners, *before.objects))
+        )  # fmt: skip
+        changed = [
+            n for n, (old, new) in enumerate(zip(before.tensors, now.tensors)) if old is not new
+        ]  # fmt: skip
+        homes = {place: n for n, (place, _, _) in enumerate(before.homes)}
+        if not same or not all(n in homes for n in changed):
+            return None
+        return [(homes[n], now.tensors[n], before.homes[homes[n]][2]) for n in changed]
 
     def _live(self, segment: Segment) -> list[int]:
         node = segment.node
@@ -237,134 +249,6 @@ class Recording:
                 if storage is not None and storage.node is node:
                     storage.node = t._node
 
-    def _open(self, segment: Segment, found: list):
-        """Put one tape node in the place of all that the call has recorded on the tape.
-
-        Returns None if nothing is to be differentiated later.
-        """
-        outputs: list[Tensor] = []
-        for t in found:
-            node = t._node
-            if (
-                node is not None
-                and node.number >= self.start
-                and not node.used
-                and not any(t is o for o in outputs)
-            ):
-                outputs.append(t)
-        if not outputs:
-            return None
-        nodes, edges = below(outputs, self.start)
-        if any(n.hooks or n.pre_hooks or n.retained for n in nodes):
-            self._give_up("it registers hooks on the tape")
-            return None
-        for t in outputs:
-            if not self._part_from_base(t, found):
-                self._give_up("it returns a view, which requires grad, of what it is given")
-                return None
-        constants = self.capture.constants
-        level = len(modes.levels)
-        shapes = [t._value.aval for t in outputs]
-        before = modes.grad, modes.walk
-        read = reads_of(nodes, self.compiled.watch)
-        try:
-            with tracing(shapes, level) as (body, holes):
-                modes.grad = False
-                roots = [
-                    ((t._node, t._index), hole) for t, hole in zip(outputs, holes, strict=True)
-                ]
-                with self._watching(nodes):
-                    leaves, interior = tape.run(
-                        roots, dispatch, retain_graph=True, wanted=set(edges), since=self.start
-                    )
-                grads = [
-                    leaves[id(e)][1] if e.__class__ is not tuple and id(e) in leaves
-                    else interior.get(e) if e.__class__ is tuple else None
-                    for e in edges
-                ]  # fmt: skip
-                kept = [i for i, g in enumerate(grads) if g is not None]
-                places = [body_place(body, grads[i]) for i in kept]
-                sources = []
-                for value, where, slot in body.frame.held:
-                    hole = next((n for n, h in enumerate(holes) if h is value), None)
-                    if hole is not None:
-                        sources.append(("grad", hole))
-                    elif where is segment:
-                        sources.append(("slot" if slot >= 0 else "external", slot, value))
-                    elif constants.get(id(value)) is value or value.array is not None:
-                        sources.append(("held", value, value))
-                    else:
-                        raise Unreplayable("backward reads a value that comes from elsewhere")
-                backward = Backward(f"{self.compiled.name}_backward", body, places, sources, shapes)
-        except Unreplayable as error:
-            self._give_up(str(error))
-            return None
-        except NotTraceable:
-            self._give_up("its derivative reads a value")
-            return None
-        finally:
-            modes.grad, modes.walk = before
-        if read is not None and read.failed() is None:  # else it changes what it reads
-            backward.guards = reads_of(nodes, self.compiled.watch)
-        opened = Opened(backward, outputs, [edges[i] for i in kept], shapes)
-        opened.saved = [s[2] for s in sources if s[0] != "grad"]
-        opened.node = CompiledNode(backward, opened.edges, opened.saved, shapes)
-        for i, t in enumerate(outputs):
-            t._node, t._index = opened.node, i
-        return opened
-
-    @contextmanager
-    def _watching(self, nodes):
-        """Watch the backward of the user's own Functions, too."""
-        if not any(isinstance(node, FunctionNode) for node in nodes):
-            yield
-            return
-        watch = self.compiled.watch
-        with watch.running() as all_known:
-            yield
-            self.complete = self.complete and all_known()
-        if watch.effects:
-            self.why = self.why or watch.effects[0]
-
-    def _connect(self, opened, segment, composite) -> None:
-        """Say where the tape node finds what it has saved, and how to derive it once more."""
-        results = {id(segment.refs[slot]()): i for i, slot in enumerate(composite.outs)}
-        operands = [ref() for ref in segment.owners]
-        for value in opened.saved:
-            place = results.get(id(value))
-            if place is not None:
-                opened.references.append(("result", place))
-                continue
-            at = next((n for n, operand in enumerate(operands) if operand is value), None)
-            opened.references.append(("held", value) if at is None else ("operand", at))
-        known = [*self.arguments, *(t for _, t in (self.known or {}).values())]
-        shown = {}
-        for place, edge in enumerate(opened.edges):
-            if edge.__class__ is tuple:
-                t = next((t for t in known if (t._node, t._index) == edge), None)
-            else:
-                t = edge
-            if t is not None:
-                shown[id(t._value)] = place
-        opened.again = Again(composite, opened.backward, opened.references)
-        opened.targets = [shown.get(id(operand)) for operand in operands]
-
-    def _part_from_base(self, t: Tensor, found: list) -> bool:
-        """Make a view on the tape a tensor of its own, if nobody can see what it is a view of."""
-        storage = t._storage
-        if storage is None:
-            return True
-        others = [*found, *self.arguments]
-        if self.known:
-            others += [other for _, other in self.known.values()]
-        if any(o is not t and o._storage is storage for o in others):
-            return False
-        t._refresh()
-        t._geometry = views.geometry(t)
-        t._storage, t._chain, t._base, t._made = None, (), None, None
-        t._seen = 0
-        return True
-
     def _give_up(self, why: str) -> None:
         if self.why is None:
             self.why = (why, None)
@@ -389,19 +273,18 @@ class Recording:
             if source is None:
                 raise Unreplayable("it reads a tensor that cannot be found again")
             sources.append(source)
-        replay = Replay(self.compiled, self.flat, composite, sources)
-        replay.tree = namer.tree(self.result)
+        replay = Replay(self.compiled, self.flat, self.states, composite, sources)
+        self.results = Results(namer, self.flat.owners)
+        replay.tree = self.results.tree(self.result)
         replay.actions = self.capture.actions
         self.placed: dict = {}
         self.roots, self.namer = {s.tensor for s in sources if s.__class__ is RootOf}, namer
         self._effects(replay, namer)
         if surrounding() != self.compiled.around:
             raise Unreplayable("it leaves grad mode, autocast or a default changed")
-        flat = Flat(self.args, self.kwargs)
-        if flat.spec != self.flat.spec or not all(
-            map(is_, (*flat.tensors, *flat.objects), (*self.flat.tensors, *self.flat.objects))
-        ):
+        if self.put is None:
             raise Unreplayable("it changes what stands in its arguments")
+        replay.homes = [(n, key, namer.tensor(t)) for n, t, key in self.put]
         if opened is not None:
             self._open_replay(replay, opened)
         replay.early, replay.repeated = namer.early, namer.repeated
@@ -417,8 +300,32 @@ class Recording:
             namer.claimed |= {x for kind, x in opened.references if kind == "result"}
         self._check_claims(segment, composite, namer.claimed)
         self._guard(replay)
+        self._loosen(replay, namer)
         replay.settle()
         return replay
+
+    def _loosen(self, replay, namer) -> None:
+        """Find the arguments that are read as a view is, wherever it lies in its memory."""
+        watch, owners = self.compiled.watch, []
+        found = self.flat.where(replay.states)
+        if not found or watch.anything or not _PLACES.isdisjoint(watch.names):
+            return
+        behind = [*namer.used, *(r for r, *_ in replay.changes), *self.roots, *namer.roots()]
+        for reference in behind:
+            while reference.__class__ is Through:
+                reference = reference.owner
+            owners.append(reference)
+        for _, t, where in found:
+            reference = self.known[id(t)][0]
+            others = [
+                r for r, o in self.known.values() if o._storage is t._storage and o is not t
+            ]  # fmt: skip
+            where.loose = not (
+                t.requires_grad
+                or any(r is reference for r in owners)
+                or any(r.__class__ is not Through or r.owner is not reference for r in others)
+                or sum(o is t for o in self.arguments) > 1
+            )
 
     def _source(self, value, constants, draws):
         if id(value) in draws:
@@ -439,7 +346,7 @@ class Recording:
         for edge in opened.edges:
             t = edge
             if edge.__class__ is tuple:
-                t = next((t for _, t in self.known.values() if (t._node, t._index) == edge), None)
+                t = next((t for t, *made, _ in self.shown if tuple(made) == edge), None)
             found = None if t is None else self.known.get(id(t))
             if found is None:
                 raise Unreplayable("a gradient flows to a tensor that cannot be found again")
@@ -449,13 +356,20 @@ class Recording:
     def _effects(self, replay, namer) -> None:
         """What the call has changed of what was there before."""
         known, storages = self.known, set()
-        for key, (root, version, silent, grad, node, storage, wanted) in self.state.items():
+        for key, state in self.state.items():
+            root, version, silent, grad, node, storage, wanted, handle = state
             reference, t = self.known[key]
             now = t._storage
             if storage is not None and now is not storage:
                 raise Unreplayable("it gives a tensor another memory")
+            for (what, new), (_, old) in zip(_handle(t), handle, strict=True):
+                if new != old and not (what == REGISTERS and t._node is not node):
+                    raise Unreplayable(f"it {what}")
             if t._node is not node and not (t._node is not None and t._node.used):
-                raise Unreplayable("it changes a tensor in place that is on the tape")
+                place = namer.opened.get(id(t))
+                if place is None or reference.__class__ is not Argument:
+                    raise Unreplayable("it changes a tensor in place that is on the tape")
+                replay.moved.append((reference, place))
             if t._requires_grad is not wanted:
                 raise Unreplayable("it changes whether a tensor requires grad")
             if t._grad is not grad:
@@ -487,7 +401,7 @@ class Recording:
                 if same(old, new):
                     continue
                 if holds_tensors(new) and isinstance(part, Entries | Items):
-                    replay.entries.append((part.owner, key, namer.entry(new)))
+                    replay.entries.append((part.owner, key, self.results.entry(new)))
                     self._replaces(part, key, old)
                     continue
                 raise Unreplayable(f"it changes {part.name(key)}")
@@ -570,6 +484,21 @@ class Recording:
             parts, tensors, grads, list(self.placed.values()), self.heap.instances
         )
         replay.paths = dict(self.heap.paths)
+
+
+REGISTERS = "registers a hook on a tensor"
+
+
+def _handle(t: Tensor) -> tuple:
+    """What a call may change of a tensor besides its value, which no replay does again."""
+    node = t._node
+    hooks = t._hooks, t._after_hooks, node and node.hooks, node and node.pre_hooks
+    return (
+        ("gives a tensor another memory", (t._detached, t._chain)),
+        ("changes the strides of a tensor", None if t._chain else t._geometry),
+        (REGISTERS, [tuple(h or ()) for h in hooks]),
+        ("asks for the gradient of a tensor", t._retains),
+    )
 
 
 def _aval_of(array, device):

@@ -13,6 +13,7 @@ from torchlike._engine.values import Epoch, Value, epoch_of
 from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.tensor import Tensor
 from torchlike.compiler._direct import Direct
+from torchlike.compiler._opening import hang
 from torchlike.compiler._values import Known, Moment, Result, ValueOf
 
 
@@ -31,15 +32,18 @@ class Replay:
     changes   (tensor, value or None, versions, silent ones) of tensors or their storages
     grads     (tensor, its new gradient or None)
     entries   (container, key, new tensor)
+    homes     (n, key, new tensor) of the n-th tensor in lists and dicts among the arguments
+    moved     (argument, place) of those that are results of the new tape node from then on
     fragile   references that lead elsewhere once the call has written
     opened    None, or what the new tape node is made of
     """
 
-    def __init__(self, compiled, flat, composite, sources):
+    def __init__(self, compiled, flat, states, composite, sources):
         self.compiled, self.composite, self.sources = compiled, composite, sources
-        self.spec, self.alias = flat.spec, None
-        self.states = flat.states()
+        self.spec, self.alias, self.states = flat.spec, None, states
         self.changes, self.grads, self.entries = [], [], []
+        self.moved: list = []
+        self.homes: list = []
         self.early: list = []
         self.fragile: list = []
         self.repeated: set[int] = set()
@@ -114,9 +118,9 @@ class Replay:
                     return f"a number of {type(optimizer).__name__} is a tensor now"
         return None
 
-    def run(self, arguments):
+    def run(self, flat):
         """The call's result; everything else that it does is done too."""
-        moment = Moment(arguments)
+        moment = Moment(flat)
         drawn = moment.drawn
         numbers = self.numbers
         if numbers is None:
@@ -180,7 +184,9 @@ class Replay:
             program = next(reversed(programs.values()))
             if len(program.live) == len(self.composite.outs) and not program.forwarded:
                 self.fast = Direct(self, program)
-                self.careful = bool(self.slow or self.fast.other_grads or self.entries)
+                self.careful = bool(
+                    self.slow or self.fast.other_grads or self.entries or self.homes
+                )
 
     def _open(self, moment, operands, numbers) -> None:
         opened = self.opened
@@ -191,7 +197,7 @@ class Replay:
         moment.node = opened.make(edges, operands, numbers, moment.results)
 
     def _write(self, moment, results, quick, grads) -> None:
-        if not (quick or self.slow or grads or self.entries):
+        if not (quick or self.slow or grads or self.entries or self.homes or self.moved):
             return
         ended = Epoch()
         ended.line = user_line()
@@ -228,10 +234,16 @@ class Replay:
             storage.silent += silent
             if not t._chain and value is not None:
                 t._value, t._seen = value, storage.version
+        for reference, place in self.moved:
+            t = reference.find(moment)
+            hang(t, moment.node, place)
+            t._requires_grad = False
         for t, gradient in grads:
             t.find(moment)._grad = None if gradient is None else gradient.find(moment)
         for owner, key, new in self.entries:
             owner[key] = new.find(moment)
+        for n, key, new in self.homes:
+            moment.homes[n][1][key] = new.find(moment)
 
 
 def owners_of(scheduler, owners: list) -> None:

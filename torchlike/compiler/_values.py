@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-
-import numpy as np
-
-from torchlike._core import devices
-from torchlike._core import dtypes as dt
 from torchlike._engine.values import Packed, Value
 from torchlike._tensor import tape
 from torchlike._tensor.tensor import Tensor, _holds
 from torchlike._tensor.views import Storage, storage_of
 
 _new = object.__new__
-_CONSTANTS = (
-    int, float, complex, str, bytes, np.generic, dt.dtype, devices.device, enum.Enum, range,
-)  # fmt: skip
 
 
 class Unreplayable(Exception):
@@ -25,16 +15,19 @@ class Unreplayable(Exception):
 
 
 class Moment:
-    """One replay: its tensor arguments, the composite's results, its node, what it has made.
+    """One replay: its tensor arguments, the lists and dicts among the arguments, the composite's
+    results, its node, what it has made.
 
     early holds values from before the call that are needed after it has changed things, drawn the
     random numbers of this call.
     """
 
-    __slots__ = ("arguments", "drawn", "early", "made", "node", "packs", "results")
+    __slots__ = (
+        "arguments", "drawn", "early", "homes", "made", "node", "owners", "packs", "results",
+    )  # fmt: skip
 
-    def __init__(self, arguments):
-        self.arguments = arguments
+    def __init__(self, flat):
+        self.arguments, self.owners, self.homes = flat.tensors, flat.owners, flat.homes
         self.results = self.node = None
         self.early: dict = {}
         self.drawn: dict = {}
@@ -148,6 +141,18 @@ class Constant:
         return self.value
 
 
+class Unread:
+    """The value of a view that is read off its base when somebody looks."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, aval):
+        self.aval = aval
+
+    def get(self, moment):
+        return Value(self.aval)
+
+
 class Drawn:
     """Random numbers that the n-th action of a call has drawn."""
 
@@ -231,7 +236,7 @@ class StorageOf:
 class New:
     """A tensor that the call makes: what its handle holds, found again for each replay."""
 
-    __slots__ = ("base", "fields", "index", "kind", "node", "storage", "value")
+    __slots__ = ("base", "fields", "index", "kind", "node", "stale", "storage", "value")
 
     def find(self, moment):
         made = moment.made.get(self)
@@ -241,7 +246,7 @@ class New:
         made._value = self.value.get(moment)
         if self.storage is not None:
             made._storage = storage = self.storage.find(moment)
-            made._seen = storage.version
+            made._seen = -1 if self.stale else storage.version
         if self.base is not None:
             made._base = self.base.find(moment)
         if self.node is OPEN:
@@ -250,6 +255,8 @@ class New:
             made._node, made._index = self.node, self.index
         for name, value in self.fields:
             setattr(made, name, value)
+        if self.node is OPEN and self.storage is not None and not (made._chain or made._detached):
+            storage.node, storage.index = made._node, made._index
         return made
 
 
@@ -299,6 +306,8 @@ class Namer:
             flat = Result(self.results[id(packed.flat)])
             self._claim(flat.place)
             return Piece(flat, value.slot, packed.starts[value.slot], value.aval)
+        if value.array is value.segment is None:
+            return Unread(value.aval)
         found = self.before.get(id(value))
         if found is not None:
             self.early.append(Early(found))
@@ -330,6 +339,7 @@ class Namer:
         new = self._new[id(t)] = New()
         self._keep.append(t)
         new.kind, new.index, new.node = t.__class__, t._index, None
+        new.stale = t._storage is not None and t._seen != t._storage.version
         node = t._node
         if node is not None:
             if id(t) in self.opened:
@@ -367,66 +377,3 @@ class Namer:
             self._storages[id(storage)] = found
             self._keep.append(storage)
         return found
-
-    def entry(self, x):
-        """The reference to a tensor, or a tuple of them, that stands in a container."""
-        return self.tensor(x) if isinstance(x, Tensor) else TupleOf(self.tree(x))
-
-    def tree(self, x):
-        """A function of a moment that makes again what the call returned."""
-        if isinstance(x, Tensor):
-            reference = self.tensor(x)
-            return reference.find
-        if x is None or isinstance(x, _CONSTANTS):
-            return lambda moment: x
-        kind = x.__class__
-        if kind in (set, frozenset) and all(y is None or isinstance(y, _CONSTANTS) for y in x):
-            return lambda moment: kind(x)
-        if kind is tuple or kind is list:
-            parts = [self.tree(y) for y in x]
-            return lambda moment: kind([part(moment) for part in parts])
-        if isinstance(x, tuple):
-            parts = [self.tree(y) for y in x]
-            make = kind._make if hasattr(kind, "_fields") else kind
-            return lambda moment: make([part(moment) for part in parts])
-        if isinstance(x, dict) and not vars_of(x):
-            keys, parts = list(x), [self.tree(y) for y in x.values()]
-            return lambda moment: _mapping(kind, keys, [part(moment) for part in parts])
-        if dataclasses.is_dataclass(x) and not isinstance(x, type) and hasattr(x, "__dict__"):
-            names, parts = list(vars(x)), [self.tree(y) for y in vars(x).values()]
-            return lambda moment: _object(kind, names, [part(moment) for part in parts])
-        if id(x) in self.lasting:
-            return lambda moment: x
-        raise Unreplayable(f"it returns a {kind.__name__}, which may be another one each time")
-
-
-def vars_of(x) -> dict:
-    """The attributes of an object, if it has any."""
-    return getattr(x, "__dict__", None) or {}
-
-
-def _mapping(kind, keys, values):
-    out = kind()
-    out.update(zip(keys, values, strict=True))
-    return out
-
-
-def _object(kind, names, values):
-    out = _new(kind)
-    out.__dict__.update(zip(names, values, strict=True))
-    return out
-
-
-def tensors_in(x, found: list) -> None:
-    """The tensors in nested containers and dataclasses, in order."""
-    if isinstance(x, Tensor):
-        found.append(x)
-    elif isinstance(x, (tuple, list)):
-        for y in x:
-            tensors_in(y, found)
-    elif isinstance(x, dict):
-        for y in x.values():
-            tensors_in(y, found)
-    elif dataclasses.is_dataclass(x) and not isinstance(x, type):
-        for y in vars_of(x).values():
-            tensors_in(y, found)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
+import copy
 import dis
 import functools
 import gc
+import inspect
 import os
 import string
 import sys
@@ -44,11 +47,15 @@ _PLAIN = (
 )  # fmt: skip
 
 
+_ASKS_FOR_IDS = frozenset((copy.__file__, inspect.__file__))
+
 _GLOBAL = frozenset(("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "STORE_NAME"))
 
 
 def is_pure(function) -> bool:
     """Whether a function in C does nothing but compute from, or change, what it is given."""
+    if getattr(function, "__name__", None) == "__subclasses__":  # others may come to be
+        return False
     owner = getattr(function, "__self__", None)
     if owner is None or isinstance(owner, types.ModuleType):
         try:
@@ -81,6 +88,14 @@ def _is_made_for_us(frame) -> bool:
     name = (frame.f_globals.get("__name__") or "").split(".")[0]
     ours = name in ("torchlike", *_PACKAGES) or name.startswith("namedtuple_")
     return ours or name in sys.stdlib_module_names
+
+
+def _is_bookkeeping(function, frame) -> bool:
+    """Whether the standard library asks for its own ends only: ``copy`` for what it has copied."""
+    path = frame.f_code.co_filename
+    return (function is id and path in _ASKS_FOR_IDS) or (
+        function is sys.exc_info and path == contextlib.__file__
+    )
 
 
 def _is_value(instruction) -> bool:
@@ -209,7 +224,9 @@ class Watch:
             elif event == "c_call" and not inside[-1]:
                 if arg in _LOOKS_ANYWHERE or _is_format(arg):
                     self._looked(arg, frame)
-                elif not is_pure(arg):
+                elif arg.__name__ == "__reduce_ex__":  # of ``copy``: takes all that there is
+                    self.anything = True
+                elif not is_pure(arg) and not _is_bookkeeping(arg, frame):
                     name = getattr(arg, "__qualname__", arg)
                     self._effect(f"it calls {name}", frame.f_code, frame.f_lineno)
 

@@ -121,7 +121,7 @@ def traced(mod, args, kwargs, dynamic_shapes=None, everything=None, lenient=Fals
     leaves, spec = trees.flatten((args, kwargs))
     for x in leaves:
         if not isinstance(x, (Tensor, *_PLAIN)):
-            raise UserError(
+            raise ValueError(
                 f"Unsupported input type {type(x)}. Export only supports pytree containers of "
                 "basic types (Tensor, int, float, ...) as input. To register a custom dataclass, "
                 "use register_dataclass. To register a custom container type, use "

@@ -7,11 +7,12 @@ import importlib
 from collections import OrderedDict, defaultdict, deque, namedtuple
 
 from torchlike._core.errors import NotSupported
+from torchlike._core.sizes import Size
 from torchlike.func import trees
 from torchlike.func.trees import Spec
 
 _BUILTIN = {"tuple": tuple, "list": list, "dict": dict, "OrderedDict": OrderedDict,
-            "deque": deque}  # fmt: skip
+            "deque": deque, "Size": Size}  # fmt: skip
 _names: dict[type, str] = {}  # of registered classes, as files have them
 
 

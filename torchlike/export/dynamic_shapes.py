@@ -53,7 +53,7 @@ class Dim:
     """An open size with a name and bounds (https://pytorch.org/docs/stable/export.html).
 
     ``Dim("batch", min=2, max=64)``; ``2 * batch + 1`` is a size that follows from it. Raises
-    ``AssertionError`` for a name that is no identifier and for bounds that exclude each other.
+    ``AssertionError`` for a name that is no identifier and for bounds that leave no choice.
     """
 
     AUTO = _DimHint(_DimHintType.AUTO)
@@ -63,7 +63,7 @@ class Dim:
     def __init__(self, name: str, *, min: int | None = None, max: int | None = None):
         low = 0 if min is None else min
         high = math.inf if max is None else max
-        if high < low:
+        if high <= low:
             raise AssertionError(f"Cannot create Dim with inconsistent min={min}, max={max}")
         if not (isinstance(name, str) and name.isidentifier()):
             raise AssertionError(f"Dim name must be a valid identifier, got {name}")

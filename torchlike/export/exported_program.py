@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator
 
@@ -198,6 +199,12 @@ class ExportedProgram:
             )
         return ExportedProgram._of(
             self._runner, self._state, self._examples, "ATEN", self._training
+        )
+
+    def __deepcopy__(self, memo):
+        state = copy.deepcopy(self._state, memo)
+        return ExportedProgram._of(
+            self._runner, state, self._examples, self._dialect, self._training
         )
 
     def __str__(self):

@@ -53,9 +53,26 @@ def _places(module) -> dict:
     return out
 
 
+class _Properties:
+    """The attributes of a module that its class computes, and sets, as a dict has its values."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def get(self, key, default=None):
+        """The value as it is computed now."""
+        return getattr(self._module, key)
+
+    def __setitem__(self, key, value):
+        setattr(self._module, key, value)
+
+
 @contextmanager
 def _replaced(module, tensors: dict, tie_weights: bool, strict: bool):
     places = _places(module)
+    for name in tensors:
+        if not name or name.endswith("."):
+            raise KeyError('tensor name can\'t be empty string ""')
     unexpected = [name for name in tensors if name not in places]
     everywhere = dict(tensors)
     if tie_weights:
@@ -73,8 +90,8 @@ def _replaced(module, tensors: dict, tie_weights: bool, strict: bool):
             for value in found.values():
                 everywhere.update((n, value) for n in tied)
     if strict:
-        missing = [n for n, (store, key) in places.items()
-                   if n not in everywhere and store[key] is not None]  # fmt: skip
+        missing = sorted(n for n, (store, key) in places.items()
+                         if n not in everywhere and store[key] is not None)  # fmt: skip
         problems = []
         if unexpected:
             problems.append(f"Unexpected key(s): {', '.join(map(repr, unexpected))}.")
@@ -88,7 +105,12 @@ def _replaced(module, tensors: dict, tie_weights: bool, strict: bool):
     for name in unexpected:  # PyTorch sets them as attributes for the length of the call
         everywhere.pop(name)
         path, _, key = name.rpartition(".")
-        places[name] = vars(module.get_submodule(path)), key
+        below = module.get_submodule(path)._modules.get(key)
+        if below is not None:
+            raise TypeError(f"attribute `{key}`: {below} is not an instance of torch.Tensor")
+        below = module.get_submodule(path)
+        computed = isinstance(getattr(type(below), key, None), property)  # a parametrization
+        places[name] = _Properties(below) if computed else vars(below), key
     before = {}
     extra = {n: tensors[n] for n in unexpected}
     try:
@@ -102,7 +124,8 @@ def _replaced(module, tensors: dict, tie_weights: bool, strict: bool):
     finally:
         for name, value in before.items():
             store, key = places[name]
-            if name in tensors and store[key] is not tensors[name]:
+            kept = store.__class__ is _Properties or name not in tensors
+            if not kept and store[key] is not tensors[name]:
                 tensors[name] = store[key]  # what the call assigned anew is the caller's to see
             if value is _NOTHING:
                 del store[key]

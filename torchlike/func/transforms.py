@@ -19,24 +19,37 @@ from torchlike._tensor.levels import share
 from torchlike._tensor.modes import modes
 from torchlike._tensor.tensor import Tensor
 from torchlike.func import trees
-from torchlike.func.vmap import over_batch
+from torchlike.func.vmap import check_randomness, over_batch
 
 
 class Scope:
-    """One run of a transform: the handles it gave out, and whether the outside wants histories."""
+    """One run of a transform: the handles it gave out, and whether the outside wants histories.
 
-    def __init__(self):
+    ``forward``: in forward mode nothing is saved for later, so writes may overwrite anything.
+    """
+
+    def __init__(self, forward=False):
+        self.forward = forward
         self.wanted = modes.grad
         self.open = False
+        self.results = []  # what is walked from later on
 
     def __enter__(self):
         self.open = True
         modes.transforms += 1
+        self.scopes = modes.scopes
+        modes.scopes = (*self.scopes, len(modes.levels))
+        self.written, modes.written = modes.written, []
         self.before, modes.grad = modes.grad, True
+        self.mutation, modes.mutation = modes.mutation, modes.mutation or self.forward
         return self
 
     def __exit__(self, *exc):
+        self.settle(modes.written)
+        modes.written = self.written
+        modes.mutation = self.mutation
         modes.transforms -= 1
+        modes.scopes = self.scopes
         modes.grad = self.before
         self.open = False
 
@@ -67,6 +80,24 @@ class Scope:
                 seen.add(edge[0])
                 stack += edge[0].targets
         return False
+
+    def settle(self, written):
+        """Take what was written to off the tape again, where only this run was on it."""
+        kept = {id(x) for x in self.results}
+        for x in written:
+            if id(x) not in kept and x.requires_grad and not self.outside([x]):
+                x.detach_()
+
+    def lower_aux(self, aux):
+        """The auxiliary results as the caller sees them; raises ``RuntimeError`` for others than
+        tensors."""
+
+        def lower(x):
+            if not isinstance(x, Tensor):
+                raise RuntimeError(f"Expected tensors, got unsupported type {type(x)}")
+            return self.lower(x)
+
+        return trees.map_tree(lower, aux)
 
     def lower(self, x):
         """A result as the caller sees it: off the tape if only this run was on it."""
@@ -133,14 +164,20 @@ def _position(n, count: int) -> int:
     raise RuntimeError(f"Got argnum={n}, but only {count} positional inputs")
 
 
-def _take(scope: Scope, args, argnums):
-    """(args with fresh handles, these handles, their structure) for the given argnums."""
+def _take(scope: Scope, args, argnums, forward=False):
+    """(args with fresh handles, these handles, their structure) for the given argnums.
+
+    ``forward``: the function may write to what it gets, as forward mode allows it.
+    """
     args = list(args)
     at = list(range(len(args))) if argnums is None else _positions(argnums, len(args))
     for i in at:
         args[i] = trees.map_tree(scope.fresh, args[i])
     chosen = args[at[0]] if isinstance(argnums, int) else tuple(args[i] for i in at)
     handles, spec = trees.flatten(chosen)
+    if forward:
+        for i in at:
+            args[i] = trees.map_tree(lambda x: dispatch.apply(TABLE["alias"], (x,)), args[i])
     return args, handles, spec
 
 
@@ -154,9 +191,8 @@ def _split_aux(output, name: str):
 
 def _check_outputs(outs, name: str):
     if not outs or (len(outs) == 1 and outs[0] is None):
-        shown = outs[0] if outs else ()
         raise RuntimeError(
-            f"{name}: Expected f to be a function that has non-empty output (got output = {shown})"
+            f"{name}: Expected f to be a function that has non-empty output (got output = {outs})"
         )
     for o in outs:
         if not isinstance(o, Tensor):
@@ -215,7 +251,7 @@ def grad_and_value(func, argnums=0, has_aux=False):
             if keep:
                 grads = [scope.lower(g) for g in grads]
             output = scope.lower(output)
-            aux = trees.map_tree(scope.lower, aux)
+            aux = scope.lower_aux(aux) if has_aux else None
         grads = trees.unflatten(grads, spec)
         return (grads, (output, aux)) if has_aux else (grads, output)
 
@@ -248,9 +284,10 @@ def vjp(func, *primals, has_aux=False):
         outs, out_spec = trees.flatten(output)
         _check_outputs(outs, name)
         _check_floating(outs)
+        scope.results = outs
         keep = scope.outside(outs)
         result = trees.map_tree(scope.lower, output)
-        aux = trees.map_tree(scope.lower, aux)
+        aux = scope.lower_aux(aux) if has_aux else None
 
     def vjp_fn(cotangents, retain_graph=True, create_graph=None):
         """The gradients of the primals, as a tuple."""
@@ -260,6 +297,11 @@ def vjp(func, *primals, has_aux=False):
                 "Expected pytree structure of cotangents to be the same as pytree structure of "
                 f"outputs to the function. cotangents: {given}, primal output: {out_spec}"
             )
+        for c in flat:
+            if not isinstance(c, Tensor):
+                raise TypeError(
+                    f"gradients can be either Tensors or None, but got {type(c).__name__}"
+                )
         graph = modes.grad if create_graph is None else create_graph
         graph = graph and (keep or any(c.requires_grad for c in flat))
         grads = pull(outs, handles, flat, graph, retain_graph)
@@ -291,7 +333,7 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None, _preallocate_and_
             keep = scope.outside(outs)
             rows = [rows_of(o, handles, keep, chunk_size) for o in outs]
             rows = trees.map_tree(scope.lower, rows)
-            aux = trees.map_tree(scope.lower, aux)
+            aux = scope.lower_aux(aux) if has_aux else None
         result = trees.unflatten([trees.unflatten(r, spec) for r in rows], out_spec)
         return (result, aux) if has_aux else result
 
@@ -308,6 +350,9 @@ def by_chunks(x, chunk_size, function) -> list:
     """The results of ``function`` over the basis of a tensor's elements, in a list each."""
     n = x.numel()
     step = n if chunk_size is None else chunk_size
+    if chunk_size == 1 and n:  # one by one, so that what vmap does not allow is allowed
+        rows = [function(basis(x, i, 1)[0]) for i in range(n)]
+        return [FUNCTIONS["stack"](r) for r in zip(*rows, strict=True)]
     parts = [over_batch(function, [basis(x, i, min(step, n - i))]) for i in range(0, n, step or 1)]
     if len(parts) == 1:
         return parts[0]
@@ -324,7 +369,7 @@ def rows_of(out, inputs, create_graph, chunk_size=None) -> list:
     found = by_chunks(
         out, chunk_size, lambda g: or_zeros(pull([out], inputs, [g], create_graph), inputs)
     )
-    return [j.reshape(*out.shape, *x.shape) for j, x in zip(found, inputs, strict=True)]
+    return [j.reshape((*out.shape, *x.shape)) for j, x in zip(found, inputs, strict=True)]
 
 
 # ---- forward mode ------------------------------------------------------------------------------
@@ -341,7 +386,11 @@ class Push:
         self.outs = outs
         self.live = [o for o in outs if o.requires_grad]
         self.seeds = [leaf_of(zeros_like(o), _NO_SCOPE) for o in self.live]
-        self.grads = pull(self.live, inputs, self.seeds, True)
+        before, modes.pushing = modes.pushing, True
+        try:
+            self.grads = pull(self.live, inputs, self.seeds, True)
+        finally:
+            modes.pushing = before
 
     def __call__(self, tangents, create_graph) -> list:
         """The tangents of the results, None for those that depend on no input."""
@@ -385,9 +434,9 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
                     f"{_JVP}: Expected {which} to only contain Tensors, got {type(leaf)}"
                 )
     aux = None
-    with Scope() as scope:
-        args, handles, _ = _take(scope, primals, None)
-        check_tangents(handles, flat)
+    check_tangents(trees.flatten(primals)[0], flat)
+    with Scope(forward=True) as scope:
+        args, handles, _ = _take(scope, primals, None, forward=True)
         output = func(*args)
         if has_aux:
             output, aux = _split_aux(output, _JVP)
@@ -401,13 +450,15 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
             )
         found = trees.unflatten(or_zeros(found, outs), out_spec)
         output = trees.map_tree(scope.lower, output)
-        aux = trees.map_tree(scope.lower, aux)
+        aux = scope.lower_aux(aux) if has_aux else None
     return (output, found, aux) if has_aux else (output, found)
 
 
 def check_tangents(primals, tangents) -> None:
     """Raise PyTorch's errors for tangents that do not fit their primals."""
     for p, t in zip(primals, tangents, strict=True):
+        if p.dtype.category < dt.FLOATING:
+            raise ValueError(f"Expected primal to be floating point or complex, but got: {p.dtype}")
         if p.shape != t.shape:
             raise RuntimeError(
                 "Trying to set a forward gradient that has a different size than that of the "
@@ -436,6 +487,7 @@ def linearize(func, *primals):
         output = func(*args)
         outs, out_spec = trees.flatten(output)
         _check_outputs(outs, "linearize")
+        scope.results = outs
         keep = scope.outside(outs)
         push = Push(outs, handles)
         result = trees.map_tree(scope.lower, output)
@@ -466,13 +518,14 @@ def linearize(func, *primals):
 def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
     """A function that returns the Jacobian of ``func``, by forward mode
     (https://pytorch.org/docs/stable/generated/torch.func.jacfwd.html)."""
+    check_randomness(randomness)
 
     @functools.wraps(func, updated=())
     def wrapped(*args, **kwargs):
         aux = None
         _check_real("jacfwd", trees.flatten(args)[0], "inputs")
-        with Scope() as scope:
-            args, handles, spec = _take(scope, args, argnums)
+        with Scope(forward=True) as scope:
+            args, handles, spec = _take(scope, args, argnums, forward=True)
             output = func(*args, **kwargs)
             if has_aux:
                 output, aux = _split_aux(output, _JVP)
@@ -481,7 +534,7 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
             _check_real("jacfwd", outs, "outputs")
             columns = columns_of(outs, handles, scope.outside(outs))
             columns = trees.map_tree(scope.lower, columns)
-            aux = trees.map_tree(scope.lower, aux)
+            aux = scope.lower_aux(aux) if has_aux else None
         result = trees.unflatten([trees.unflatten(r, spec) for r in columns], out_spec)
         return (result, aux) if has_aux else result
 
@@ -506,7 +559,7 @@ def columns_of(outs, inputs, create_graph) -> list:
 
         found = by_chunks(x, None, along)
         columns.append([
-            j.movedim(0, -1).reshape(*o.shape, *x.shape) for j, o in zip(found, outs, strict=True)
+            j.movedim(0, -1).reshape((*o.shape, *x.shape)) for j, o in zip(found, outs, strict=True)
         ])  # fmt: skip
     return [list(row) for row in zip(*columns, strict=True)]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque
 
+from torchlike._core.sizes import Size
+
 
 class Spec:
     """The structure of a tree: the class of its root, what else it takes to build it, the parts.
@@ -24,7 +26,8 @@ class Spec:
             and self.parts == other.parts
         )
 
-    __hash__ = None
+    def __hash__(self):
+        return hash((self.kind, repr(self.context), tuple(self.parts)))
 
     def __repr__(self):
         return self.show(0)
@@ -34,7 +37,11 @@ class Spec:
         if self.kind is None:
             return "*"
         parts = (",\n" + " " * (indent + 2)).join(p.show(indent + 2) for p in self.parts)
-        return f"TreeSpec({self.kind.__name__}, {self.context}, [{parts}])"
+        name, context = self.kind.__name__, self.context
+        ours = self.kind.__module__ == "torchlike.return_types"  # not named tuples there
+        if hasattr(self.kind, "_fields") and not ours:
+            name, context = "namedtuple", self.kind
+        return f"TreeSpec({name}, {context}, [{parts}])"
 
     @property
     def num_leaves(self) -> int:
@@ -86,7 +93,7 @@ NODES: dict = {}
 def _children(tree):
     """(class, context, parts) of a container; None for a leaf."""
     kind = tree.__class__
-    if kind in (tuple, list):
+    if kind in (tuple, list, Size):
         return kind, None, list(tree)
     if kind in (dict, OrderedDict):
         return kind, list(tree), list(tree.values())
@@ -137,6 +144,8 @@ def _build(leaves, spec: Spec):
         return NODES[kind][1](parts, context)
     if hasattr(kind, "_fields"):
         return kind(*parts)
+    if kind is Size and not all(isinstance(p, int) for p in parts):
+        return tuple(parts)  # a map made something else of the lengths
     return kind(parts)
 
 

@@ -6,12 +6,15 @@ import functools
 
 from torchlike._engine.batched import levels_of
 from torchlike._engine.values import Batched
+from torchlike._tensor import function
 from torchlike._tensor.dispatch import value_of, wrap
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.levels import enter, leave, open_level
 from torchlike._tensor.tensor import Tensor
 from torchlike._tensor.views import version_of
-from torchlike.func import trees
+from torchlike.func import rules, trees
+
+function.rules[:] = rules.for_call, rules.for_forward  # before anything opens a level
 
 
 def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
@@ -23,11 +26,7 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     randomness  "error", "same" or "different" numbers for the samples
     chunk_size  how many samples at a time; None: all
     """
-    if randomness not in ("error", "different", "same"):
-        raise RuntimeError(
-            "Only allowed values for randomness are 'error', 'different', or 'same'. "
-            f"Got {randomness}"
-        )
+    check_randomness(randomness)
     if not (chunk_size is None or chunk_size > 0):
         raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
 
@@ -36,6 +35,15 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
         return _vmap(func, in_dims, out_dims, randomness, chunk_size, args, kwargs)
 
     return wrapped
+
+
+def check_randomness(randomness) -> None:
+    """Raise ``RuntimeError`` for what is no way to draw random numbers."""
+    if randomness not in ("error", "different", "same"):
+        raise RuntimeError(
+            "Only allowed values for randomness are 'error', 'different', or 'same'. "
+            f"Got {randomness}"
+        )
 
 
 def name_of(func) -> str:
@@ -51,7 +59,7 @@ def _vmap(func, in_dims, out_dims, randomness, chunk_size, args, kwargs):
     _check_out_dims(func, out_dims)
     flat, dims, spec = _inputs(func, in_dims, args)
     size = _batch_size(flat, dims)
-    if chunk_size is None or chunk_size >= size > 0:
+    if chunk_size is None or chunk_size >= size:
         outs, spec_out, _ = _run(func, flat, dims, spec, size, out_dims, randomness, kwargs)
         return trees.unflatten(outs, spec_out)
     parts = []

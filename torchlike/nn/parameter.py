@@ -10,7 +10,7 @@ from torchlike._core.errors import NotSupported
 from torchlike._tensor import shared_memory
 from torchlike._tensor.creation import from_host, target_device
 from torchlike._tensor.dispatch import value_of, wrap
-from torchlike._tensor.tensor import Tensor, copy_value
+from torchlike._tensor.tensor import Tensor, _holds, copy_value
 
 __all__ = [
     "Buffer",
@@ -109,14 +109,43 @@ class Buffer(Tensor, metaclass=_BufferClass):
 
 
 class UninitializedTensorMixin:
-    """A tensor without a shape, as lazy modules hold it until their first call."""
+    """A tensor without a shape, as lazy modules hold it until their first call.
+
+    Its value is hidden, so whatever computes with it raises; what is known of it already (dtype,
+    device, casts and moves) is asked of an empty tensor that stands for it.
+    """
+
+    @property
+    def _value(self):
+        raise ValueError(
+            "Attempted to use an uninitialized parameter. This error happens when you are using a "
+            "`LazyModule` or explicitly manipulating `torch.nn.parameter.UninitializedParameter` "
+            "objects. When using LazyModules Call `forward` with a dummy batch to initialize the "
+            "parameters before calling torch functions"
+        )
+
+    @_value.setter
+    def _value(self, value):
+        _holds(self)["_value"] = value  # where an ordinary tensor has it
+
+    def _empty(self):
+        return wrap(_holds(self)["_value"])
 
     def materialize(self, shape, device=None, dtype=None) -> None:
         """Give it a shape, and become an ordinary parameter or buffer."""
-        value = self._value.aval
-        fresh = _fresh(tuple(shape), device or value.device, dtype or value.dtype)
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        fresh = _fresh(shape, device or self.device, dtype or self.dtype)
         self.__class__ = self.cls_to_become
         self.data = fresh
+
+    @property
+    def data(self):
+        """The empty tensor that stands for it; assigning changes dtype and device."""
+        return self._empty()
+
+    @data.setter
+    def data(self, value):
+        self._value = value_of(value)
 
     @property
     def shape(self):
@@ -135,6 +164,10 @@ class UninitializedTensorMixin:
             "initialize the parameters before calling `module.share_memory()`."
         )
 
+    def copy_(self, src, non_blocking=False):
+        """Nothing for another one without a shape, as a state dict has it; raises for a tensor."""
+        return self if is_lazy(src) else self._value
+
     def __repr__(self, *, tensor_contents=None) -> str:
         return f"<{type(self).__name__}>"
 
@@ -145,11 +178,43 @@ class UninitializedTensorMixin:
     def __reduce_ex__(self, protocol):
         return type(self), (self._requires_grad,)
 
+    def __copy__(self):
+        return type(self)(self._requires_grad, self.device, self.dtype)
+
     def __deepcopy__(self, memo):
         if id(self) not in memo:
-            a = self._value.aval
-            memo[id(self)] = type(self)(self._requires_grad, a.device, a.dtype)
+            memo[id(self)] = self.__copy__()
         return memo[id(self)]
+
+
+def _lazy(cls, requires_grad, device, dtype):
+    out = _handle(cls, _fresh((0,), device, dtype))
+    out._requires_grad = bool(requires_grad)
+    return out
+
+
+def _asked_of_empty(name):
+    def method(self, *args, **kwargs):
+        return getattr(self._empty(), name)(*args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+for _name in (
+    "size", "is_complex", "is_floating_point", "half", "float", "double", "char", "short", "int",
+    "long", "cuda", "cpu", "to", "get_device",
+):  # fmt: skip
+    setattr(UninitializedTensorMixin, _name, _asked_of_empty(_name))
+for _name, _held in vars(Tensor).items():
+    if isinstance(_held, property) and _name in ("grad", "requires_grad", "is_leaf", "grad_fn"):
+        continue  # not of its value, and their own
+    if isinstance(_held, property) and _name not in vars(UninitializedTensorMixin):
+        setattr(
+            UninitializedTensorMixin,
+            _name,
+            property(lambda self, name=_name: getattr(self._empty(), name)),
+        )
 
 
 class UninitializedParameter(UninitializedTensorMixin, Parameter):
@@ -158,7 +223,7 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
     cls_to_become = Parameter
 
     def __new__(cls, requires_grad=True, device=None, dtype=None):
-        return _handle(cls, _fresh((0,), device, dtype)).requires_grad_(requires_grad)
+        return _lazy(cls, requires_grad, device, dtype)
 
     def __init__(self, requires_grad=True, device=None, dtype=None):
         pass
@@ -170,7 +235,7 @@ class UninitializedBuffer(UninitializedTensorMixin, Tensor):
     cls_to_become = Tensor
 
     def __new__(cls, requires_grad=False, device=None, dtype=None, persistent=True):
-        out = _handle(cls, _fresh((0,), device, dtype)).requires_grad_(requires_grad)
+        out = _lazy(cls, requires_grad, device, dtype)
         out.persistent = persistent
         out._is_buffer = True
         return out

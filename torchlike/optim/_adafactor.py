@@ -57,7 +57,9 @@ class Adafactor(Optimizer):
         if any(p.is_complex() for p in params):
             raise RuntimeError("Adafactor does not support complex parameters")
         for p in params:
-            self.state[p]  # in the order of the parameters, whichever kind is stepped first
+            self.__dict__["state"][
+                p
+            ]  # in the order of the parameters, whichever kind is stepped first
         for factored in (True, False):
             chosen = [p for p in params if (p.dim() > 1) is factored]
             if chosen:

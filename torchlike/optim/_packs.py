@@ -8,6 +8,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -30,11 +31,15 @@ class Pack:
     The state entries that users see are views of the flat tensors, read when somebody looks.
     """
 
-    __slots__ = ("bases", "entries", "flags", "ids", "params", "plan", "slots", "starts", "step")
+    __slots__ = (
+        "bases", "entries", "flags", "followers", "ids", "names", "params", "plan", "slots",
+        "starts", "step",
+    )  # fmt: skip
 
     def __init__(self, params, names, starts, counts: bool, state):
-        self.params, self.ids = params, {id(p) for p in params}
+        self.params, self.ids, self.names = params, {id(p) for p in params}, names
         self.flags = self.plan = None
+        self.followers = []  # step counts of parameters that have one of their own, as seen last
         total = sum(p._value.aval.numel for p in params)
         flat = aval((total,), dt.float32, devices.CPU)
         self.bases = [dispatch.wrap(full(flat, start)) for start in starts]
@@ -68,10 +73,18 @@ class Pack:
         for slot, name, view in self.entries:
             if slot.get(name) is not view:
                 return False
+        self.followers = []
         for step in self.step:
+            value = dispatch.value_of(step)
             for slot in self.slots:
-                if slot.get("step") is not step:
+                own = slot.get("step")
+                if own is step:
+                    continue
+                if not isinstance(own, Tensor) or dispatch.value_of(own) is not value:
                     return False
+                if local.capture is not None:  # a replay would not see that one is written to
+                    return False
+                self.followers.append(own)
         return True
 
     def is_all(self, params) -> bool:
@@ -83,7 +96,7 @@ class Pack:
         for slot, name, view in self.entries:
             if slot.get(name) is view:
                 slot[name] = dispatch.wrap(copy_value(dispatch.value_of(view)))
-        if self.step:
+        if self.step and all(slot.get("step") is self.step[0] for slot in self.slots):
             share_steps(state, self.params)
 
 
@@ -109,12 +122,33 @@ def share_steps(state, params, fresh: bool = False) -> None:
         counter.holders += 1
 
 
+def own_steps(state) -> None:
+    """Give each state a tensor of its own for a step count that it shares: what is written to one
+    changes no other.
+
+    They go on sharing the value, and by that count together until somebody writes to one.
+    """
+    leaders: dict[int, Tensor] = {}
+    for slot in state.values():
+        step = slot.get("step") if isinstance(slot, dict) else None
+        if step.__class__ is not Tensor or getattr(step, "holders", 0) < 2:
+            continue
+        if id(step) not in leaders:
+            leaders[id(step)] = step
+        else:
+            slot["step"] = dispatch.wrap(dispatch.value_of(step))
+            slot["step"].holders = 1
+    for step in leaders.values():
+        step.holders = 1
+
+
 def by_step(params, state):
-    """Parameters ordered by their step-count tensor: (params, sizes of the runs, the tensors,
-    whether a state got another one).
+    """Parameters ordered by their step count: (params, sizes of the runs, their tensors, whether
+    a state got another one, followers).
 
     A parameter that missed a step (it had no gradient) leaves those it shared a count with; the
-    tensor's ``holders`` tells how many share it.
+    tensor's ``holders`` tells how many share it. ``followers`` are pairs of a tensor with the value
+    of a run's and the number of that run.
     """
     first = state[params[0]]["step"]
     if first.__class__ is Tensor and getattr(first, "holders", 0) == len(params):
@@ -122,7 +156,7 @@ def by_step(params, state):
             if state[p]["step"] is not first:
                 break
         else:
-            return params, (len(params),), [first], False
+            return params, (len(params),), [first], False, ()
     runs: dict[int, tuple] = {}
     changed = False
     for p in params:
@@ -132,7 +166,7 @@ def by_step(params, state):
             share_steps(state, [p])
             step = state[p]["step"]
         runs.setdefault(id(step), (step, []))[1].append(p)
-    out, sizes, counters = [], [], []
+    cohorts: dict[int, tuple] = {}  # by the value of their count: (its tensor, members, followers)
     for step, members in runs.values():
         if step.holders != len(members):
             changed = True
@@ -141,10 +175,19 @@ def by_step(params, state):
             step.holders = len(members)
             for p in members:
                 state[p]["step"] = step
+        # A replay would not see that one of those that share a value is written to.
+        same = step if local.capture is not None else dispatch.value_of(step)
+        lead, all_members, others = cohorts.setdefault(id(same), (step, [], []))
+        all_members += members
+        if lead is not step:
+            others.append(step)
+    out, sizes, counters, followers = [], [], [], []
+    for i, (step, members, others) in enumerate(cohorts.values()):
         out += members
         sizes.append(len(members))
         counters.append(step)
-    return out, tuple(sizes), counters, changed
+        followers += [(t, i) for t in others]
+    return out, tuple(sizes), counters, changed, followers
 
 
 def full(a, number) -> Value:

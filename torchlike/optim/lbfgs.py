@@ -12,7 +12,7 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.joining import cat
 from torchlike._tensor.modes import enable_grad, no_grad
-from torchlike._tensor.shapes import view_as_real
+from torchlike._tensor.parts import view_as_real
 from torchlike._tensor.tensor import Tensor
 from torchlike.optim._checks import check_rate
 from torchlike.optim._packs import full
@@ -75,15 +75,8 @@ class LBFGS(Optimizer):
 
     def step(self, closure):
         """Iterate until one of the tolerances or limits is reached; returns the first loss."""
-        args, kwargs = (self, closure), {}
-        if Optimizer._global_pre_hooks or self._pre_hooks:
-            args, kwargs = self._run_pre_hooks(args, kwargs)
-            closure = args[1] if len(args) > 1 else kwargs["closure"]
         with no_grad(), np.errstate(all="ignore"):
-            loss = self._iterate(closure)
-        for hook in (*self._post_hooks.values(), *Optimizer._global_post_hooks.values()):
-            hook(self, args, kwargs)
-        return loss
+            return self._iterate(closure)
 
     def _iterate(self, closure):
         if len(self.param_groups) != 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict, defaultdict
 from copy import deepcopy
+from types import FunctionType
 from typing import Any, ClassVar
 
 from torchlike._core.errors import DeviceMismatch, SparseOperand
@@ -20,7 +21,8 @@ from torchlike._tensor.modes import enable_grad, no_grad
 from torchlike._tensor.tensor import Tensor, copy_value
 from torchlike.optim import sparse_steps
 from torchlike.optim._conditional import Conditional
-from torchlike.optim._packs import Pack, by_step, full, is_small, share_steps
+from torchlike.optim._hooks import with_hooks
+from torchlike.optim._packs import Pack, by_step, full, is_small, own_steps, share_steps
 from torchlike.optim._rebinding import rebind_all
 
 _STEP, _STEP_PACKED = TABLE["optimizer_step"], TABLE["optimizer_step_packed"]
@@ -43,12 +45,18 @@ class Optimizer(Conditional):
     # Whether others may hold the dicts of ``state``, or one was changed: only then a step has to
     # look whether they are still what it left.
     _watched = True
+    _stepping = False  # whether a step is under way whose hooks have run
     _repeats = False  # whether a group holds a parameter more than once
     # What options stand for in a group of a file that is older than they.
     later: ClassVar[dict[str, Any]] = {
         "amsgrad": False, "maximize": False, "foreach": None, "capturable": False,
         "differentiable": False, "fused": None, "decoupled_weight_decay": False,
     }  # fmt: skip
+
+    def __init_subclass__(cls, **options) -> None:
+        super().__init_subclass__(**options)
+        if isinstance(cls.__dict__.get("step"), FunctionType):
+            cls.step = with_hooks(cls.step)
 
     def __init__(self, params, defaults: dict[str, Any]):
         if isinstance(params, Tensor):
@@ -74,13 +82,16 @@ class Optimizer(Conditional):
         end_setup()
 
     def _patch_step_function(self) -> None:
-        """Nothing: who wraps an optimizer calls it, and hooks here need no patch of ``step``."""
+        """Nothing: who wraps an optimizer calls it, and every class's ``step`` runs the hooks."""
 
     @property
     def state(self) -> defaultdict:
         """The states by parameter, under PyTorch's names; it may be changed."""
         self._watched = True
-        return self.__dict__["state"]
+        state = self.__dict__["state"]
+        if local.capture is None:
+            own_steps(state)
+        return state
 
     @state.setter
     def state(self, state: dict) -> None:
@@ -107,8 +118,8 @@ class Optimizer(Conditional):
                     "all optimizer params should be with/without names. "
                     "Some param names are missing"
                 )
-            param_group["param_names"] = [name for name, _ in params]
-            params = [p for _, p in params]
+            param_group["param_names"] = [p[0] for p in params]
+            params = [p[1] for p in params]
         if any(("param_names" in g) is not any(named) for g in self.param_groups):
             raise ValueError(
                 "all optimizer param groups should be with/without names. cannot add param group "
@@ -163,12 +174,9 @@ class Optimizer(Conditional):
         """Shape, dtype and device of a state of a parameter."""
         return p._value.aval
 
+    @with_hooks
     def step(self, closure=None):
         """Update every parameter that has a gradient; returns the closure's loss."""
-        args, kwargs = (self,), {} if closure is None else {"closure": closure}
-        if Optimizer._global_pre_hooks or self._pre_hooks:
-            args, kwargs = self._run_pre_hooks(args, kwargs)
-            closure = args[1] if len(args) > 1 else kwargs.get("closure")
         loss = None
         if local.capture is not None:
             local.capture.gradients = True
@@ -185,9 +193,6 @@ class Optimizer(Conditional):
                     self._step_group(group, params, self.flags(group), place.line)
                 except SparseOperand:
                     self._step_some_sparse(group, params, place.line)
-        if self._post_hooks or Optimizer._global_post_hooks:
-            for hook in (*self._post_hooks.values(), *Optimizer._global_post_hooks.values()):
-                hook(self, args, kwargs)
         flush(None, "optimizer step", place)
         return loss
 
@@ -200,25 +205,13 @@ class Optimizer(Conditional):
             self._step_group(group, dense, self.flags(group), line)
         for p in params:
             if p._grad._sparse:
-                self.step_sparse(p, p._grad, self.state[p], group)
-
-    def _run_pre_hooks(self, args, kwargs):
-        """The arguments of ``step``, as the hooks before it leave them."""
-        for hook in (*Optimizer._global_pre_hooks.values(), *self._pre_hooks.values()):
-            changed = hook(self, args, kwargs)
-            if changed is not None:
-                if not isinstance(changed, tuple) or len(changed) != 2:
-                    raise RuntimeError(
-                        f"{self.step} must return None or a tuple of (new_args, new_kwargs), but "
-                        f"got {changed}."
-                    )
-                args, kwargs = changed
-        return args, kwargs
+                self._watched = True
+                self.step_sparse(p, p._grad, self.__dict__["state"][p], group)
 
     def _step_group(self, group, params, flags, line) -> None:
         rule = RULES[self.rule]
         pack = self._packs.get(id(group))
-        if pack is not None and pack.is_all(params) and self._is_whole(pack):
+        if pack is not None and pack.is_all(params) and self._is_whole(pack, flags):
             self._run_packed(group, pack, flags, line)
             return
         names = rule.state(flags)
@@ -235,7 +228,7 @@ class Optimizer(Conditional):
         pack = self._packs.get(id(group))
         if pack is not None:
             loose = [p for p in params if id(p) not in pack.ids]
-            if len(params) - len(loose) == len(pack.params) and self._is_whole(pack):
+            if len(params) - len(loose) == len(pack.params) and self._is_whole(pack, flags):
                 self._run_packed(group, pack, flags, line)
                 if loose:
                     self._run(group, loose, names, flags, line)
@@ -244,8 +237,10 @@ class Optimizer(Conditional):
             pack.dissolve(self.__dict__["state"])
         self._run(group, params, names, flags, line)
 
-    def _is_whole(self, pack: Pack) -> bool:
-        """Whether the states of a pack's parameters are still the pack's own."""
+    def _is_whole(self, pack: Pack, flags) -> bool:
+        """Whether the states of a pack's parameters are the pack's own, and those of the rule."""
+        if pack.flags != flags and RULES[self.rule].state(flags) != pack.names:
+            return False
         return not self._watched or pack.is_whole(self.__dict__["state"])
 
     def _run_packed(self, group, pack, flags, line) -> None:
@@ -256,7 +251,6 @@ class Optimizer(Conditional):
             names, sizes = rule.state(flags), (len(pack.params),)
             pack.plan = Plan(self.rule, tuple(flags.items()), rule.scalars, sizes, names)
             pack.flags = flags
-        changed = [*pack.step, *pack.params, *pack.bases]
         operands = numbers
         for t in (*pack.step, *pack.params, *[p._grad for p in pack.params], *pack.bases):
             storage = t._storage
@@ -267,7 +261,12 @@ class Optimizer(Conditional):
             self._note(group)
         values, _ = record(_STEP_PACKED, (pack.plan,), operands)
         packed = Packed(values.pop(len(pack.step)))
-        rebind_all(changed, values, line)
+        followers = pack.followers
+        rebind_all(
+            [*pack.step, *pack.params, *pack.bases, *followers],
+            [*values, *[values[0]] * len(followers)],
+            line,
+        )
         for p, start in zip(pack.params, pack.starts, strict=True):
             if local.capture is None:
                 cut_from(packed, p._grad._value, start)
@@ -325,9 +324,9 @@ class Optimizer(Conditional):
             self._run_taped(group, params, names, flags)
             return
         numbers = [_number(x) for x in self.scalars(group)]
-        cohorts, counters = (len(params),), []
+        cohorts, counters, followers = (len(params),), [], ()
         if rule.counts:
-            params, cohorts, counters, changed = by_step(params, state)
+            params, cohorts, counters, changed, followers = by_step(params, state)
             self._watched = self._watched or changed
         plan = Plan(self.rule, tuple(flags.items()), rule.scalars, cohorts, names)
         slots = [state[p] for p in params] if names else []
@@ -351,15 +350,19 @@ class Optimizer(Conditional):
             for members in places.values():
                 self._run(group, members, names, flags, line)
             return
-        rebind_all([*counters, *params, *states], values, line)
+        rebind_all(
+            [*counters, *params, *states, *[t for t, _ in followers]],
+            [*values, *[values[i] for _, i in followers]],
+            line,
+        )
 
     def _run_taped(self, group, params, names, flags) -> None:
         """The step as an in-place op on the tape: parameters and states depend on what they were,
         on the gradients and on numbers that are tensors."""
         rule, state = RULES[self.rule], self.__dict__["state"]
-        cohorts, counters = (len(params),), []
+        cohorts, counters, followers = (len(params),), [], ()
         if rule.counts:
-            params, cohorts, counters, changed = by_step(params, state)
+            params, cohorts, counters, changed, followers = by_step(params, state)
             self._watched = self._watched or changed
         plan = Plan(self.rule, tuple(flags.items()), rule.scalars, cohorts, names)
         states = [state[p][name] for name in names for p in params]
@@ -374,6 +377,8 @@ class Optimizer(Conditional):
             new = new if isinstance(new, tuple) else (new,)
             for i, (t, value) in enumerate(zip(changed, new, strict=True)):
                 t.copy_(value.detach() if i < len(counters) else value)
+        for t, i in followers:
+            t.copy_(counters[i])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
@@ -419,7 +424,7 @@ class Optimizer(Conditional):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state dict; ``ValueError`` if its groups do not fit, and nothing changed."""
-        state_dict = dict(state_dict)
+        state_dict = state_dict.copy()
         for hook in self._state_hooks["load_pre"].values():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
@@ -553,7 +558,7 @@ def _loaded(name, x, p):
     if isinstance(x, Tensor):
         if name == "step":
             return x.detach().clone()
-        if p.is_floating_point() and x.is_floating_point() and x.dtype is not p.dtype:
+        if p.is_floating_point() and x.dtype is not p.dtype:
             return x.detach().to(p.dtype)
         return x.detach().clone()
     if isinstance(x, dict):

@@ -10,6 +10,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._tensor import layouts
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.tensor import Tensor
 
@@ -190,7 +191,41 @@ def _compare(actual, expected, rtol, atol, place, options) -> None:
             raise _Mismatch(AssertionError, text, place)
     if actual.device is devices.META or expected.device is devices.META:
         return
-    actual, expected = (x.to_dense() if x.is_sparse else x for x in (actual, expected))
+    if actual.layout is expected.layout and actual.layout in _PARTS:
+        _compare_parts(actual, expected, rtol, atol, place, options)
+        return
+    sides = [x if x.layout is layouts.strided else x.to_dense() for x in (actual, expected)]
+    _compare_numbers(*sides, rtol, atol, place, options)
+
+
+# The parts of sparse tensors, beside their values.
+_PARTS = {
+    layouts.sparse_coo: ("_indices",), layouts.sparse_csr: ("crow_indices", "col_indices"),
+    layouts.sparse_csc: ("ccol_indices", "row_indices"),
+    layouts.sparse_bsr: ("crow_indices", "col_indices"),
+    layouts.sparse_bsc: ("ccol_indices", "row_indices"),
+}  # fmt: skip
+
+
+def _compare_parts(actual, expected, rtol, atol, place, options) -> None:
+    """Compare two sparse tensors of one layout by their indices and values."""
+    name = repr(actual.layout).rpartition("_")[2].upper()
+    if actual._nnz() != expected._nnz():
+        text = (
+            f"The number of specified values in sparse {name} tensors does not match: "
+            f"{actual._nnz()} != {expected._nnz()}"
+        )
+        raise _Mismatch(AssertionError, text, place)
+    for part in _PARTS[actual.layout]:
+        a, b = getattr(actual, part)(), getattr(expected, part)()
+        _compare_numbers(a, b, 0, 0, place, options, f"Sparse {name} {part.lstrip('_')}")
+    part = "_values" if actual.is_sparse else "values"
+    a, b = getattr(actual, part)(), getattr(expected, part)()
+    _compare_numbers(a, b, rtol, atol, place, options, f"Sparse {name} values")
+
+
+def _compare_numbers(actual, expected, rtol, atol, place, options, what="Tensor-likes") -> None:
+    """Compare two tensors of one shape element by element."""
     if actual.dtype is not expected.dtype:
         common = dt.promote_types(actual.dtype, expected.dtype)
         actual, expected = actual.to(common), expected.to(common)
@@ -202,7 +237,7 @@ def _compare(actual, expected, rtol, atol, place, options) -> None:
         if a.ndim == 0:
             text = _scalars(a.item(), b.item(), rtol, atol)
         else:
-            text = _mismatched(a, b, close, rtol, atol)
+            text = _mismatched(a, b, close, rtol, atol, what)
     raise _Mismatch(AssertionError, text, place)
 
 
@@ -226,12 +261,12 @@ def _close(a, b, rtol, atol, equal_nan) -> np.ndarray:
     return close
 
 
-def _mismatched(a, b, close, rtol, atol) -> str:
+def _mismatched(a, b, close, rtol, atol, what) -> str:
     count, total = int((~close).sum()), close.size
     absolute = abs(a - b)
     relative = absolute / abs(b) if a.dtype != np.int64 else (absolute / abs(b)).astype(np.float32)
     lines = [
-        "Tensor-likes are not " + ("close!" if rtol or atol else "equal!"),
+        f"{what} are not " + ("close!" if rtol or atol else "equal!"),
         "",
         f"Mismatched elements: {count} / {total} ({count / total:.1%})",
     ]

@@ -50,6 +50,11 @@ def make_tensor(
     (https://pytorch.org/docs/stable/testing.html#torch.testing.make_tensor)."""
     if len(shape) == 1 and not isinstance(shape[0], int):
         shape = tuple(shape[0])
+    if not isinstance(dtype, dt.dtype):
+        raise TypeError(
+            f"The requested dtype '{dtype}' is not supported by torch.testing.make_tensor(). To "
+            "request support, file an issue at: https://github.com/pytorch/pytorch/issues"
+        )
     if noncontiguous and memory_format is not None:
         raise ValueError(
             "The parameters `noncontiguous` and `memory_format` are mutually exclusive, but got "

@@ -1,13 +1,14 @@
 """torch.utils: what stands around tensors and modules."""
 
 from torchlike._core.later import later as _later
+from torchlike._tensor.attributes import swap_tensors as swap_tensors
 
 __getattr__, __dir__ = _later(
     "torchlike.utils",
     (
         "benchmark", "checkpoint", "data", "dlpack", "flop_counter", "hooks", "model_zoo",
-        "safetensors", "tensorboard",
+        "module_tracker", "safetensors", "tensorboard",
     ),
 )  # fmt: skip
 
-__all__ = ["data"]
+__all__ = ["data", "swap_tensors"]

@@ -109,7 +109,7 @@ def create_selective_checkpoint_contexts(policy_fn_or_list, allow_cache_entry_mu
     if isinstance(policy_fn_or_list, list):
         for f in policy_fn_or_list:
             if not (callable(f) or isinstance(f, str)):
-                raise TypeError(
+                raise ValueError(
                     "Expected op in `op_list` to be a function of torch or its name, but got: "
                     f"{f} of type {type(f)}."
                 )

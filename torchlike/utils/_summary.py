@@ -183,8 +183,8 @@ def call_without_data(model, args, kwargs, observer, who: str):
     try:
         with _without_data(model), enable_grad(), observer:
             return model(*args, **kwargs)
-    except NotImplementedError as error:
-        if "no data" not in str(error):
+    except RuntimeError as error:
+        if "no data" not in str(error) and "on meta tensors" not in str(error):
             raise
         raise NotSupported(
             f"{who} of a model whose forward needs the numbers in a tensor",

@@ -286,6 +286,11 @@ class _Holder:
         self.frame, self.value, self.walk = frame, None, None
 
 
+def _occasion():
+    """What computed values are good for: one backward, or several that belong together."""
+    return GraphExecGroup._get_current_group() or modes.walk
+
+
 class _Frame:
     """One call of ``checkpoint``: how to do it again, and who waits for what."""
 
@@ -314,7 +319,7 @@ class _Frame:
 
     def unpack(self, holder):
         """The tensor that a holder stands for, computed again by the first who asks."""
-        if holder.value is None or holder.walk is not modes.walk:
+        if holder.value is None or holder.walk is not _occasion():
             self.run()
         if holder.value is None:
             raise CheckpointError(
@@ -343,7 +348,7 @@ class _Frame:
 
     def run(self) -> None:
         """Do the call again, and hand out what it saves."""
-        count, walk, lines, found = itertools.count(), modes.walk, [], []
+        count, walk, lines, found = itertools.count(), _occasion(), [], []
         expected = len(self.holders)
 
         def pack(tensor):

@@ -12,6 +12,7 @@ from collections import defaultdict
 from typing import Any
 
 from torchlike import _custom_ops
+from torchlike._aten import Operator
 from torchlike._tensor.modes import modes
 from torchlike._tensor.tensor import Tensor
 from torchlike.func import trees
@@ -29,6 +30,8 @@ def _target(target) -> str:
     """The name of what a formula is for: ``aten.mm``, or a custom operator's ``space.name``."""
     if isinstance(target, str):
         return target.replace("::", ".")
+    if isinstance(target, Operator):
+        return f"aten.{target._plain}"
     definition = getattr(target, "_definition", target)
     name = getattr(definition, "_qualname", None)
     if name is None:
@@ -104,7 +107,10 @@ class FlopCounterMode(Observer):
         return False
 
     def called(self, op, operands, statics, results) -> None:
-        if op.name not in KNOWN or self._inside:
+        if self._inside:
+            return
+        if op.name not in KNOWN:
+            self._count_named(f"aten.{op.name}", operands, results)
             return
         outs = [r._value.aval.shape for r in results]
         kernels = forward_kernels(op, [shape_of(x) for x in operands], statics, outs, operands)
@@ -126,6 +132,18 @@ class FlopCounterMode(Observer):
             grads,
         )  # fmt: skip
         self._count(kernels, *getattr(node, "scopes", ((), 1)))
+
+    def _count_named(self, name, operands, results) -> None:
+        """An op that has no formula of ours, by the one that the user has registered, if any."""
+        formula = self._formulas.get(name)
+        if formula is None:
+            return
+        out = results[0] if len(results) == 1 else results
+        if formula in self._raw:
+            flops = formula(*operands, out_val=out)
+        else:
+            flops = formula(*_shapes(operands), out_shape=_shapes(out))
+        self._add(name, flops * samples(operands), self.path)
 
     def _call_custom(self, definition, args, kwargs, call):
         name = definition._qualname.replace("::", ".")
@@ -149,7 +167,7 @@ class FlopCounterMode(Observer):
                 self._add(kernel.name, flops_of(kernel, self._formulas) * times, path)
 
     def _add(self, name: str, flops: int, path) -> None:
-        for module in {"Global", *path}:
+        for module in dict.fromkeys(("Global", *path)):
             self.flop_counts[module][name] += flops
 
     # ---- what was counted ----

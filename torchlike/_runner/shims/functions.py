@@ -118,6 +118,22 @@ _OTHERS = (
 _CALLED = {"maximum": "clamp_min", "minimum": "clamp_max"}  # with numbers
 
 
+def _check_list(name: str, tensors) -> None:
+    """Raise PyTorch's errors for what is no list of tensors, or an empty one."""
+    if not isinstance(tensors, (list, tuple)):
+        raise TypeError(
+            f"_foreach_{name}(): argument 'self' (position 1) must be tuple of Tensors, not "
+            f"{type(tensors).__name__}"
+        )
+    if not tensors:
+        raise RuntimeError("Tensor list must have at least one tensor.")
+    for i, t in enumerate(tensors):
+        if not isinstance(t, torch.Tensor):
+            raise TypeError(
+                f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}"
+            )
+
+
 def _each(method: str, first, args, kwargs) -> list:
     """``first[i].method(...)`` for each i; an argument that is a list gives its i-th entry."""
     lists = [a for a in (*args, *kwargs.values()) if isinstance(a, (list, tuple))]
@@ -156,8 +172,12 @@ def _on_lists(name: str, inplace: bool):
                 kwargs["value"] = kwargs["value"].tolist()
         if "other" in kwargs:
             args = (kwargs.pop("other"), *args)
+        if method == "pow" and isinstance(self, (int, float, complex)):  # a number to the powers
+            _check_list(method, *args)
+            return tuple(torch.pow(self, t) for t in args[0])
+        _check_list(method, self)
         out = _each(method, self, args, kwargs)
-        return None if inplace else tuple(out)
+        return self if inplace else tuple(out)
 
     function.__name__ = function.__qualname__ = f"_foreach_{method}"
     function.__doc__ = f"``{name}`` of each tensor of a list{', in place' * inplace}."
@@ -171,28 +191,46 @@ for _name in (*_UNARY, *_OTHERS):
 
 def _foreach_clone(self) -> tuple:
     """A clone of each tensor of a list."""
+    _check_list("clone", self)
     return tuple(t.clone() for t in self)
 
 
-def _foreach_zero_(self) -> None:
+def _foreach_zero_(self):
     """Fill each tensor of a list with zeros."""
+    _check_list("zero_", self)
     for t in self:
         t.zero_()
+    return self
 
 
-def _foreach_copy_(self, src, non_blocking: bool = False) -> None:
+def _foreach_copy_(self, src, non_blocking: bool = False):
     """Copy the tensors of one list into those of another."""
-    for t, s in zip(self, src, strict=True):
-        t.copy_(s)
+    _check_list("copy_", self)
+    _each("copy_", self, (src,), {})
+    return self
 
 
 def _foreach_norm(self, ord=2, dtype=None) -> tuple:
     """The norm of each tensor of a list, as a whole."""
+    _check_list("norm", self)
     return tuple(torch.linalg.vector_norm(t, ord, dtype=dtype) for t in self)
+
+
+def _foreach_powsum(self, ord=2, dtype=None) -> tuple:
+    """The sum of the powers of each tensor's absolute elements."""
+    _check_list("powsum", self)
+    return tuple((t if dtype is None else t.to(dtype)).abs().pow(ord).sum() for t in self)
+
+
+def _foreach_mm(self, mat2) -> tuple:
+    """The matrix products of the tensors of two lists."""
+    _check_list("mm", self)
+    return tuple(_each("mm", self, (mat2,), {}))
 
 
 def _foreach_max(self) -> tuple:
     """The largest element of each tensor of a list."""
+    _check_list("max", self)
     return tuple(t.max() for t in self)
 
 

@@ -20,34 +20,44 @@ class _Embedding(Function):
     """weight[input]; the gradient of the table is COO with one sparse dimension."""
 
     @staticmethod
-    def forward(ctx, weight, input, padding, checked):
-        ctx.input, ctx.padding, ctx.size = input, padding, tuple(weight.shape)
+    def forward(ctx, weight, input, padding, scaled, checked):
+        ctx.input, ctx.padding, ctx.scaled = input, padding, scaled
+        ctx.size = tuple(weight.shape)
         return apply(_EMBEDDING, (weight, input), (padding, False, checked))
 
     @staticmethod
     def backward(ctx, grad):
-        index, values = ctx.input.reshape(-1), grad.reshape(-1, ctx.size[1])
+        if ctx.scaled:
+            raise RuntimeError(
+                "embedding_backward: scale_grad_by_freq not supported with sparse gradients"
+            )
+        index = ctx.input.reshape(-1)
+        values = grad.reshape(index.shape[0], ctx.size[1])
         if ctx.padding >= 0:
             kept = np.flatnonzero(index._host() != ctx.padding)
             kept = from_host(kept, values.device)
             index, values = index[kept], values[kept]
         index = index.to(dt.int64).unsqueeze(0)
-        return build(Coo(index, values.detach(), ctx.size, False), values), None, None, None
+        return build(Coo(index, values.detach(), ctx.size, False), values), *[None] * 4
 
 
 def embedding(input, weight, padding: int, scale_grad_by_freq: bool, checked: bool):
     """``nn.functional.embedding`` with ``sparse=True``."""
-    if scale_grad_by_freq:
-        raise RuntimeError(
-            "embedding_backward: scale_grad_by_freq not supported with sparse gradients"
-        )
-    return named(_Embedding.apply(weight, input, padding, checked), "EmbeddingBackward0")
+    rows = _Embedding.apply(weight, input, padding, scale_grad_by_freq, checked)
+    return named(rows, "EmbeddingBackward0")
 
 
-def embedding_bag(input, weight, offsets, per_sample_weights, mode, include_last_offset, padding,
-                  checked):  # fmt: skip
+def embedding_bag(input, weight, offsets, per_sample_weights, scale_grad_by_freq, mode,
+                  include_last_offset, padding, checked):  # fmt: skip
     """``nn.functional.embedding_bag`` with ``sparse=True``: the rows, then the bags of them."""
-    rows = _Embedding.apply(weight, input.reshape(-1), padding, checked)
+    rows = _Embedding.apply(weight, input.reshape(-1), padding, scale_grad_by_freq, checked)
+    statics = mode, include_last_offset, padding, checked
+    return bags_of_rows(rows, input, offsets, per_sample_weights, *statics)
+
+
+def bags_of_rows(rows, input, offsets, per_sample_weights, mode, include_last_offset, padding,
+                 checked):  # fmt: skip
+    """Bags of rows that have been looked up, whose gradient is then that of the look-up."""
     count = rows.shape[0]
     places = FUNCTIONS["arange"](count, device=rows.device)
     if padding >= 0:  # what is padded is the row behind the others
@@ -55,7 +65,7 @@ def embedding_bag(input, weight, offsets, per_sample_weights, mode, include_last
         blank = rows.new_zeros((1, rows.shape[1]))
         rows, padding = FUNCTIONS["cat"]((rows, blank)), count
     places = places.reshape(input.shape)
-    statics = (mode, include_last_offset, padding, True)
+    statics = (mode, include_last_offset, padding, checked)
     return apply(TABLE["embedding_bag"], (rows, places, offsets, per_sample_weights), statics)
 
 

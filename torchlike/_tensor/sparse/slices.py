@@ -97,6 +97,14 @@ def unsqueeze(x, dim):
 
 def select(x, dim: int, index: int):
     """One slice along a dimension, dense if it was the only sparse one."""
+    pattern = parts_of(x)
+    if pattern.__class__ is Compressed and dim < len(pattern.batch):  # one matrix of a batch
+        values = values_of(x).select(dim, index)
+        parts = (pattern.compressed.select(dim, index), pattern.plain.select(dim, index))
+        size = (*pattern.size[:dim], *pattern.size[dim + 1 :])
+        return build(
+            Compressed(pattern.layout, *parts, values.detach(), size, pattern.block), values
+        )
     if not is_coo(x):
         x = converted(x, layouts.sparse_coo)
     pattern, values = parts_of(x), values_of(x)

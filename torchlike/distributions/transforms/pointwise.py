@@ -8,7 +8,7 @@ from numbers import Number
 from torchlike.distributions import constraints
 from torchlike.distributions._torch import torch
 from torchlike.distributions.transforms.base import Transform
-from torchlike.distributions.utils import _sum_rightmost, lazy_property
+from torchlike.distributions.utils import _sum_rightmost, broadcast_all, lazy_property
 from torchlike.nn.functional import softplus
 
 __all__ = [
@@ -53,9 +53,7 @@ class PowerTransform(Transform):
 
     def __init__(self, exponent, cache_size: int = 0) -> None:
         super().__init__(cache_size=cache_size)
-        if not isinstance(exponent, torch.Tensor):
-            exponent = torch.as_tensor(exponent)
-        self.exponent = exponent
+        (self.exponent,) = broadcast_all(exponent)
 
     def with_cache(self, cache_size: int = 1):
         if self._cache_size == cache_size:

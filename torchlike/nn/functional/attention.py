@@ -110,7 +110,7 @@ def _project(query, key, value, w, b):
     return tuple(linear(x, wi, bi) for x, wi, bi in zip((query, key, value), weights, biases))
 
 
-def _check_ranks(query, key, value, key_padding_mask, attn_mask) -> None:
+def _check_ranks(query, key, value, key_padding_mask, attn_mask, num_heads) -> None:
     """Raise for what does not go with a query that is batched, or with one that is not."""
     n = query._value.aval.ndim
     kind = "batched (3-D)" if n == 3 else "unbatched (2-D)"
@@ -127,6 +127,21 @@ def _check_ranks(query, key, value, key_padding_mask, attn_mask) -> None:
             raise AssertionError(
                 f"For {kind} `query`, expected `{name}` to be `None`{wanted} but found "
                 f"{mask._value.aval.ndim}-D tensor instead"
+            )
+    if n == 2 and attn_mask is not None and attn_mask.dim() == 3:
+        wanted = num_heads, query.shape[0], key.shape[0]
+        if attn_mask.shape != wanted:
+            raise AssertionError(
+                f"Expected `attn_mask` shape to be {wanted} but got {attn_mask.shape}"
+            )
+
+
+def _check_static(name, static, batch, head) -> None:
+    """Raise for a fixed key or value that is not (batch * heads, length, width of a head)."""
+    for dim, wanted in ((0, batch), (2, head)):
+        if static is not None and static.size(dim) != wanted:
+            raise AssertionError(
+                f"expecting {name}.size({dim}) of {wanted}, but got {static.size(dim)}"
             )
 
 
@@ -150,7 +165,7 @@ def multi_head_attention_forward(
             "query should be unbatched 2D or batched 3D tensor but received "
             f"{query._value.aval.ndim}-D query tensor"
         )
-    _check_ranks(query, key, value, key_padding_mask, attn_mask)
+    _check_ranks(query, key, value, key_padding_mask, attn_mask, num_heads)
     if not batched:
         same = query is key, key is value
         query = query.unsqueeze(1)
@@ -169,10 +184,13 @@ def multi_head_attention_forward(
         raise AssertionError(f"embed_dim {width} not divisible by num_heads {num_heads}")
     dtype, split = query.dtype, False  # whether q, k, v have their heads apart already
     if use_separate_proj_weight:
-        if q_proj_weight is None or k_proj_weight is None or v_proj_weight is None:
-            raise AssertionError("use_separate_proj_weight is True but a projection weight is None")
-        biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
         weights = q_proj_weight, k_proj_weight, v_proj_weight
+        for name, w in zip("qkv", weights, strict=True):
+            if w is None:
+                raise AssertionError(
+                    f"use_separate_proj_weight is True but {name}_proj_weight is None"
+                )
+        biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
         q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
     else:
         if key._value.aval.shape != value._value.aval.shape:
@@ -207,12 +225,18 @@ def multi_head_attention_forward(
         else:
             raise RuntimeError(f"attn_mask's dimension {len(shape)} is not supported")
     if bias_k is not None and bias_v is not None:
-        if static_k is not None or static_v is not None:
-            raise AssertionError("bias cannot be added to static key or value")
+        for static, name in ((static_k, "key"), (static_v, "value")):
+            if static is not None:
+                raise AssertionError(f"bias cannot be added to static {name}.")
         k = FUNCTIONS["cat"]([k, bias_k.repeat(1, batch, 1)])
         v = FUNCTIONS["cat"]([v, bias_v.repeat(1, batch, 1)])
         attn_mask = None if attn_mask is None else pad(attn_mask, (0, 1))
         key_padding_mask = None if key_padding_mask is None else pad(key_padding_mask, (0, 1))
+    elif (bias_k is None) is not (bias_v is None):
+        given, absent = ("bias_k", "bias_v") if bias_v is None else ("bias_v", "bias_k")
+        raise AssertionError(f"{given} is set but {absent} is None")
+    _check_static("static_k", static_k, batch * num_heads, head)
+    _check_static("static_v", static_v, batch * num_heads, head)
     # ---- heads: (length, batch, width) -> (batch, heads, length, head)
     if not split:
         q, k, v = (

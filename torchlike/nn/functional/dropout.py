@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, random
 from torchlike._tensor.dispatch import apply, apply_inplace
@@ -20,6 +21,10 @@ def _drop(op, input, p, training, inplace, channels: bool):
     a = input._value.aval
     if not training or p == 0 or not a.numel:
         return input
+    if a.dtype.category < dt.FLOATING:
+        raise RuntimeError(
+            f"result type Float can't be cast to the desired output type {dt.SCALAR_NAMES[a.dtype]}"
+        )
     shape = a.shape
     if channels:
         if a.ndim < 2:
@@ -78,14 +83,19 @@ def _spatial(rank, input, p, training, inplace):
     if rank > 1 and ndim not in (rank + 1, rank + 2):
         warnings.warn(
             f"dropout{rank}d: Received a {ndim}-D input to dropout{rank}d, which is deprecated and "
-            "will result in an error in a future release.",
+            "will result in an error in a future release. To retain the behavior and silence this "
+            f"warning, please use dropout instead. Note that dropout{rank}d exists to provide "
+            f"channel-wise dropout on inputs with {rank} spatial dimensions, a channel dimension, "
+            f"and an optional batch dimension (i.e. {rank + 1}D or {rank + 2}D inputs).",
             stacklevel=3,
         )
     if rank == 2 and ndim == 3:
         warnings.warn(
             "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout "
             "behavior is desired - input is interpreted as shape (N, C, L), where C is the channel "
-            "dim.",
+            "dim. This behavior will change in a future release to interpret the input as one "
+            "without a batch dimension, i.e. shape (C, H, W). To maintain the 1D channel-wise "
+            "dropout behavior, please switch to using dropout1d instead.",
             stacklevel=3,
         )
     lone = (rank == 1 and ndim == 2) or (rank == 3 and ndim == 4)

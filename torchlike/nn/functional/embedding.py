@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from torchlike._core.errors import NotSupported
+import warnings
+
+import numpy as np
+
+from torchlike._core.dtypes import int64
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
-from torchlike._tensor.dispatch import apply
-from torchlike._tensor.indexing import host_bounds
+from torchlike._tensor.dispatch import apply, value_of
+from torchlike._tensor.indexing import at_hand, host_bounds
 from torchlike._tensor.modes import modes, no_grad
 from torchlike._tensor.products import need_tensor
 from torchlike._tensor.sparse import embedding as sparse_embedding
@@ -30,6 +34,27 @@ def _padding(padding_idx, rows: int) -> int:
     if not -rows <= padding_idx < rows:
         raise AssertionError("Padding_idx must be within num_embeddings")
     return padding_idx + rows if padding_idx < 0 else padding_idx
+
+
+def _bags(offsets, count: int, include_last_offset: bool) -> bool:
+    """Whether the starts of bags are known to be good; raises if they are known not to be."""
+    if include_last_offset and not offsets._value.aval.numel:
+        raise RuntimeError("include_last_offset: number of offset should be at least 1")
+    starts = at_hand(value_of(offsets))
+    if starts is None:
+        return False
+    starts = np.asarray(starts)
+    if len(starts) and starts[0] != 0:
+        raise RuntimeError(
+            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from "
+            f"position 0. However, got {int(starts[0])}"
+        )
+    if len(starts) and starts[-1] > count:
+        raise RuntimeError(
+            f"offsets[-1] can not be greater than input's length {count} but got offsets[-1] of "
+            f"{int(starts[-1])}"
+        )
+    return True
 
 
 def _renorm(weight, input, max_norm, norm_type) -> None:
@@ -61,8 +86,16 @@ def embedding_bag(
     per_sample_weights=None, include_last_offset: bool = False, padding_idx: int | None = None,
 ):  # fmt: skip
     """Sums, means or maxima of bags of rows of ``weight``."""
-    if scale_grad_by_freq:
-        raise NotSupported("scale_grad_by_freq of embedding bags", "use embedding() and a mean")
+    if weight.dtype is int64 and input.is_floating_point():
+        warnings.warn(
+            "Argument order of nn.functional.embedding_bag was changed. Usage "
+            "`embedding_bag(weight, input, ...)` is deprecated, and should now be "
+            "`embedding_bag(input, weight, ...)`.",
+            stacklevel=2,
+        )
+        input, weight = weight, input
+    if scale_grad_by_freq and mode == "max":
+        raise ValueError("max mode does not support scaling the gradient by the frequency")
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
     if sparse and mode == "max":
@@ -94,30 +127,42 @@ def embedding_bag(
                 f"None, then it must have the same shape as the input ({tuple(input.shape)})"
             )
     rows = weight._value.aval.shape[0]
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise RuntimeError(
+            f"padding_idx must be within the number of embeddings, -{rows} through {rows - 1}, "
+            f"but got {padding_idx}"
+        )
     padding = _padding(padding_idx, rows)
     checked = _in_range(input, rows)
+    include_last_offset = bool(include_last_offset) and ndim == 1
+    if offsets is not None:
+        checked &= _bags(offsets, input._value.aval.numel, include_last_offset)
     if max_norm is not None:
         _renorm(weight, input, max_norm, norm_type)
-    statics = (mode, bool(include_last_offset) and ndim == 1, padding, checked)
+    statics = (mode, include_last_offset, padding, checked)
     if sparse and modes.grad and weight.requires_grad:
-        return sparse_embedding.embedding_bag(input, weight, offsets, per_sample_weights, *statics)
+        given = offsets, per_sample_weights, scale_grad_by_freq
+        return sparse_embedding.embedding_bag(input, weight, *given, *statics)
+    if scale_grad_by_freq and modes.grad and weight.requires_grad:
+        found = apply(_EMBEDDING, (weight, input.reshape(-1)), (padding, True, checked))
+        return sparse_embedding.bags_of_rows(found, input, offsets, per_sample_weights, *statics)
     return apply(_BAG, (weight, input, offsets, per_sample_weights), statics)
 
 
-def one_hot(tensor, num_classes: int = -1):
+def one_hot(input, num_classes: int = -1):
     """1 at the number of the class, else 0; without ``num_classes`` it needs the largest number."""
     if num_classes == -1:
-        if tensor.dtype.is_floating_point:
+        if input.dtype.is_floating_point:
             raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
-        if not tensor._value.aval.numel:
+        if not input._value.aval.numel:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        num_classes = int(tensor._host().max()) + 1
-    elif num_classes < 1 and tensor._value.aval.numel == 0:
+        num_classes = int(input._host().max()) + 1
+    elif num_classes < 1 and input._value.aval.numel == 0:
         raise RuntimeError("Can not infer total number of classes from empty tensor.")
-    bounds = None if tensor.dtype.is_floating_point else host_bounds(tensor)
+    bounds = None if input.dtype.is_floating_point else host_bounds(input)
     if bounds is not None and bounds[1] >= bounds[0]:
         if bounds[0] < 0:
             raise RuntimeError("Class values must be non-negative.")
         if bounds[1] >= num_classes:
             raise RuntimeError("Class values must be smaller than num_classes.")
-    return apply(_ONE_HOT, (tensor,), (num_classes, bounds is not None))
+    return apply(_ONE_HOT, (input,), (num_classes, bounds is not None))

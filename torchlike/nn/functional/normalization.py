@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from math import prod
 
+from torchlike._core.symbolic import is_whole
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
-from torchlike._tensor.shapes import named
+from torchlike._tensor.shapes import named, wrap_dim
 
 _TRAIN, _EVAL = TABLE["batch_norm_train"], TABLE["batch_norm_eval"]
 _UPDATE, _INSTANCE = TABLE["update_running"], TABLE["instance_norm"]
@@ -115,5 +116,7 @@ def local_response_norm(input, size: int, alpha: float = 1e-4, beta: float = 0.7
 
 def normalize(input, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out=None):
     """Divided by the p-norm along a dimension, or by eps where that is larger."""
+    for d in (dim,) if is_whole(dim) else dim:
+        wrap_dim(d, input.dim())
     result = apply(TABLE["normalize"], (input,), (float(p), dim, eps))
     return result if out is None else dispatch.copy_out(out, result)

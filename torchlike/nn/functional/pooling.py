@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
+from torchlike._tensor.indexing import host_bounds
 
 _MAX, _MAX_AT, _AVG = TABLE["max_pool"], TABLE["max_pool_with_indices"], TABLE["avg_pool"]
 _ADAPTIVE_MAX, _ADAPTIVE_AVG = TABLE["adaptive_max_pool"], TABLE["adaptive_avg_pool"]
@@ -124,16 +128,37 @@ def _max_unpool(rank):
             (n - 1) * s - 2 * p + k for n, s, p, k in zip(spatial, step, each(padding), kernel)
         )
         if output_size is not None:
-            wanted = tuple(output_size)[-rank:]
+            wanted = tuple(output_size)
+            wanted = wanted[2:] if len(wanted) == rank + 2 else wanted
+            if len(wanted) != rank:
+                raise ValueError(
+                    f"output_size should be a sequence containing {rank} or {rank + 2} elements, "
+                    f"but it has a length of '{len(wanted)}'"
+                )
             for d, (a, b, s) in enumerate(zip(wanted, size, step)):
                 if not b - s < a < b + s:
                     raise ValueError(
-                        f'invalid output_size "{list(wanted)}" (dim {d} must be between '
+                        f'invalid output_size "{wanted}" (dim {d} must be between '
                         f"{b - s} and {b + s})"
                     )
             size = wanted
-        if not isinstance(indices, dispatch._Tensor) or indices.dtype.is_floating_point:
-            raise RuntimeError("elements in indices should be type int64 but got another type")
+        kind = getattr(indices, "dtype", None)
+        if kind is not dt.int64:
+            raise RuntimeError(
+                f"elements in indices should be type int64 but got: {dt.SCALAR_NAMES.get(kind)}"
+            )
+        if indices.shape != input.shape:
+            raise RuntimeError(
+                "Expected shape of indices to be same as that of the input tensor "
+                f"({list(input.shape)}) but got indices tensor with shape: {list(indices.shape)}"
+            )
+        bounds, places = host_bounds(indices), math.prod(size)
+        for found in bounds or ():
+            if bounds[1] >= bounds[0] and not 0 <= found < places:
+                volume = "x".join(map(str, size if rank > 1 else (*size, 1)))
+                raise RuntimeError(
+                    f"Found an invalid max index: {found} (output volumes are of size {volume})"
+                )
         return apply(TABLE["max_unpool"], (input, indices), (size, rank))
 
     return _named(

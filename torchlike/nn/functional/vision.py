@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
+from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
 from torchlike._tensor.dispatch import apply
@@ -174,15 +175,38 @@ def affine_grid(theta, size, align_corners: bool | None = None):
     if wanted is None:
         raise NotImplementedError(
             "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, "
-            f"respectively. Got size torch.Size({list(size)})"
+            f"respectively. Got size {size}."
         )
+    if min(size) <= 0:
+        raise ValueError(f"Expected non-zero, positive output size. Got {size}")
     shape = theta._value.aval.shape
     if len(shape) != 3 or shape[1:] != wanted:
         raise ValueError(
             f"Expected a batch of 2D affine matrices of shape Nx{wanted[0]}x{wanted[1]} for size "
-            f"torch.Size({list(size)}). Got torch.Size({list(shape)})."
+            f"{size}. Got torch.Size({list(shape)})."
         )
     return apply(TABLE["affine_grid_generator"], (theta,), (size, bool(align_corners)))
+
+
+def _check_grid(a, b) -> None:
+    """Raise for shapes of an input and a grid that do not go together."""
+    sizes = f"input with sizes {list(a)} and grid with sizes {list(b)}"
+    if a[0] != b[0]:
+        told = "grid and input to have same batch size"
+    elif b[-1] != len(a) - 2:
+        told = f"grid to have size {len(a) - 2} in last dimension"
+        sizes = f"grid with sizes {list(b)}"
+    elif len(a) not in (4, 5) or len(a) != len(b):
+        told = "4D or 5D input and grid with same number of dimensions"
+    else:
+        empty = next((d for d in range(2, len(a)) if not a[d]), None)
+        if empty is not None:
+            raise RuntimeError(
+                "grid_sampler(): expected input to have non-empty spatial dimensions, but input "
+                f"has sizes {list(a)} with dimension {empty} being empty"
+            )
+        return
+    raise RuntimeError(f"grid_sampler(): expected {told}, but got {sizes}")
 
 
 def grid_sample(
@@ -203,15 +227,15 @@ def grid_sample(
     if align_corners is None:
         warnings.warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since "
-            "1.3.0. Please specify align_corners=True if the old behavior is desired.",
+            "1.3.0. Please specify align_corners=True if the old behavior is desired. See the "
+            "documentation of grid_sample for details.",
             stacklevel=2,
         )
     a, b = input._value.aval.shape, grid._value.aval.shape
-    if len(a) not in (4, 5) or len(a) != len(b) or a[0] != b[0] or b[-1] != len(a) - 2:
-        raise RuntimeError(
-            "grid_sampler(): expected grid and input to have same batch size and fitting "
-            f"dimensions, but got input with sizes {list(a)} and grid with sizes {list(b)}"
-        )
+    _check_grid(a, b)
+    kinds = [dt.SCALAR_NAMES.get(x.dtype) for x in (input, grid)]
+    if kinds[0] != kinds[1]:
+        raise RuntimeError(f"expected scalar type {kinds[0]} but found {kinds[1]}")
     if mode == "bicubic" and len(a) == 5:
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
     statics = (mode, padding_mode, bool(align_corners))

@@ -464,7 +464,6 @@ class BackwardHook:
             changed = hook(self.module, found, self.grad_outputs)
             if changed is None:
                 continue
-            changed = (changed,) if isinstance(changed, Tensor) else changed
             if len(changed) != count:
                 raise RuntimeError(
                     "Backward hook returned an invalid number of grad_input, got "
@@ -472,7 +471,7 @@ class BackwardHook:
                 )
             found = changed
         self.grad_outputs = None
-        return tuple(found[i] for i in targets)
+        return tuple(None if given[i] is None else found[i] for i in targets)
 
 
 class _Passed:

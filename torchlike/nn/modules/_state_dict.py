@@ -8,8 +8,10 @@ from collections import OrderedDict, namedtuple
 from collections.abc import Mapping
 
 from torchlike._core import devices
+from torchlike._tensor.attributes import swap_tensors
 from torchlike._tensor.modes import no_grad
 from torchlike._tensor.tensor import Tensor
+from torchlike.nn.modules import _conversion
 from torchlike.nn.modules._hooks import RemovableHandle, WrappedHook, add_hook
 from torchlike.nn.parameter import Parameter, is_lazy
 
@@ -30,6 +32,43 @@ class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpect
 
 
 IncompatibleKeys.__name__ = "_IncompatibleKeys"
+
+
+def _load(module, state, prefix, metadata, assign, found):
+    """Load a module and those below it; ``found`` gets (missing, unexpected, errors)."""
+    local = {} if metadata is None else metadata.get(prefix[:-1], {})
+    if assign:
+        local["assign_to_params_buffers"] = assign
+    module._load_from_state_dict(state, prefix, local, True, *found)
+    for name, child in module._modules.items():
+        if child is not None:
+            below = f"{prefix}{name}."
+            inner = {k: v for k, v in state.items() if k.startswith(below)}
+            _load(child, inner, below, metadata, assign, found)
+    keys = IncompatibleKeys(*found[:2])
+    for hook in module._load_state_dict_post_hooks.values():
+        if hook(module, keys) is not None:
+            raise AssertionError(
+                "Hooks registered with ``register_load_state_dict_post_hook`` are not "
+                "expected to return new values, if incompatible_keys need to be modified, "
+                "it should be done inplace."
+            )
+
+
+def _swap(target, source, assign):
+    """Load as ``torch.__future__.set_swap_module_params_on_conversion(True)`` asks for."""
+    loaded = target.module_load(source, assign=assign)
+    if loaded is target or loaded is source:
+        raise RuntimeError(
+            "module_load returned one of self or other, please .detach() the result if returning "
+            "one of the inputs in module_load"
+        )
+    if isinstance(target, Parameter):
+        if not isinstance(loaded, Parameter):
+            loaded = Parameter(loaded, requires_grad=target.requires_grad)
+        else:
+            loaded.requires_grad_(target.requires_grad)
+    swap_tensors(target, loaded)
 
 
 class Stateful:
@@ -114,25 +153,7 @@ class Stateful:
         if metadata is not None:
             state_dict._metadata = metadata
 
-        def load(module, state, prefix):
-            local = {} if metadata is None else metadata.get(prefix[:-1], {})
-            if assign:
-                local["assign_to_params_buffers"] = assign
-            module._load_from_state_dict(state, prefix, local, True, missing, unexpected, errors)
-            for name, child in module._modules.items():
-                if child is not None:
-                    below = f"{prefix}{name}."
-                    load(child, {k: v for k, v in state.items() if k.startswith(below)}, below)
-            found = IncompatibleKeys(missing, unexpected)
-            for hook in module._load_state_dict_post_hooks.values():
-                if hook(module, found) is not None:
-                    raise AssertionError(
-                        "Hooks registered with ``register_load_state_dict_post_hook`` are not "
-                        "expected to return new values, if incompatible_keys need to be modified, "
-                        "it should be done inplace."
-                    )
-
-        load(self, state_dict, "")
+        _load(self, state_dict, "", metadata, assign, (missing, unexpected, errors))
         if strict:
             for keys, what in ((unexpected, "Unexpected"), (missing, "Missing")):
                 if keys:
@@ -211,6 +232,9 @@ class Stateful:
                 return None
         try:
             with no_grad():
+                if _conversion.swap:
+                    _swap(target, source, assign)
+                    return None
                 if not assign:
                     target.copy_(source)
                     return None

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 from torchlike._tensor.tensor import Tensor
-from torchlike.nn.modules.module import Module, _indented, _typename
+from torchlike.nn.modules._arguments import typename
+from torchlike.nn.modules.module import Module, _indented
 from torchlike.nn.parameter import Parameter
 
 __all__ = [
@@ -470,7 +471,7 @@ class ParameterDict(Module):
             self[key] = value
 
     def extra_repr(self) -> str:
-        return "\n".join(_describe(key, p, _typename) for key, p in self.items())
+        return "\n".join(_describe(key, p, typename) for key, p in self.items())
 
     def __call__(self, input):
         raise RuntimeError("ParameterDict should not be called.")

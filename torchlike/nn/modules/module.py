@@ -16,7 +16,8 @@ from torchlike._tensor.creation import zeros
 from torchlike._tensor.methods import _parse_to
 from torchlike._tensor.modes import no_grad
 from torchlike._tensor.tensor import Tensor
-from torchlike.nn.modules import _hooks
+from torchlike.nn.modules import _conversion, _hooks
+from torchlike.nn.modules._arguments import check_to, typename
 from torchlike.nn.modules._hooks import (
     Called,
     filtered,
@@ -50,17 +51,6 @@ _HOOK_DICTS = (
     "_forward_pre_hooks_with_kwargs", "_state_dict_hooks", "_state_dict_pre_hooks",
     "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
 )  # fmt: skip
-
-
-def _typename(x) -> str:
-    """The name of a value's class (or of a class) as PyTorch's messages give it."""
-    if isinstance(x, Tensor):
-        return x.type()
-    named = x if hasattr(x, "__qualname__") else type(x)
-    home = named.__module__ or ""
-    if home.partition(".")[0] == "torchlike":
-        home = "torch" + home[len("torchlike") :]
-    return named.__qualname__ if home in ("", "builtins") else f"{home}.{named.__qualname__}"
 
 
 def _indented(text: str) -> str:
@@ -130,9 +120,9 @@ class Module(Called, Stateful):
     def register_buffer(self, name: str, tensor, persistent: bool = True) -> None:
         """Add a buffer: a tensor that is no parameter, and in the state dict if ``persistent``."""
         self._check_name(name, "buffer", "_buffers")
-        if tensor is not None and not isinstance(tensor, Tensor):
+        if not _may_be_buffer(tensor):
             raise TypeError(
-                f"cannot assign '{_typename(tensor)}' object to buffer '{name}' "
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' "
                 "(torch Tensor or None required)"
             )
         self._buffers[name] = filtered(_hooks.GLOBAL_BUFFER, self, name, tensor)
@@ -147,7 +137,7 @@ class Module(Called, Stateful):
         if param is not None:
             if not isinstance(param, Parameter):
                 raise TypeError(
-                    f"cannot assign '{_typename(param)}' object to parameter '{name}' "
+                    f"cannot assign '{typename(param)}' object to parameter '{name}' "
                     "(torch.nn.Parameter or None required)"
                 )
             if param.grad_fn is not None:
@@ -163,7 +153,7 @@ class Module(Called, Stateful):
         if store not in self.__dict__:
             raise AttributeError(f"cannot assign {what} before Module.__init__() call")
         if not isinstance(name, str):
-            raise TypeError(f"{what} name should be a string. Got {_typename(name)}")
+            raise TypeError(f"{what} name should be a string. Got {typename(name)}")
         if "." in name:
             raise KeyError(f'{what} name can\'t contain "."')
         if name == "":
@@ -174,9 +164,9 @@ class Module(Called, Stateful):
     def add_module(self, name: str, module) -> None:
         """Add a child module, or None in its place."""
         if not isinstance(module, Module) and module is not None:
-            raise TypeError(f"{_typename(module)} is not a Module subclass")
+            raise TypeError(f"{typename(module)} is not a Module subclass")
         if not isinstance(name, str):
-            raise TypeError(f"module name should be a string. Got {_typename(name)}")
+            raise TypeError(f"module name should be a string. Got {typename(name)}")
         if hasattr(self, name) and name not in self._modules:
             raise KeyError(f"attribute '{name}' already exists")
         if "." in name:
@@ -223,7 +213,7 @@ class Module(Called, Stateful):
         elif params is not None and name in params:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as parameter '{name}' "
+                    f"cannot assign '{typename(value)}' as parameter '{name}' "
                     "(torch.nn.Parameter or None expected)"
                 )
             self.register_parameter(name, value)
@@ -237,7 +227,7 @@ class Module(Called, Stateful):
         elif params is not None and name in state["_modules"]:
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as child module '{name}' "
+                    f"cannot assign '{typename(value)}' as child module '{name}' "
                     "(torch.nn.Module or None expected)"
                 )
             state["_modules"][name] = filtered(_hooks.GLOBAL_MODULE, self, name, value)
@@ -255,9 +245,9 @@ class Module(Called, Stateful):
         state["_non_persistent_buffers_set"].discard(name)
 
     def _assign_buffer(self, name, value):
-        if value is not None and not isinstance(value, Tensor):
+        if not _may_be_buffer(value):
             raise TypeError(
-                f"cannot assign '{_typename(value)}' as buffer '{name}' "
+                f"cannot assign '{typename(value)}' as buffer '{name}' "
                 "(torch.nn.Buffer, torch.Tensor or None expected)"
             )
         if isinstance(value, Buffer):
@@ -442,7 +432,8 @@ class Module(Called, Stateful):
             with no_grad():
                 converted = fn(param)
                 grad = None if grad is None else fn(grad)
-            if _is_meta(converted) is not _is_meta(param):  # as PyTorch: a parameter of its own
+            anew = _conversion.overwrite or _is_meta(converted) is not _is_meta(param)
+            if anew and not _conversion.swap and converted is not param:  # its own, as in PyTorch
                 converted = self._parameters[name] = Parameter(converted, param.requires_grad)
                 converted.grad = grad
                 continue
@@ -457,10 +448,13 @@ class Module(Called, Stateful):
     def to(self, *args, **kwargs):
         """Move to a device, or cast floating parameters and buffers to a dtype."""
         tensor = kwargs.pop("tensor", None)
+        if kwargs.pop("copy", False):
+            raise RuntimeError(".to() does not accept copy argument")
         unknown = kwargs.keys() - {"device", "dtype", "non_blocking", "memory_format"}
         if unknown:
             raise TypeError(f"to() got an unexpected keyword argument '{min(unknown)}'")
         given = args if tensor is None else (tensor, *args)
+        check_to(given)
         device, dtype = _parse_to(given, kwargs.get("device"), kwargs.get("dtype"))
         if dtype is not None and dtype.category < dt.FLOATING:
             raise TypeError(
@@ -584,6 +578,11 @@ class Module(Called, Stateful):
             return f"{self._get_name()}()"
         body = lines[0] if one_line else "\n  " + "\n  ".join(lines) + "\n"
         return f"{self._get_name()}({body})"
+
+
+def _may_be_buffer(x) -> bool:
+    """Whether an object is a tensor, None, or takes over PyTorch's functions as a tensor may."""
+    return x is None or isinstance(x, Tensor) or hasattr(type(x), "__torch_function__")
 
 
 def _is_meta(tensor) -> bool:

@@ -7,6 +7,7 @@ import numbers
 import warnings
 
 from torchlike._tensor import recurrent
+from torchlike._tensor.modes import modes
 from torchlike._tensor.recurrent import (
     gru_cell,
     host_integers,
@@ -154,7 +155,7 @@ class RNNBase(Module):
     def check_input(self, input, batch_sizes) -> None:
         """Raise PyTorch's errors unless the input fits."""
         weight = getattr(self, self._flat_weights_names[0])
-        if input.dtype != weight.dtype:
+        if input.dtype != weight.dtype and modes.cast is None:  # autocast makes them one
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
                 f"Convert input: input.to({weight.dtype}), or convert model: "

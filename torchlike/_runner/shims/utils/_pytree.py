@@ -7,7 +7,7 @@ from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from torchlike.func import trees
+from torchlike.func import tree_text, trees
 from torchlike.func.trees import Spec as TreeSpec
 
 _LEAF_SPEC = trees.LEAF
@@ -75,6 +75,11 @@ def tree_flatten(tree, is_leaf=None) -> tuple[list, TreeSpec]:
 
 def tree_unflatten(leaves: Iterable, treespec: TreeSpec):
     """The tree of a structure and its leaves; raises ``ValueError`` for too many or too few."""
+    if not isinstance(treespec, TreeSpec):
+        raise TypeError(
+            f"Expected `treespec` to be an instance of PyTreeSpec but got item of type "
+            f"{type(treespec)}."
+        )
     leaves = list(leaves)
     if len(leaves) != treespec.num_leaves:
         raise ValueError(
@@ -124,9 +129,11 @@ def _up_to(spec: TreeSpec, tree) -> list:
     if spec.is_leaf():
         return [tree]
     found = trees._children(tree)
-    if found is None or found[0] is not spec.kind or len(found[2]) != len(spec.parts):
+    if found is None or found[0] is not spec.kind:
         raise ValueError(f"Node type mismatch; expected {spec.kind}, but got {type(tree)}.")
     parts = found[2]
+    if len(parts) != len(spec.parts):
+        raise ValueError(f"Node arity mismatch; expected {len(spec.parts)}, but got {len(parts)}.")
     if spec.kind is dict:
         if set(tree) != set(spec.context):
             raise ValueError(f"Node keys mismatch; expected {spec.context}, but got {list(tree)}.")
@@ -202,6 +209,10 @@ def register_pytree_node(
     if cls in trees.NODES:
         raise ValueError(f"{cls} is already registered as pytree node.")
     trees.NODES[cls] = flatten_fn, unflatten_fn
+    if serialized_type_name is not None:
+        tree_text.REGISTERED[cls] = (
+            serialized_type_name, to_dumpable_context, from_dumpable_context
+        )  # fmt: skip
     if flatten_with_keys_fn is not None:
         _paths[cls] = flatten_with_keys_fn
 
@@ -220,6 +231,7 @@ def _deregister_pytree_node(cls: type) -> None:
     """Let instances be leaves again."""
     del trees.NODES[cls]
     _paths.pop(cls, None)
+    tree_text.REGISTERED.pop(cls, None)
 
 
 def register_dataclass(
@@ -245,6 +257,29 @@ def register_dataclass(
 def register_constant(cls: type) -> None:
     """Let instances of a class be part of the structure, not leaves."""
     register_pytree_node(cls, lambda x: ([], x), lambda parts, x: x)
+
+
+# ---- structures as text ------------------------------------------------------------------------
+
+
+def treespec_dumps(treespec: TreeSpec, protocol: int | None = None) -> str:
+    """The structure as JSON, which PyTorch reads too; raises ``TypeError`` for no structure."""
+    if not isinstance(treespec, TreeSpec):
+        raise TypeError(
+            "treespec_dumps(treespec, protocol): Expected `treespec` to be instance of TreeSpec "
+            f"but got item of type {type(treespec)}."
+        )
+    return tree_text.dumps(treespec, protocol)
+
+
+def treespec_loads(serialized: str) -> TreeSpec:
+    """The structure that ``treespec_dumps`` wrote."""
+    return tree_text.loads(serialized)
+
+
+def treespec_pprint(treespec: TreeSpec) -> str:
+    """The tree with "*" for its leaves."""
+    return tree_text.pprint(treespec)
 
 
 # ---- paths -------------------------------------------------------------------------------------

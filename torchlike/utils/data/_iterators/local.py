@@ -53,6 +53,7 @@ class LocalIterator:
     def _order(self) -> None:
         """Begin to iterate over the indices, and draw what PyTorch draws with it."""
         self._shared_seed = None
+        self._promised = self._loader._promised_length  # what ``list`` asks for later is no promise
         if isinstance(self._loader.dataset, IterDataPipe):
             self._shared_seed = draw_seed(self._loader.generator)
         self._indices = iter(self._loader._index_sampler)
@@ -113,9 +114,8 @@ class LocalIterator:
             position.finished = True
             raise
         position.yielded += 1
-        promised = self._loader._promised_length
-        if promised is not None and position.yielded > promised:
-            self._warn_of_length(promised)
+        if self._promised is not None and position.yielded > self._promised:
+            self._warn_of_length(self._promised)
         return batch if self._device is None else self._on_device(batch)
 
     def _on_device(self, batch):

@@ -1,0 +1,651 @@
+"""Small autograd programs, run on PyTorch and here: what they log, compute and raise is equal."""
+
+import contextlib
+import gc
+import math
+import threading
+import warnings
+import weakref
+
+import pytest
+
+import torchlike
+
+torch = pytest.importorskip("torch")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Anomaly Detection"),
+    pytest.mark.filterwarnings("ignore:Using backward"),
+    pytest.mark.filterwarnings("ignore:Sparse"),
+]
+
+
+def leaf(t, *shape, grad=True):
+    n = math.prod(shape)
+    return (t.arange(1.0, n + 1).reshape(shape) / (n + 1)).requires_grad_(grad)
+
+
+def function(t, forward, backward, name="Fn", **more):
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward), **more}
+    return type(name, (t.autograd.Function,), members)
+
+
+def said(run, length=60):
+    """What a call gives, or the type of its error and the beginning of its text."""
+    try:
+        return run()
+    except Exception as error:  # whatever it is, the other side must raise the same
+        return type(error).__name__, str(error)[:length]
+
+
+def plain(x, number=float):
+    """A result as what can be compared: tensors as (dtype, whether it requires grad, numbers)."""
+    if isinstance(x, (torch.Tensor, torchlike.Tensor)):
+        dense = x.detach() if "strided" in str(x.layout) else x.detach().to_dense()
+        kind = str(x.dtype).rpartition(".")[2]
+        return [kind, x.requires_grad, plain(dense.tolist(), number)]
+    if isinstance(x, (list, tuple)):
+        return [plain(y, number) for y in x]
+    if isinstance(x, float):
+        return "nan" if math.isnan(x) else number(x)
+    return x.replace("torchlike", "torch") if isinstance(x, str) else x
+
+
+def near(x):
+    """A number that ours need not equal in the last digits."""
+    return pytest.approx(x, rel=1e-4, abs=1e-6)
+
+
+CASES = {}
+
+
+def case(run):
+    """Add a program to the table."""
+    CASES[run.__name__.replace("_", " ")] = run
+    return run
+
+
+# ---- autograd.Function -------------------------------------------------------------------------
+
+_OURS = (
+    "targets", "op", "hooks", "function", "used", "retained", "edges", "call", "shapes", "packed",
+    "label", "number", "plan", "saved", "results", "segment", "kept", "attributes", "release",
+    "derive", "ctx",
+)  # fmt: skip
+
+
+@case
+def names_on_ctx_are_the_users_own(t):
+    found = []
+    for name in _OURS:
+
+        def forward(ctx, x, name=name):
+            setattr(ctx, name, "mine")
+            return x * 2
+
+        def backward(ctx, g, name=name):
+            found.append(getattr(ctx, name))
+            return g * 2
+
+        x = leaf(t, 2)
+        function(t, forward, backward).apply(x).sum().backward()
+        found.append(x.grad)
+    return found
+
+
+@case
+def ctx_is_the_node_that_programs_see(t):
+    seen = []
+
+    def forward(ctx, x, k, y):
+        seen.extend([type(ctx).__name__, isinstance(ctx, t.autograd.graph.Node)])
+        seen.append([isinstance(ctx, t.autograd.function.FunctionCtx), ctx.needs_input_grad])
+        ctx.save_for_backward(x, None)
+        return x * k
+
+    def backward(ctx, g):
+        seen.append([x is None for x in ctx.saved_tensors])
+        return g, None, None
+
+    y = function(t, forward, backward).apply(leaf(t, 2), 3, leaf(t, 2, grad=False))
+    node = y.grad_fn
+    node.note = 1
+    seen.append([node is y.grad_fn, y.grad_fn.note, node.name(), len(node.next_functions)])
+    seen.append([len(node._raw_saved_tensors) if t is torchlike else 2, node.saved_tensors[0]])
+    seen.append([node._input_metadata[0].shape, node._input_metadata[0].dtype is t.float32])
+    y.sum().backward()
+    seen.append(said(lambda: node.saved_tensors, 40))
+    return seen
+
+
+@case
+def keywords_defaults_and_vjp(t):
+    def backward(ctx, g):
+        return g * ctx.y, None
+
+    def forward(ctx, x, y=3):
+        ctx.y = y
+        return x * y
+
+    def setup(ctx, inputs, output):
+        _, ctx.y = inputs
+
+    one = function(t, forward, backward)
+    apart = function(t, lambda x, y=3: x * y, backward, setup_context=staticmethod(setup))
+    by_vjp = type(
+        "V", (t.autograd.Function,),
+        {"forward": staticmethod(forward), "vjp": staticmethod(backward)},
+    )  # fmt: skip
+    twice = function(t, forward, backward, vjp=staticmethod(backward))
+    out = []
+    for kind in (one, apart, by_vjp):
+        x = leaf(t, 2)
+        kind.apply(x, 3).sum().backward()
+        out.append(x.grad)
+    x = leaf(t, 2)
+    out += [one.apply(x, y=2), apart.apply(x), apart.apply(x, y=4)]
+    out.append(said(lambda: twice.apply(x, 3).sum().backward()))
+    out.append(said(lambda: one()(x), 40))
+    return out
+
+
+@case
+def what_may_be_marked_dirty(t):
+    def added(ctx, a, b):
+        a.add_(b)
+        ctx.mark_dirty(a)
+        return a, a + b
+
+    def elsewhere(ctx, a, b):
+        a.add_(b)
+        ctx.mark_dirty(a)
+        return a.clone(), a + b
+
+    def inner(ctx, a, b):
+        out = a.clone().view_as(a)
+        ctx.mark_dirty(out)
+        return out
+
+    def pair(ctx, g, h):
+        return g + h, g + h
+
+    a, b = leaf(t, 2), leaf(t, 2)
+    c, d = function(t, added, pair).apply(a.clone(), b)
+    (c * d).sum().backward()
+    return [
+        a.grad,
+        said(lambda: function(t, added, pair).apply(a.clone().view_as(a), b)),
+        said(lambda: function(t, elsewhere, pair).apply(a.clone(), b)),
+        said(lambda: function(t, inner, lambda ctx, g: (g, g)).apply(a.clone(), b)),
+        said(lambda: function(t, lambda ctx, a: ctx.mark_dirty(3), pair).apply(a), 30),
+        said(lambda: function(t, lambda ctx, a: ctx.save_for_backward(3), pair).apply(a)),
+    ]
+
+
+@case
+def gradients_that_cannot_be(t):
+    out = []
+    for bad in (3, [1], "x"):
+        x = leaf(t, 2)
+        out.append(said(lambda: function(t, lambda c, x: x * 2, lambda c, g: bad).apply(x)  # noqa: B023
+                        .sum().backward()))  # fmt: skip
+    x = leaf(t, 2)
+    kind = function(t, lambda c, x: x * 2, lambda c, g: g.to(t.complex64))
+    out.append(said(lambda: kind.apply(x).sum().backward())[0])
+    return [*out, x.grad]
+
+
+@case
+def saved_tensors_are_given_once_if_asked(t):
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.clone()
+
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0] * ctx.saved_tensors[0]
+
+    kind = function(t, forward, backward, clear_saved_tensors_on_access=True)
+    return said(lambda: kind.apply(leaf(t, 2)).sum().backward())
+
+
+@case
+def a_function_that_saves_its_result_is_no_cycle(t):
+    def forward(ctx, x):
+        y = x.exp()
+        ctx.save_for_backward(y)
+        return y
+
+    kind = function(t, forward, lambda ctx, g: g * ctx.saved_tensors[0])
+    x = leaf(t, 2)
+    gc.collect()
+    gc.disable()
+    try:
+        gone = weakref.ref(kind.apply(x))() is None
+    finally:
+        gc.enable()
+    y = kind.apply(x)
+    (g,) = t.autograd.grad(y.sum(), x, create_graph=True)
+    g.sum().backward()
+    return gone, g, x.grad
+
+
+# ---- hooks -------------------------------------------------------------------------------------
+
+
+@case
+def what_hooks_may_return(t):
+    out = []
+    ones = t.ones
+    for bad in (lambda g: 3, lambda g: (g,), lambda g: ones(3), lambda g: ones(2).double()):
+        for at_leaf in (True, False):
+            x = leaf(t, 2)
+            y = x * 2
+            (x if at_leaf else y).register_hook(bad)
+            out += [said(lambda: y.sum().backward(), 70), x.grad]  # noqa: B023
+    for bad in (lambda g: g[0], lambda g: (), lambda g: (3,), lambda g: (None,)):
+        x = leaf(t, 2)
+        y = x * 2
+        y.grad_fn.register_prehook(bad)
+        out += [said(lambda: y.sum().backward(), 70), x.grad]  # noqa: B023
+    for bad in (lambda i, o: i[0], lambda i, o: (i[0],) * 2, lambda i, o: (ones(5), None)):
+        x = leaf(t, 2)
+        y = x * 2
+        y.grad_fn.register_hook(bad)
+        out += [said(lambda: y.sum().backward(), 70), x.grad]  # noqa: B023
+    return out
+
+
+@case
+def hooks_may_write_in_place(t):
+    x, w = leaf(t, 2), leaf(t, 2)
+    y = x * 2
+    y.register_hook(lambda g: (g.mul_(3), None)[1])
+    w.register_hook(lambda g: (g.zero_(), None)[1])
+    (y * 1 + w * 1).sum().backward()
+    return x.grad, w.grad
+
+
+@case
+def the_order_of_hooks(t):
+    log = []
+
+    def hook(name, factor=1):
+        def run(*grads):
+            log.append(name)
+            g = grads[0]
+            return tuple(x * factor for x in g) if isinstance(g, tuple) else g * factor
+
+        return run
+
+    a = t.tensor(1.0, requires_grad=True)
+    b = a.clone()
+    b.grad_fn.register_prehook(hook("node", 2))
+    b.register_hook(hook("tensor", 3))
+    b.retain_grad()
+    end = b.grad_fn.next_functions[0][0]
+    end.register_prehook(hook("end", 5))
+    end.register_hook(lambda i, o: log.append(("after", len(i), o[0].item())))
+    a.register_hook(hook("leaf", 7))
+    a.register_post_accumulate_grad_hook(lambda leaf: log.append("added"))
+    b.backward(retain_graph=True)
+    out = [list(log), a.grad, b.grad, end is b.grad_fn.next_functions[0][0]]
+    log.clear()
+    out.append(t.autograd.grad(b, a))
+    return [*out, log]
+
+
+@case
+def leaves_are_complete_in_the_midst_of_backward(t):
+    log = []
+    a, b = leaf(t, 2), leaf(t, 2)
+    c = b.sin()
+    d = a.cos()
+    for name, x in {"a": a, "b": b, "c": c, "d": d}.items():
+        x.register_hook(lambda g, name=name: log.append(name))
+    a.register_post_accumulate_grad_hook(lambda x: log.append("a added"))
+    (c * d + d).sum().backward()
+    return log
+
+
+@case
+def gradients_kept_of_what_is_overwritten(t):
+    a = leaf(t, 1).clone()
+    a.retain_grad()
+    a.mul_(2)
+    a.mul_(2)
+    a.sum().backward()
+    x = leaf(t, 1).clone()
+    x.retain_grad()
+    view = x[:]
+    view *= 2
+    x *= 2
+    x.sum().backward()
+    return a.grad, x.grad
+
+
+@case
+def callbacks_at_the_end(t):
+    log, engine = [], t.autograd.Variable._execution_engine
+
+    def backward(ctx, g):
+        engine.queue_callback(lambda: (log.append("first"), engine.queue_callback(last)))
+        return g
+
+    def last():
+        log.append("last")
+
+    x = leaf(t, 2)
+    x.register_hook(lambda g: log.append("leaf"))
+    function(t, lambda ctx, x: x.clone(), backward).apply(x).sum().backward()
+    return log, said(lambda: engine.queue_callback(last))
+
+
+@case
+def hooks_on_several_tensors_of_which_some_get_none(t):
+    a, b, c, d = (leaf(t, 2) for _ in range(4))
+    a, log = a * 2, []
+
+    def hook(grads):
+        log.append([g is not None for g in grads])
+
+    t.autograd.graph.register_multi_grad_hook((a, b, c, d), hook)
+    out = (b * c).sum()
+    for inputs in ((b, c), (a, d), (a, c)):
+        out.backward(inputs=inputs, retain_graph=True)
+    threads = [
+        threading.Thread(target=lambda: out.backward(inputs=(b, c), retain_graph=True))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return log
+
+
+@case
+def threads_add_to_the_same_leaf(t):
+    x = t.ones(3, requires_grad=True)
+    threads = [
+        threading.Thread(target=lambda: ((x + 3) * (x + 4)).sum().backward()) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return x.grad
+
+
+# ---- arguments of backward and grad ------------------------------------------------------------
+
+
+@case
+def bad_arguments(t):
+    x = leaf(t, 2, 2)
+    z, edge = x**2, t.autograd.graph.get_gradient_edge
+    grad, backward, two = t.autograd.grad, t.autograd.backward, t.ones(2, 2)
+    total = (x * x).sum()
+    at = edge(total)
+    return [
+        said(lambda: grad([z, z], [x], two)),
+        said(lambda: grad(t.ones(1), [t.ones(1)])),
+        said(lambda: grad(at, [x], t.ones(4))),
+        said(lambda: grad(at, [x], t.ones((), dtype=t.complex64))),
+        said(lambda: backward(at, t.ones(4))),
+        said(lambda: total.backward(inputs=[t.ones(2)])),
+        said(lambda: grad(z, x, two[0], is_grads_batched=True), 100),
+        said(
+            lambda: grad(x.clone().sum(), [edge(x * 2)], allow_unused=True,
+                         materialize_grads=True)
+        ),
+        said(lambda: z.grad_fn(two, two)),
+        z.grad_fn(two),
+    ]  # fmt: skip
+
+
+@case
+def attributes_that_cannot_be_set(t):
+    x, whole = leaf(t, 2), t.ones(2, dtype=t.int64)
+
+    def put(what, name, value):
+        return said(lambda: setattr(what, name, value), 50)
+
+    return [
+        put(x, "requires_grad", 1), put(whole, "requires_grad", True), put(x, "grad", x),
+        put(x, "grad", t.ones(3)), put(x, "grad", t.ones(2).double())[0], put(x, "data", 3),
+        put(x, "data", t.ones(2).to_sparse()), said(lambda: t.set_grad_enabled("yes")),
+        t.is_grad_enabled(),
+    ]  # fmt: skip
+
+
+@case
+def dense_and_sparse_gradients_add_up(t):
+    out = []
+    for create in (False, True):
+        p = t.ones(2, requires_grad=True)
+        p.grad = t.sparse_coo_tensor(t.tensor([[1, 1]]), t.tensor([1.0, 1.0]), (2,))
+        p.backward(t.tensor([1.5, 1.5]), create_graph=create)
+        out.append(p.grad)
+    return out
+
+
+# ---- what is saved -----------------------------------------------------------------------------
+
+
+@case
+def results_that_may_be_overwritten(t):
+    out, F = [], t.nn.functional
+    for run in (
+        lambda x: x.topk(1)[0], lambda x: x.sort()[0], lambda x: x.max(1)[0],
+        lambda x: t.var_mean(x)[1], lambda x: x.kthvalue(1)[0], lambda x: x.exp(),
+        lambda x: x.softmax(0), lambda x: x.max(),
+    ):  # fmt: skip
+        x = leaf(t, 2, 2)
+        y = run(x * 1)
+        y /= 2
+        out += [said(lambda: y.sum().backward(), 40), x.grad]  # noqa: B023
+    for run in (
+        lambda x: F.embedding(t.tensor([0, 0]), x), lambda x: F.l1_loss(x, t.ones(2, 2)),
+        lambda x: F.cross_entropy(x, t.tensor([0, 1])), lambda x: x.quantile(0.5),
+        lambda x: x.sin(),
+    ):  # fmt: skip
+        x = leaf(t, 2, 2)
+        w = x * 1
+        y = run(w)
+        w += 1
+        out += [said(lambda: y.sum().backward(), 40), x.grad]  # noqa: B023
+    return out
+
+
+@case
+def what_unpack_gives_is_what_counts(t):
+    hooks = t.autograd.graph.saved_tensors_hooks
+    with hooks(lambda x: 2 * x, lambda x: x):
+        a = leaf(t, 3)
+        total = (a**3).sum()
+    (g,) = t.autograd.grad(total, a, create_graph=True)
+    g.sum().backward()
+    with hooks(lambda x: x, lambda x: x):
+        forbid = said(lambda: t.autograd.graph.disable_saved_tensors_hooks("no").__enter__())
+    return g, a.grad, forbid
+
+
+@case
+def slots_of_nodes(t):
+    def same(x):
+        return x
+
+    a = leaf(t, 2)
+    with t.autograd.graph.saved_tensors_hooks(same, same):
+        b = a**2
+    slot = b.grad_fn._raw_saved_self
+    c = b.exp()
+    d = c * c
+    out = [slot.data is a, slot.unpack_hook is same, c.grad_fn._raw_saved_result.unpack_hook]
+    out.append(said(lambda: slot.register_hooks(same, same), 50)[0])
+    d.sum().backward()
+    out.append(said(lambda: t.autograd.SavedTensor()))
+    return out
+
+
+@case
+def checkpoints_of_several_backwards(t):
+    calls = []
+
+    def run(x):
+        calls.append(1)
+        y = x.sin().cos()
+        return y, y.sin().cos()
+
+    found = []
+    for group in (t.utils.checkpoint.GraphExecGroup, contextlib.nullcontext):
+        calls.clear()
+        x = leaf(t, 3)
+        y, z = t.utils.checkpoint.checkpoint(run, x, use_reentrant=False)
+        with group():
+            (g,) = t.autograd.grad(z, y, t.ones(3))
+            found.append(t.autograd.grad(y, x, g))
+        found.append(len(calls))
+    return found
+
+
+# ---- modes -------------------------------------------------------------------------------------
+
+
+@case
+def a_closed_generator_ends_in_its_own_mode(t):
+    log = []
+
+    @t.no_grad()
+    def numbers():
+        try:
+            yield 1
+        finally:
+            log.append(t.is_grad_enabled())
+
+    made = numbers()
+    next(made)
+    made.close()
+    return log, t.is_grad_enabled()
+
+
+@case
+def anomalies_tell_of_the_forward(t):
+    def backward(ctx, g):
+        return g * float("nan")
+
+    kind = function(t, lambda ctx, x: x * 1, backward, "Nan")
+    out = []
+    for inside in (False, True):
+        y = None if inside else kind.apply(leaf(t, 2))
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            with t.autograd.detect_anomaly():
+                y = kind.apply(leaf(t, 2)) if inside else y
+                out.append(said(lambda: y.sum().backward(), 80))  # noqa: B023
+        out.append([str(w.message)[:45] for w in told])
+        out.append("kind.apply" in str(told[-1].message))
+    with t.autograd.set_detect_anomaly(True, check_nan=False):
+        out.append([t.is_anomaly_enabled(), t.is_anomaly_check_nan_enabled()])
+    return out
+
+
+@case
+def a_view_that_autograd_lost(t):
+    a = t.ones(1, requires_grad=True)
+    with t.no_grad():
+        b = a[:]
+        b *= 2
+    parts = t.ones(2, requires_grad=True).clone().unbind()
+    return repr(b), said(lambda: parts[1].add_(1))
+
+
+# ---- forward mode ------------------------------------------------------------------------------
+
+
+@case
+def tangents_under_no_grad(t):
+    ad, out = t.autograd.forward_ad, []
+    w = leaf(t, 2)
+    with ad.dual_level():
+        x = ad.make_dual(t.ones(2), t.arange(2.0))
+        with t.no_grad():
+            y = x * 3
+            y.mul_(2)
+            plain = w * 2
+            w.fill_(1)
+            out.append(ad.unpack_dual(y).tangent)
+        out += [plain.requires_grad, ad.unpack_dual(y).tangent, repr(x), repr(x * 2)]
+        out.append(said(lambda: ad.make_dual(t.ones(2), x), 50))
+    return out
+
+
+@case
+def tangents_and_the_tape(t):
+    ad, f, b = t.autograd.forward_ad, leaf(t, 2), t.ones(2, requires_grad=True)
+    with ad.dual_level():
+        p, tangent = ad.unpack_dual(ad.make_dual(f, b))
+        return [
+            t.autograd.grad(p.sum(), (f, b), allow_unused=True), tangent is b,
+            t.autograd.grad(tangent.sum(), (f, b), allow_unused=True),
+        ]  # fmt: skip
+
+
+@case
+def tangents_by_the_users_jvp(t):
+    def forward(ctx, x, y, k):
+        ctx.save_for_forward(x, y)
+        ctx.k = k
+        return k * x * y
+
+    def jvp(ctx, x_t, y_t, _):
+        x, y = ctx.saved_tensors
+        return ctx.k * (y * x_t + x * y_t) + x_t * 0
+
+    kind = type(
+        "J", (t.autograd.Function,), {"forward": staticmethod(forward), "jvp": staticmethod(jvp)}
+    )
+    wrong = function(t, lambda c, x: x * 2, lambda c, g: 2 * g,
+                     jvp=staticmethod(lambda c, g: 3 * g))  # fmt: skip
+    ad, out = t.autograd.forward_ad, []
+    with ad.dual_level():
+        x = ad.make_dual(t.tensor(3.0), t.tensor(5.0))
+        out.append(ad.unpack_dual(kind.apply(x, t.tensor(2.0), 4)).tangent)
+        out.append(ad.unpack_dual(wrong.apply(x)).tangent)
+    x = t.ones(2, dtype=t.float64, requires_grad=True)
+    check = t.autograd.gradcheck
+    out.append(said(lambda: check(wrong.apply, x, check_forward_ad=True, raise_exception=False)))
+    return [*out, said(lambda: kind.apply(t.ones(1, requires_grad=True), x, 1).sum().backward())]
+
+
+# ---- checks of gradients -----------------------------------------------------------------------
+
+
+@case
+def what_gradcheck_says(t):
+    check = t.autograd.gradcheck
+    x = t.rand(2, dtype=t.float64, requires_grad=True)
+    one = t.ones(1, dtype=t.float64, requires_grad=True)
+
+    def hooked(x):
+        y = x.clone()
+        y.register_hook(lambda g: g + 1e-2)
+        return y
+
+    def fails(x):
+        raise RuntimeError("its own")
+
+    return [
+        said(lambda: check(hooked, x), 40), check(hooked, x, raise_exception=False),
+        said(lambda: check(fails, x, raise_exception=False)),
+        said(lambda: check(t.sin, t.rand(2), raise_exception=False), 50),
+        said(lambda: check(t.sin, one.expand(2, 2), raise_exception=False), 40),
+        said(lambda: check(lambda x: t.cat([x, x]) if (x >= 1).all() else x, one), 40),
+        said(lambda: check(lambda x: t.tensor([x.item()]).double(), one), 50),
+        check(lambda x: x.sin() * x, x, check_batched_grad=True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_as_pytorch(name):
+    assert plain(CASES[name](torchlike)) == plain(CASES[name](torch), near)

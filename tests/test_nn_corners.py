@@ -1,0 +1,409 @@
+"""Corners of modules, hooks, state dicts and layers: state, errors and modes against PyTorch's.
+
+Each case is a function of the library; what it returns must be PyTorch's. ``told`` gives the type
+and the text of what a call raises.
+"""
+
+import gc
+import inspect
+import math
+import sys
+
+import pytest
+
+import torchlike
+
+from .test_nn_utils import outcome, same
+
+torch = pytest.importorskip("torch", reason="PyTorch 2.13 is the oracle")
+
+
+def told(call, *args, **kwargs):
+    """The type of what a call raises, and its text up to PyTorch's long lists of signatures."""
+    try:
+        call(*args, **kwargs)
+    except Exception as error:
+        text = str(error).replace("torchlike.", "torch.").split(", but expected one of")[0]
+        return type(error).__name__, text.split("\n")[0]
+    return "nothing"
+
+
+def ramp(lib, *shape):
+    return lib.arange(1.0, 1 + math.prod(shape)).view(shape)
+
+
+# ---- modules -----------------------------------------------------------------------------------
+
+
+def case_counts_of_what_hooks_return(lib):
+    x, m = lib.ones(2, requires_grad=True), lib.nn.Sigmoid()
+    out = []
+    for hook in (lambda m, i, o: i[:-1], lambda m, i, o: (*i, lib.ones(2))):
+        hook.__name__ = "shortened"
+        with m.register_backward_hook(hook):
+            out.append(told(lambda: m(x).sum().backward()))
+    m = lib.nn.Sigmoid()
+    for hook in (lambda m, i, o: (), lambda m, i, o: lib.ones(5), lambda m, i, o: (None,)):
+        with m.register_full_backward_hook(hook):
+            out.append(told(lambda: m(x).sum().backward()))
+    return out
+
+
+def case_full_hook_sees_inputs_without_gradients(lib):
+    m, seen = lib.nn.L1Loss(), []
+    m.register_full_backward_hook(lambda m, i, o: seen.append((i, o)))
+    x = lib.rand(1, requires_grad=True)
+    m(x.detach(), x).backward()
+    return seen
+
+
+def case_arguments_of_to(lib):
+    m, cpu = lib.nn.Linear(1, 1), lib.device("cpu")
+    calls = [
+        (cpu, True), (None, True), (cpu, lib.float32, True, True), (cpu, lib.ones(1)), ([],),
+        (cpu, None, True), (lib.float64, True), (lib.ones(1), True), ("cpu", lib.float32),
+        (lib.float32, "cpu"), (cpu, 3),
+    ]  # fmt: skip
+    return [told(m.to, *args) for args in calls], told(m.to, "cpu", copy=True)
+
+
+def case_buffer_like_a_tensor(lib):
+    class Like:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            raise NotImplementedError
+
+    m, first, second = lib.nn.Module(), Like(), Like()
+    m.register_buffer("b", first)
+    kept = m.get_buffer("b") is first
+    m.b = second
+    return kept, m.get_buffer("b") is second, told(setattr, m, "b", 3)
+
+
+def case_conversion_overwrites(lib):
+    future = lib.__future__
+    future.set_overwrite_module_params_on_conversion(True)
+    try:
+        m = lib.nn.Linear(2, 2)
+        before, m.weight.grad = m.weight, lib.ones(2, 2)
+        m.double()
+        first = m.weight is before, before.dtype, m.weight.grad.dtype, m.weight.requires_grad
+        return first, future.get_overwrite_module_params_on_conversion()
+    finally:
+        future.set_overwrite_module_params_on_conversion(False)
+
+
+def case_conversion_swaps(lib):
+    future, nn = lib.__future__, lib.nn
+    future.set_swap_module_params_on_conversion(True)
+    try:
+        m = nn.Linear(2, 3)
+        before = m.weight
+        m.half()
+        other = nn.Linear(2, 3)
+        m.load_state_dict(other.state_dict())
+        out = [m.weight is before, m.weight.dtype, m.weight]
+        with lib.device("meta"):
+            empty = nn.Linear(2, 3)
+        before = empty.weight
+        empty.load_state_dict(other.state_dict(), assign=True)
+        return out, empty.weight is before, empty.weight, empty.weight.requires_grad
+    finally:
+        future.set_swap_module_params_on_conversion(False)
+
+
+def case_swapped_tensors(lib):
+    a, b = lib.nn.Parameter(lib.ones(2)), lib.zeros(3)
+    a.note = "a"
+    lib.utils.swap_tensors(a, b)
+    return a, b, b.note, hasattr(a, "note"), type(a).__name__, type(b).__name__
+
+
+def case_functional_call_of_a_module_name(lib):
+    m = lib.nn.Sequential(lib.nn.Linear(1, 1))
+    return told(lib.func.functional_call, m, {"0": lib.ones(1)}, lib.ones(2, 1))
+
+
+# ---- lazy --------------------------------------------------------------------------------------
+
+
+def case_uninitialized_in_use(lib):
+    """Whatever asks for its values or its shape raises; the function is named by PyTorch only."""
+    p = lib.nn.parameter.UninitializedParameter()
+    calls = [
+        lambda: lib.empty_like(p), lambda: p + p, lambda: len(p), p.numel, p.dim, p.clone, p.tolist,
+        p.stride, lambda: bool(p), p.data_ptr, lambda: lib.optim.Adagrad([p]),
+    ]  # fmt: skip
+    kinds = [told(call)[0] for call in calls]
+    whole = told(lambda: p.shape)
+    return kinds, whole, p.dtype, p.size(), p.is_floating_point(), p.half().dtype, repr(p)
+
+
+def case_uninitialized_becomes(lib):
+    nn = lib.nn
+    p = nn.parameter.UninitializedParameter(requires_grad=False, dtype=lib.float64)
+    p.materialize(3)
+    lazy = nn.LazyLinear(2).half()
+    lazy.weight.materialize((2, 4))
+    moved = nn.LazyLinear(2).to("meta")
+    return type(p).__name__, p.dtype, p.shape, p.requires_grad, lazy.weight.dtype, moved.weight
+
+
+def case_uninitialized_loads(lib):
+    nn = lib.nn
+    one, other, full = nn.LazyLinear(2), nn.LazyLinear(2), nn.Linear(3, 2)
+    kept = str(one.load_state_dict(other.state_dict())), one.has_uninitialized_params()
+    wrong = told(full.load_state_dict, other.state_dict())[0]
+    return kept, wrong, str(one.load_state_dict(full.state_dict())), one.weight.shape
+
+
+def case_uninitialized_in_optimizers(lib):
+    out = []
+    for name in ("SGD", "Adam", "RMSprop", "Rprop"):
+        p = lib.nn.parameter.UninitializedParameter()
+        optimizer = getattr(lib.optim, name)([p])
+        p.materialize(3)
+        p.data.fill_(1)
+        p.grad = lib.ones(3)
+        optimizer.step()
+        out.append(p)
+    return out
+
+
+# ---- embeddings --------------------------------------------------------------------------------
+
+
+def case_bags_that_are_wrong(lib):
+    bag, w, i = lib.nn.functional.embedding_bag, lib.ones(6, 3), lib.tensor([1, 2, 4, 5])
+    o = lib.tensor([0, 2])
+    empty = lib.tensor([], dtype=lib.long)
+    return [
+        told(bag, i, w, lib.tensor([1, 2])),
+        told(bag, i, w, lib.tensor([0, 9])),
+        told(bag, i, w, lib.tensor([0, 2, 5]), include_last_offset=True),
+        told(bag, i, w, empty, include_last_offset=True),
+        told(bag, i, w, o, padding_idx=6),
+        told(bag, i, w, o, padding_idx=-7),
+        told(bag, i.float(), w, o),
+        told(bag, i, w, o.float())[0],
+        told(bag, i, w, o, mode="sum", per_sample_weights=lib.ones(4, dtype=lib.float64)),
+        told(bag, i, w, o, mode="max", scale_grad_by_freq=True),
+        bag(w, i, o),
+    ]
+
+
+def case_bags_scaled_by_frequency(lib):
+    """Each number once: there PyTorch's kernel, which reads counts at other places, is right."""
+    w = ramp(lib, 6, 2).requires_grad_()
+    i, o = lib.tensor([1, 4, 2, 5]), lib.tensor([0, 3])
+    y = lib.nn.functional.embedding_bag(i, w, o, mode="sum", scale_grad_by_freq=True)
+    (y * lib.tensor([1.0, 2.0])).sum().backward()
+    return y, w.grad
+
+
+def case_sparse_gradients_of_embeddings(lib):
+    m = lib.nn.Embedding(5, 0, sparse=True)
+    m(lib.tensor([[1, 2]])).sum().backward()
+    scaled = lib.nn.Embedding(5, 2, sparse=True, scale_grad_by_freq=True)
+    y = scaled(lib.tensor([1, 1]))
+    return m.weight.grad.shape, m.weight.grad.is_sparse, y, told(y.sum().backward)
+
+
+# ---- attention ---------------------------------------------------------------------------------
+
+
+def case_attention_that_is_wrong(lib):
+    f, q = lib.nn.functional.scaled_dot_product_attention, lib.ones(2, 2, 3, 4)
+    k, v = lib.ones(2, 2, 5, 4), lib.ones(2, 2, 5, 6)
+    mask = lib.zeros(3, 5)
+    return [
+        told(f, q, k[:, :, :4], v),
+        told(f, q, k[..., :3], v),
+        told(f, q, k, v, mask.double()),
+        told(f, q, k, v, mask.long()),
+        told(f, q, k, v, lib.zeros(1, 1, 1, 3, 5)),
+        told(f, q, k, v, lib.zeros(4, 5))[0],
+        told(f, q[:, :1].expand(2, 3, 3, 4), k, v)[0],
+        f(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask).dtype,
+    ]
+
+
+def case_heads_that_are_wrong(lib):
+    torch.manual_seed(0)
+    m, x = lib.nn.MultiheadAttention(8, 2), lib.ones(3, 2, 8)
+    given = (m.in_proj_weight, m.in_proj_bias)
+
+    def call(bias_k=None, bias_v=None, **kwargs):
+        out = m.out_proj
+        lib.nn.functional.multi_head_attention_forward(
+            x, x, x, 8, 2, *given, bias_k, bias_v, False, 0.0, out.weight, out.bias, **kwargs
+        )
+
+    one, fixed = lib.ones(1, 1, 8), lib.ones(4, 3, 4)
+    lone = lib.ones(3, 8)
+    return [
+        told(call, static_k=fixed[:2]),
+        told(call, static_v=fixed[..., :2]),
+        told(call, one, one, static_k=fixed),
+        told(call, one, one, static_v=fixed),
+        told(call, one),
+        told(call, None, one),
+        told(call, use_separate_proj_weight=True),
+        told(m, lone, lone, lone, attn_mask=lib.zeros(5, 3, 3)),
+    ]
+
+
+# ---- pixels and pools --------------------------------------------------------------------------
+
+
+def case_negative_padding(lib):
+    pad, x = lib.nn.functional.pad, ramp(lib, 1, 1, 4)
+    out = [pad(x, p, "reflect") for p in ((-1, 2), (2, -1), (-1, -1), (-2, 2), (-1, 3))]
+    square = ramp(lib, 1, 1, 3, 3).requires_grad_()
+    y = pad(square, (-1, 2, 2, -1), "reflect")
+    (y * ramp(lib, 1, 1, 4, 4)).sum().backward()
+    return out, y, square.grad, [told(pad, x, (-2, -3), m) for m in ("reflect", "replicate")]
+
+
+def case_padding_nothing(lib):
+    nn = lib.nn
+    return [
+        told(nn.ReflectionPad1d(1), lib.ones(1, 0, 3)),
+        told(nn.ReplicationPad2d(1), lib.ones(1, 0, 3, 3)),
+        told(nn.ReplicationPad2d(1), lib.ones(0, 1, 3, 3)),
+        told(nn.functional.pad, lib.ones(1, 1, 3), (-2, -2), "circular"),
+    ]
+
+
+def case_unpooling_that_is_wrong(lib):
+    f, x = lib.nn.functional.max_unpool2d, lib.ones(1, 1, 2, 2)
+    at = lib.tensor([[[[0, 1], [2, 3]]]])
+    return [
+        told(f, x, lib.tensor([[[[99, 1], [2, 3]]]]), 2),
+        told(f, x, lib.tensor([[[[0, 1], [-1, 3]]]]), 2),
+        told(f, x, at.int(), 2),
+        told(f, x, at[:, :, :1], 2), told(f, x, at, 2, output_size=(5,)),
+        told(f, x, at, 2, output_size=(9, 9)), f(x, at, 2, output_size=(1, 1, 5, 5)),
+    ]  # fmt: skip
+
+
+def case_blocks_that_are_wrong(lib):
+    f, x = lib.nn.functional.unfold, lib.ones(1, 1, 4, 4)
+    given = ((0,), (2, 0), (2, 1, -1), (2, 1, 0, 0))
+    return [told(f, x, *args) for args in given]
+
+
+def case_grids_that_are_wrong(lib):
+    f, x, g = lib.nn.functional.grid_sample, lib.ones(1, 1, 3, 3), lib.zeros(1, 2, 2, 2)
+    affine, theta = lib.nn.functional.affine_grid, lib.ones(1, 2, 3)
+    return [
+        told(f, x, g.double(), align_corners=False), told(f, x, lib.zeros(2, 2, 2, 2)),
+        told(f, x, lib.zeros(1, 2, 2, 3)), told(f, lib.ones(1, 1, 0, 3), g),
+        told(affine, theta, (1, 1, 0, 2)), told(affine, theta, (1, 1, 2)),
+        told(affine, lib.ones(1, 2, 4), (1, 1, 2, 2)),
+    ]  # fmt: skip
+
+
+def case_dropout_of_other_kinds(lib):
+    f = lib.nn.functional
+    calls = (f.dropout2d, (1, 2)), (f.dropout2d, (1, 2, 2)), (f.dropout3d, (1, 2, 2))
+    for drop, shape in calls:  # they warn
+        drop(lib.ones(shape), 0.5)
+    return told(f.dropout, lib.ones(2, dtype=lib.long)), told(f.normalize, lib.ones(2, 2), dim=5)
+
+
+def case_distances_of_ties(lib):
+    """|0| has the slope 0, and each of the largest gets the gradient."""
+    rows, out = lib.tensor([[1.0, 2], [1, 2], [3, 4]]), []
+    others = lib.tensor([[3.0, 4], [0, 2]])
+    for p in (1.0, math.inf):
+        x, y = rows.clone().requires_grad_(), others.clone().requires_grad_()
+        (lib.cdist(x, y, p).sum() + lib.nn.functional.pdist(x, p).sum()).backward()
+        out.append((x.grad, y.grad))
+    x = lib.ones(2, requires_grad=True)
+    lib.nn.functional.smooth_l1_loss(x, lib.tensor([1.0, 3]), beta=0.0).backward()
+    return out, x.grad, lib.cdist(lib.tensor([[math.inf, 1]]), others, math.inf)
+
+
+# ---- utils -------------------------------------------------------------------------------------
+
+
+def case_module_tracker(lib):
+    name = "torch.utils.module_tracker" if lib is torch else "torchlike.utils.module_tracker"
+    __import__(name)
+    seen, tracker = [], sys.modules[name].ModuleTracker()
+
+    class Leaf(lib.nn.Module):
+        def forward(self, x):
+            seen.append((sorted(tracker.parents), tracker.is_bw))
+            y = x * 2
+            y.register_hook(lambda g: seen.append((sorted(tracker.parents), tracker.is_bw)))
+            return y.relu()
+
+    class Tree(lib.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.c = Leaf(), lib.nn.ModuleList([Leaf()])
+
+        def forward(self, x):
+            return self.a(self.c[0](x))
+
+    with tracker:
+        Tree()(lib.ones(2, requires_grad=True)).sum().backward()
+        seen.append(sorted(tracker.parents))
+    return seen
+
+
+def case_flops_of_named_operators(lib):
+    __import__("torch.utils.flop_counter" if lib is torch else "torchlike.utils.flop_counter")
+    mode = lib.utils.flop_counter.FlopCounterMode
+    with mode(display=False, custom_mapping={lib.ops.aten.add: lambda *a, **k: 7}) as counter:
+        lib.ones(3) + lib.ones(3)
+    return counter.get_total_flops()
+
+
+CASES = {k: f for k, f in list(globals().items()) if k.startswith("case_")}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case(name):
+    ours, theirs = outcome(CASES[name], torchlike), outcome(CASES[name], torch)
+    same(ours, theirs, 1e-5, inspect.getdoc(CASES[name]) or name)
+
+
+def test_loading_leaves_no_cycle():
+    m = torchlike.nn.Sequential(torchlike.nn.Linear(2, 2))
+    state = m.state_dict()
+    gc.collect()
+    m.load_state_dict(state)
+    assert gc.collect() == 0
+
+
+def test_bags_scaled_by_frequency_count_rows():
+    """As the documentation has it: by how often a row is in the batch."""
+    w = torchlike.ones(6, 1).requires_grad_()
+    i, o = torchlike.tensor([1, 1, 4, 1, 4, 5]), torchlike.tensor([0, 2])
+    for mode, wanted in (("sum", [0, 1, 0, 0, 1, 1]), ("mean", [0, 5 / 12, 0, 0, 0.25, 0.25])):
+        w.grad = None
+        bag = torchlike.nn.functional.embedding_bag
+        bag(i, w, o, mode=mode, scale_grad_by_freq=True).sum().backward()
+        assert w.grad.flatten().tolist() == pytest.approx(wanted)
+
+
+def test_targets_outside_of_binary_cross_entropy_are_nan():
+    """PyTorch raises; a device cannot, and must not give a number."""
+    x, y = torchlike.sigmoid(torchlike.zeros(2)), torchlike.tensor([0.5, 2.0])
+    loss = torchlike.nn.functional.binary_cross_entropy(x, y, reduction="none")
+    assert loss.isnan().tolist() == [False, True]
+
+
+def test_bags_on_the_device_are_checked():
+    """Offsets that only a program knows raise where a value is looked at."""
+    bag, w, i = (
+        torchlike.nn.functional.embedding_bag,
+        torchlike.ones(6, 3),
+        torchlike.tensor([1, 2]),
+    )
+    for offsets in (torchlike.tensor([0, 1]) + 1, torchlike.tensor([0, 1]) * 9):
+        with pytest.raises((IndexError, RuntimeError)):
+            bag(i, w, offsets).tolist()

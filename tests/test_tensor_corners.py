@@ -1,0 +1,176 @@
+"""Corners of tensors, each against PyTorch: the oldest calls, storages, views in other dtypes,
+what creation refuses, the words of errors."""
+
+import pytest
+
+import torchlike
+from tests.ops.table import torch
+from tests.test_idioms import outcome
+
+PRELUDE = """
+import copy, io, pickle
+import numpy as N
+one, two = L.ones(2), L.ones(2, 2)
+i = lambda *n: L.tensor(n)
+a = lambda n: L.arange(float(n))
+
+D, F = N.int64(0), L.nn.functional
+
+def after(x, *steps):
+    return [step(x) for step in steps] and x
+"""
+
+CASES = [
+    # Numbers before tensors, as programs of 2017 write it.
+    "after(L.zeros(2), lambda x: x.add_(2, one))", "one.sub(2, one)", "one.addcmul_(3, one, one)",
+    "one.addcdiv(-0.5, one, one * 2)", "two.addmm_(3, two, two)", "two.addmm_(3, 2, two, two)",
+    "L.addmm(2, two, 3, two, two)", "L.addmm(2, two, two, two, out=L.empty(2, 2))",
+    "one.addmv(2, 3, two, one)", "two.addr_(2, one, one)",
+    "L.baddbmm(2, two[None], two[None], two[None])", "two.addbmm_(2, 3, two[None], two[None])",
+    "one.add(1, 2)",
+    "L.arange(4.0).resize(2, 2)",
+    # Division of integers by zero.
+    "i(3) // i(1)", "i(3) // 0", "5 % i(2, 3)", "i(7, -7) // i(2, 2)", "i(7).float() // i(0)",
+    "L.div(i(-7), i(2), rounding_mode='trunc')", "L.fmod(i(-7), i(2))",
+    # Storages are read, written, copied, and shown by tensors.
+    "after(a(3), lambda x: x.untyped_storage().fill_(0))",
+    "after(a(4), lambda x: x.untyped_storage().__setitem__(3, 64))",
+    "after(a(4), lambda x: L.empty(0).set_(x.untyped_storage(), 1, (2,), (2,)).fill_(9))",
+    "L.tensor([], dtype=L.int32).set_(one.untyped_storage())",
+    "L.FloatStorage([1, 2]).tolist()", "L.LongStorage(2).fill_(3).double().tolist()",
+    "L.UntypedStorage([1, 2]).clone().tolist()", "one.storage_type() is L.FloatStorage",
+    "isinstance(L.IntStorage(1), L.FloatStorage)", "L.Tensor(L.FloatStorage([1, 2]))",
+    "after(copy.deepcopy([two, two.untyped_storage(), two.view(4)]), lambda q: q[1].fill_(0))[2]",
+    "one.set_(L.LongStorage([1]))", "one.set_(i(1))", "L.ShortStorage([1]).type()",
+    # Views in another dtype lie in memory as their elements do.
+    "L.ones(4, 4)[:, 1:3].view(L.float64)", "L.ones(4, 4).t().view(L.float64)",
+    "L.ones(4, 4).t().view(L.int16)", "L.ones(4, 3).view(L.float64)",
+    "L.ones(4, 4).as_strided((4, 4, 2), (2, 1, 1)).view(L.float64)",
+    "L.ones(0, 4).t().view(L.int16)",
+    "L.ones(4, 4)[::2].view(L.int16).shape",
+    "after(L.tensor([1 + 2j]), lambda x: setattr(x, 'real', 5))",
+    "after(L.tensor([1 + 2j]), lambda x: setattr(x, 'imag', i(7)))",
+    "a(5).as_strided((2,), (-1,))", "a(5).as_strided((2,), (1,), -1)",
+    "a(5).as_strided((-2,), (1,))",
+    "L.ones(2, 3, 4).H", "one.H", "one.mH", "L.tensor(1.0).mT", "two.squeeze((0, 0))",
+    "two.reshape()", "one.view(-2, 1)", "L.ones(2, 3).expand(3)", "L.broadcast_shapes((-1,), (2,))",
+    # Assignment and copies.
+    "L.zeros(2).copy_(3)", "one.copy_(L.ones(3))", "one.copy_(L.ones(2, 2))", "one.copy_([1])",
+    "two.__setitem__(0, L.ones(3))", "two.__setitem__(0, L.ones(2, 2))",
+    "L.ones(2, requires_grad=True).__setitem__(0, 1)", "L.tensor(5.0).__setitem__(0, 1)",
+    "L.tensor(5.0)[:]", "two[[0, None]]", "two[[slice(1), 0]]",
+    # What creation refuses.
+    "L.zeros(2, dtype=L.int64, out=one)", "L.full((2,), 3, dtype=L.int64, out=one)",
+    "L.LongTensor(2).new(one)", "L.Tensor(i(1, 2))", "L.Tensor('a')", "L.Tensor(None)",
+    "L.FloatTensor(2, device='cuda')", "L.Tensor([1], device='cuda')", "one.new(2, device='cuda')",
+    "L.cuda.FloatTensor(2)", "L.set_default_tensor_type(L.cuda.FloatTensor)",
+    "type('T', (L.FloatTensor,), {})", "L.asarray([1], copy=False)",
+    "L.asarray(N.ones(2), dtype=L.int32, copy=False)", "L.asarray(bytearray(4), dtype=L.float32)",
+    "L.empty_strided((2, 3), (1,))", "L.scalar_tensor([1])", "L.tensor(N.array(['a']))",
+    "L.tensor(1e6, dtype=L.half)", "L.tensor(N.array([300.0, -1.0]), dtype=L.uint8)",
+    "L.randint(2.5, (2,))", "L.randperm(2.5)", "L.normal(one, L.ones(3))",
+    # Devices, dtypes, sizes.
+    "L.device('cpu', -1)", "L.device(-1)", "L.device('cuda:01')", "L.device('')",
+    "L.device('cpu', 'cpu')", "setattr(L.device('cpu'), 'type', 'x')", "L.Size([1.5])",
+    "L.Size([i(2)[0], N.int64(3)])", "pickle.loads(pickle.dumps(L.Size([2])))",
+    "L.int32.to_complex()", "L.finfo('float32')", "L.iinfo(L.bool)", "L.can_cast(L.float, 3)",
+    "L.finfo(L.half) == L.finfo(L.half)", "L.result_type('a', 1)", "L.set_default_dtype('float')",
+    "L.set_default_dtype(L.int8)", "L.ones(1, device='meta').type()", "L.is_floating_point(3)",
+    "L.numel(3)",
+    # The classes and words of other errors.
+    "one.masked_fill(one, 2)", "one.masked_fill(one.byte(), 2)", "one.index_fill(0, one, 2)",
+    "one.index_fill(0, i(0)[None], 2)", "two.index_copy(0, i(0)[None], two)",
+    "two.index_copy(0, i(0, 1), two.double())", "two.index_add(0, i(0, 1), two.double())",
+    "two.index_add(0, i(0, 1)[None], two)", "one.put(i(0), L.ones(1).double())",
+    "one.cfloat().clamp(min=0)", "L.sign(one.cfloat())", "one.uniform_(2, 1)",
+    # A 0-d tensor, or a number of NumPy's, in the place of one of Python's.
+    "one.add(one, alpha=L.tensor(2.0))", "one.int().add(1, alpha=L.tensor(2.5))",
+    "one.add(one, alpha=one)", "one.addcmul_(one, one, value=L.tensor(2))",
+    "L.addmm(two, two, two, beta=L.tensor(0.5), alpha=L.tensor(3.0))",
+    "a(4).chunk(L.tensor(2))", "a(4).split(L.tensor(3))", "a(3).roll(L.tensor(1))",
+    *(f"a(6).view(2, 3).{call}" for call in (
+        "sum(D)", "mean((D, 1))", "var(D)", "amax(D)", "norm(2, D)", "logsumexp(D)", "all(D)",
+        "aminmax(dim=D)", "renorm(2, D, 1.0)", "movedim(D, 1)", "roll(1, D)",
+        "tensor_split(D + 2)[1]", "hsplit(D + 3)[1]", "count_nonzero(D)", "squeeze(D)",
+        "masked_fill(two[:, :1] > 0, N.float32(2))",
+    )),
+    "L.linalg.norm(two, dim=D)", "L.gradient(a(4), dim=D)[0]",
+    "F.normalize(two, dim=D)", "F.unfold(two[None, None], D + 2)",
+    "F.max_pool1d(two, D + 2, D + 1)", "a(5).tensor_split(one)", "a(5).tensor_split(i(1)[None])",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_it_is_as_in_pytorch(code):
+    ours, theirs = (outcome(lib, code, PRELUDE)[0].split(", but ")[0] for lib in (torchlike, torch))
+    assert ours == theirs
+
+
+ZERO = ["i(3) // i(0)", "i(3, 4) % i(2, 0)", "L.fmod(i(3), i(0).byte())", "5 // i(2, 0)",
+        "L.div(i(3), i(0), rounding_mode='trunc')", "i(3).floor_divide_(i(0))"]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", ZERO)
+def test_division_by_a_zero_in_a_tensor_raises_when_it_is_looked_at(code):
+    ours, theirs = (outcome(lib, f"({code}).tolist()", PRELUDE)[0] for lib in (torchlike, torch))
+    assert theirs == "RuntimeError: ZeroDivisionError"
+    assert ours.startswith(theirs) and "program.py" in ours
+
+
+NAN = "L.tensor([[float('nan'), 1], [1, 1]])"
+
+
+@pytest.mark.parametrize("name", ["svd", "svdvals", "pinv", "matrix_rank", "eig"])
+def test_factorizations_of_what_is_no_number_raise_when_they_are_looked_at(name):
+    code = (
+        f"(lambda r: r[0].tolist() if isinstance(r, tuple) else r.tolist())(L.linalg.{name}({NAN}))"
+    )
+    ours, theirs = (outcome(lib, code, PRELUDE)[0] for lib in (torchlike, torch))
+    assert "Error" in theirs and ours.startswith(theirs) and "program.py" in ours
+
+
+@pytest.mark.parametrize("code", [f"L.linalg.inv({NAN})[0]", f"L.linalg.solve({NAN}, L.ones(2))"])
+def test_solutions_with_what_is_no_number_are_none_either(code):
+    ours, theirs = (outcome(lib, code, PRELUDE)[0] for lib in (torchlike, torch))
+    assert ours == theirs == "tensor([nan, nan])"
+
+
+WARNED = [
+    "one.add(2, one)",
+    "one.resize(2, 1)",
+    "two[[[0], [1]]]",
+    "one.copy_(one * 1j)",
+    "L.tensor(1.).H",
+]
+
+
+@pytest.mark.parametrize("code", WARNED)
+def test_warnings(code):
+    ours, theirs = (outcome(lib, code, PRELUDE)[1] for lib in (torchlike, torch))
+    assert [(kind, words[:24], here) for kind, words, here in ours] == [
+        (kind, words[:24], True) for kind, words, _ in theirs
+    ]
+
+
+@pytest.mark.parametrize("source", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "int64"])
+def test_floating_numbers_that_an_integer_cannot_hold(source, dtype):
+    numbers = [
+        -1.0, 255.0, 256.5, -300.7, 4e4, -4e4, 3e9, -3e9, 2.0**31, -(2.0**31), 1e12, 2.0**63, 1e30,
+        float("inf"), -float("inf"), float("nan"), 2.7, -2.7, 0.0,
+    ]  # fmt: skip
+    found = []
+    for lib in (torchlike, torch):
+        x = lib.tensor(numbers, dtype=getattr(lib, source))
+        d = getattr(lib, dtype)
+        chosen = x[
+            lib.arange(len(numbers))
+        ]  # a program of XLA's, where the first is one of NumPy's
+        found.append(
+            (
+                x.to(d).tolist(),
+                (chosen * 1).to(d).tolist(),
+                chosen.new_zeros(len(numbers), dtype=d).copy_(x).tolist(),
+            )
+        )
+    assert found[0] == found[1]

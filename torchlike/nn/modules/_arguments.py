@@ -1,0 +1,36 @@
+"""What modules are given: the names of classes in messages, and the arguments of ``to``."""
+
+from __future__ import annotations
+
+import re
+
+from torchlike._core import dtypes as dt
+from torchlike._tensor.tensor import Tensor
+
+_TO_KINDS = (("x", Tensor), ("t", (dt.dtype, type)), ("b", bool))
+_TO = re.compile("([dn]([tn]b?)?|tb?|xb?)?")  # what ``to`` takes: see check_to
+_TO_COPY = re.compile("([dn][tn]|t|x)bb")
+
+
+def check_to(args) -> None:
+    """Raise for arguments in none of the orders of ``to``: (device, dtype, non_blocking),
+    (dtype, non_blocking), (tensor, non_blocking)."""
+    kinds = ""
+    for x in args:
+        kinds += next((k for k, c in _TO_KINDS if isinstance(x, c)), "n" if x is None else "d")
+    if _TO_COPY.fullmatch(kinds):
+        raise RuntimeError(".to() does not accept copy argument")
+    if not _TO.fullmatch(kinds):
+        given = ", ".join("Tensor" if isinstance(x, Tensor) else typename(type(x)) for x in args)
+        raise TypeError(f"to() received an invalid combination of arguments - got ({given})")
+
+
+def typename(x) -> str:
+    """The name of a value's class (or of a class) as PyTorch's messages give it."""
+    if isinstance(x, Tensor):
+        return x.type()
+    named = x if hasattr(x, "__qualname__") else type(x)
+    home = named.__module__ or ""
+    if home.partition(".")[0] == "torchlike":
+        home = "torch" + home[len("torchlike") :]
+    return named.__qualname__ if home in ("", "builtins") else f"{home}.{named.__qualname__}"
