@@ -57,6 +57,20 @@ def case_full_hook_sees_inputs_without_gradients(lib):
     return seen
 
 
+def case_parameter_of_a_users_class(lib):
+    class Mine(lib.Tensor):
+        pass
+
+    m = lib.nn.Module()
+    m.p = lib.nn.Parameter(ramp(lib, 3).as_subclass(Mine))
+    m.q = lib.nn.Parameter(m.p)
+    (m.p * 2).sum().backward()
+    lib.optim.SGD(m.parameters(), lr=0.5).step()
+    kinds = [isinstance(t, lib.nn.Parameter) for t in (m.p, m.q, lib.ones(1), Mine([1.0]))]
+    named = [(n, type(p).__name__) for n, p in m.named_parameters()]
+    return named, kinds, m.p.is_leaf, m.p.tolist()
+
+
 def case_arguments_of_to(lib):
     m, cpu = lib.nn.Linear(1, 1), lib.device("cpu")
     calls = [

@@ -12,9 +12,15 @@ from torchlike._engine.twins import cut
 from torchlike._ops.pointwise import WRAPPED
 from torchlike._tensor import dispatch
 
+_NUMBERS = frozenset((bool, int, float, complex))
+
 
 def host_data(data, dtype: dt.dtype | None) -> np.ndarray:
     """Numbers, nested sequences, arrays and tensors as a numpy array that is ours alone."""
+    if data.__class__ is list or data.__class__ is tuple:  # first: what programs give most often
+        return _sequence_array(data, dtype)
+    if data.__class__ in _NUMBERS:
+        return number_array(data, dtype)
     if isinstance(data, dispatch._Tensor):
         array = np.array(data._host())
     elif isinstance(data, (jax.Array, np.ndarray, np.generic)):
@@ -52,7 +58,9 @@ def _cast(array: np.ndarray, d: dt.dtype) -> np.ndarray:
 
 def number_array(x, dtype: dt.dtype | None) -> np.ndarray:
     """A 0-d array of a Python number."""
-    kind = next(k for k in (bool, int, float, complex) if isinstance(x, k))
+    kind = x.__class__
+    if kind not in _NUMBERS:
+        kind = next(k for k in (bool, int, float, complex) if isinstance(x, k))
     d = dtype or dt.scalar_dtype(kind)
     return _cast(np.array(fitting(x, d)), d)
 
@@ -93,11 +101,14 @@ def _limits(d: dt.dtype):
 
 
 def _sequence_array(data, dtype):
-    shape = _nested_shape(data)
-    flat: list = []
-    _flatten(data, shape, 0, flat)
-    kinds = {type(x) for x in flat}
-    if kinds <= {float, int, bool, complex}:
+    kinds = {*map(type, data)}
+    if kinds and kinds <= _NUMBERS:
+        shape, flat = (len(data),), data
+    else:
+        shape, flat = _nested_shape(data), []
+        _flatten(data, shape, 0, flat)
+        kinds = {*map(type, flat)}
+    if kinds <= _NUMBERS:
         kind = next((k for k in (complex, float, int) if k in kinds), bool if kinds else float)
         d = dtype or dt.scalar_dtype(kind)
         if d.category == dt.INTEGRAL and not kinds <= {bool}:

@@ -61,6 +61,11 @@ def sizes_argument(sizes, function: str | None = None) -> tuple:
     lone = len(sizes) == 1
     if lone and isinstance(sizes[0], (tuple, list)):
         sizes, lone = sizes[0], False
+    for n in sizes:
+        if n.__class__ is not int:
+            break
+    else:
+        return tuple(sizes)
     out = []
     for i, n in enumerate(sizes):
         if n.__class__ is not int:
@@ -86,6 +91,14 @@ def _not_a_size(function, at: int, kind: str, lone: bool) -> str:
 
 def infer_size(shape, numel: int) -> tuple:
     """Fill in a -1; raises PyTorch's errors if the sizes do not fit."""
+    known = 1
+    for n in shape:
+        if n.__class__ is not int or n < 0:
+            break
+        known *= n
+    else:
+        if known == numel:
+            return shape
     unknown = [i for i, n in enumerate(shape) if n == -1]
     known = prod(n for n in shape if n != -1)
     bad = next((n for n in shape if n < -1), None)

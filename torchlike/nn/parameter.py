@@ -40,7 +40,16 @@ def _handle(cls, data):
     return out
 
 
-class Parameter(Tensor):
+class _ParameterClass(type):
+    """A tensor of a user's class that became a parameter keeps its class, and carries a mark."""
+
+    def __instancecheck__(cls, instance):
+        if super().__instancecheck__(instance):
+            return True
+        return cls is Parameter and isinstance(instance, Tensor) and "_is_param" in vars(instance)
+
+
+class Parameter(Tensor, metaclass=_ParameterClass):
     """A tensor that is a module's parameter (https://pytorch.org/docs/stable/generated/torch.nn.parameter.Parameter.html)."""
 
     _is_parameter = True  # its repr says so
@@ -58,6 +67,18 @@ class Parameter(Tensor):
             raise RuntimeError(
                 "Only Tensors of floating point and complex dtype can require gradients"
             )
+        if cls is Parameter and data.__class__ is not Tensor and not issubclass(type(data), cls):
+            out = data.detach()
+            if out.__class__ is not data.__class__:
+                raise RuntimeError(
+                    f"Creating a Parameter from an instance of type {type(data).__name__} requires "
+                    "that detach() returns an instance of the same type, but return type "
+                    f"{type(out).__name__} was found instead. To use the type as a Parameter, "
+                    "please correct the detach() semantics defined by its __torch_dispatch__() "
+                    "implementation."
+                )
+            out._is_param = True
+            return out.requires_grad_(requires_grad)
         return _handle(cls, data).requires_grad_(requires_grad)
 
     def __init__(self, *args, **kwargs):  # __new__ knows what it takes, a subclass's own too
