@@ -547,6 +547,65 @@ for _ in range(4):
 
 
 @pytest.mark.slow
+def policy_step():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+
+    def step(x, action):
+        opt.zero_grad()
+        out = net(x)
+        policy = torch.distributions.Categorical(logits=out)
+        value = torch.distributions.Normal(out[:, 0], F.softplus(out[:, 1]) + 0.1)
+        loss = -policy.log_prob(action).mean() - value.log_prob(x[:, 0]).mean()
+        torch._check_tensor_all(loss > -100, lambda: "the loss is too low")
+        loss.backward()
+        opt.step()
+        return loss
+
+    return step
+
+
+def test_what_distributions_validate_is_part_of_the_program():
+    x, action = torch.randn(6, 4), torch.randint(0, 3, (6,))
+    eager, step = policy_step(), policy_step()
+    compiled = torch.compile(step, fullgraph=True)
+    want = [eager(x, action).item() for _ in range(5)]
+    assert [compiled(x, action).item() for _ in range(5)] == pytest.approx(want, rel=1e-6)
+    assert replays(compiled) >= 3
+    bad = torch.where(torch.arange(6)[:, None] == 2, float("nan"), x)
+    loss = torch.compile(policy_step(), fullgraph=True)
+    for _ in range(3):
+        loss(x, action).item()
+    failing = loss(bad, action)
+    with pytest.raises(
+        ValueError, match=r"parameter logits of Categorical .*recorded at"
+    ):
+        failing.item()
+    with pytest.raises(ValueError, match=r"support|constraint IntegerInterval"):
+        compiled(x, action + 3).item()
+
+
+def test_a_cumulative_batch_norm_is_one_program():
+    nets = [nn.BatchNorm1d(3, momentum=None) for _ in range(2)]
+    compiled = torch.compile(nets[1].forward, fullgraph=True)
+    for n in range(4):
+        x = torch.randn(5, 3) + n
+        torch.testing.assert_close(nets[0](x), compiled(x))
+    for a, b in zip(*(net.buffers() for net in nets), strict=True):
+        torch.testing.assert_close(a, b)
+    assert replays(compiled) >= 2
+
+
+def test_indices_out_of_range_are_named_in_compiled_calls():
+    compiled = torch.compile(lambda x, y: F.cross_entropy(x, y) * 2)
+    x = torch.randn(4, 3)
+    for _ in range(3):
+        compiled(x, torch.tensor([0, 1, 2, 1])).item()
+    with pytest.raises(IndexError, match="Target 7 is out of bounds"):
+        compiled(x, torch.tensor([0, 1, 7, 1])).item()
+
+
 def test_a_second_process_finds_the_programs_on_disk(tmp_path):
     """Counted, not timed: the second process writes nothing new into the cache."""
     found = []

@@ -69,6 +69,7 @@ class GuardOnDataDependentSymNode(RuntimeError):
     """Python code needs a number that only the run of an exported program knows."""
 
 
+REQUIREMENT = "require"  # the op whose statics are the name of an error and its text
 NONZERO = "_by_nonzero"  # ends the names of integer divisions that look at their divisor
 
 

@@ -56,6 +56,7 @@ class Composite:
 def _function(composite: Composite, calls: list[Prefix], externals: int):
     """The op's function of arrays: the calls in order."""
     outs, noted = composite.outs, composite.noted
+    sources: list[int] = []  # of each range check, the number of its call
     constants = (
         [np.float64(x) for x in composite.floats],
         [np.int64(x) for x in composite.ints],
@@ -66,9 +67,11 @@ def _function(composite: Composite, calls: list[Prefix], externals: int):
         floats, ints = list(constants[0]), list(constants[1])
         for (kind, place), x in zip(noted, numbers, strict=True):
             (floats if kind is float else ints)[place] = x.array if x.__class__ is Scalar else x
-        values = evaluate_calls(calls, given, floats, ints)
+        sources.clear()
+        values = evaluate_calls(calls, given, floats, ints, sources)
         return tuple([values[o] for o in outs])
 
+    composite_call.sources = sources
     return composite_call
 
 

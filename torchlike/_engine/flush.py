@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 import threading
 import time
@@ -564,13 +565,17 @@ def check_bad_indices() -> None:
         rows = np.asarray(flags)
         for (bad, first), (size, _, call) in zip(rows, meta, strict=True):
             if bad:
-                raise bad_value_error(call.op.name, int(first), size, call.line)
+                raise bad_value_error(call, int(first), size)
 
 
-def bad_value_error(name: str, index: int, size: int, line: str | None) -> Exception:
-    """PyTorch's error for an index out of range or a divisor of zero, with the user's line."""
-    at = f" (recorded at {line})" if line else ""
-    name = name.removesuffix("_batched")
+def bad_value_error(call: Prefix, index: int, size: int) -> Exception:
+    """PyTorch's error for an index out of range, a divisor of zero, a condition that does not hold;
+    with the user's line."""
+    at = f" (recorded at {call.line})" if call.line else ""
+    name = call.op.name.removesuffix("_batched")
+    if name == errors.REQUIREMENT:
+        kind, text = call.statics
+        return getattr(builtins, kind)(text + at)
     if name in errors.NOT_FINITE:
         kind, text = errors.NOT_FINITE[name]
         return kind(text + at)

@@ -21,7 +21,7 @@ from torchlike._engine.compat import matmul_precision
 from torchlike._engine.inference import as_jax_takes, wrap
 from torchlike._engine.prefix import Prefix
 from torchlike._engine.stats import stats
-from torchlike._ops.table import collecting_bad_indices, evaluate
+from torchlike._ops.table import bad_indices, collecting_bad_indices, evaluate
 
 
 class Program:
@@ -77,7 +77,10 @@ class Program:
         found = stored.find(path, device)
         if found is not None:
             function, (checks, self.forwarded) = found
-            self.checks = [(size, ndim, self.needed[n]) for size, ndim, n in checks]
+            self.checks = [
+                (size, ndim, self.needed[n] if m is None else inner_call(self.needed[n], m))
+                for size, ndim, n, m in checks
+            ]
             stats.loads += 1
         else:
             function = stored.compile_and_keep(path, self.jitted(), arguments, self._notes)
@@ -85,8 +88,11 @@ class Program:
         self.function = function
 
     def _notes(self):
-        place = {call: n for n, call in enumerate(self.needed)}
-        return [(size, ndim, place[call]) for size, ndim, call in self.checks], self.forwarded
+        place = {call: (n, None) for n, call in enumerate(self.needed)}
+        for n, call in enumerate(self.needed):
+            if getattr(call.op.fn, "sources", None):
+                place.update({inner: (n, m) for m, inner in enumerate(call.op.made_of[1])})
+        return [(size, ndim, *place[call]) for size, ndim, call in self.checks], self.forwarded
 
     def jitted(self):
         """Its body, jitted: for arguments and settings of any kind."""
@@ -192,15 +198,25 @@ def replaced_inputs(calls: list[Prefix]) -> dict[int, int]:
     return replaced
 
 
-def evaluate_calls(calls: list[Prefix], externals, floats, ints) -> dict:
-    """The results of calls in order, by slot, while they are traced."""
+def evaluate_calls(calls: list[Prefix], externals, floats, ints, sources: list | None = None):
+    """The results of calls in order, by slot, while they are traced; ``sources`` is filled with the
+    number of the call that each range check is of."""
     values: dict = {}
-    for call in calls:
+    reports = bad_indices()
+    for n, call in enumerate(calls):
+        before = 0 if reports is None else len(reports)
         arrays = operands_of(call, externals, values, floats, ints)
         statics = call.statics if tracing.scope is None else as_jax_takes(call.statics)
         results = evaluate(call.op, wrap(call.op, arrays, call.in_avals), statics)
         values.update(enumerate(results, call.slots - call.outs))
+        if sources is not None and reports is not None:
+            sources += [n] * (len(reports) - before)
     return values
+
+
+def inner_call(call: Prefix, n: int) -> Prefix:
+    """The n-th of the calls that a composite stands for."""
+    return call.op.made_of[1][n]
 
 
 def operands_of(call: Prefix, externals, values, floats, ints) -> list:
@@ -251,9 +267,11 @@ def body_of(program: Program, path: list[Prefix]):
             arrays = operands_of(call, externals, values, floats, ints)
             with collecting_bad_indices() as reports:
                 results = evaluate(call.op, wrap(call.op, arrays, call.in_avals), call.statics)
-            for flag, size, ndim in reports:
+            within = getattr(call.op.fn, "sources", None)
+            for n, (flag, size, ndim) in enumerate(reports):
                 flags.append(flag)
-                program.checks.append((size, ndim, call))
+                source = inner_call(call, within[n]) if within else call
+                program.checks.append((size, ndim, source))
             slot = call.slots - call.outs
             for result in results:
                 values[slot] = result

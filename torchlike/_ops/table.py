@@ -471,6 +471,11 @@ def collecting_bad_indices():
         _reports.into = before
 
 
+def bad_indices() -> list | None:
+    """The reports so far, where they are collected."""
+    return getattr(_reports, "into", None)
+
+
 @contextmanager
 def ignoring_bad_indices():
     """Trace without reports: derivatives run a forward function that has reported already."""

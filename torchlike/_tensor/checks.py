@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 
 from torchlike._core.symbolic import SymBool
+from torchlike._engine.captures import at_hand
+from torchlike._engine.prefix import local
+from torchlike._ops.table import TABLE
+from torchlike._tensor.dispatch import apply
 from torchlike._tensor.tensor import Tensor
 
 _UNSAID = (
@@ -73,6 +78,12 @@ def _check_tensor_all_with(error_type: type, cond, message: Callable | None = No
         raise TypeError(f"cond must be a tensor, but got {type(cond)}")
     if cond.dtype.name != "bool":
         raise TypeError(f"cond tensor must have dtype torch.bool, but got {cond.dtype}")
+    name = error_type.__name__
+    recorded = local.capture is not None and at_hand(cond._value) is None
+    if recorded and getattr(builtins, name, None) is error_type:
+        text = _UNSAID if message is None else str(message())  # raised at the next look at a value
+        apply(TABLE["require"], (cond,), (name, text))
+        return
     _raise(error_type, not bool(cond.all()), message)
 
 

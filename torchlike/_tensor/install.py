@@ -39,6 +39,7 @@ from torchlike._ops import polynomials as _po  # noqa: F401
 from torchlike._ops import quantization as _qu  # noqa: F401
 from torchlike._ops import recompute as _rec  # noqa: F401
 from torchlike._ops import reduce as _r  # noqa: F401
+from torchlike._ops import requirement as _req  # noqa: F401
 from torchlike._ops import rounding as _ro  # noqa: F401
 from torchlike._ops import sample as _sa  # noqa: F401
 from torchlike._ops import scan as _sc  # noqa: F401

@@ -53,7 +53,10 @@ class Distribution:
             if name not in self.__dict__ and isinstance(getattr(kind, name, None), lazy_property):
                 continue  # computed from another parameter, which is checked
             checks.append((name, constraint, getattr(self, name)))
-        flags = [satisfied(constraint, value) for _, constraint, value in checks]
+        flags = [
+            satisfied(constraint, value, f"parameter {name} of {kind.__name__}")
+            for name, constraint, value in checks
+        ]
         if all_true(flags):
             return
         for (name, constraint, value), valid in zip(checks, flags, strict=True):
@@ -180,7 +183,7 @@ class Distribution:
                 stacklevel=3,
             )
             return
-        if not satisfied(support, value):
+        if not satisfied(support, value, f"value argument of {type(self).__name__}"):
             raise ValueError(
                 f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) "
                 f"to be within the support ({support!r}) of the distribution {self!r}, but found "

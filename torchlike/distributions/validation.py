@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchlike._engine.captures import at_hand
 from torchlike._engine.flush import host_array
+from torchlike._engine.prefix import local
 from torchlike._engine.values import Batched
-from torchlike._tensor.dispatch import value_of
+from torchlike._ops.table import TABLE
+from torchlike._tensor.dispatch import apply, value_of
+from torchlike._tensor.modes import modes
 from torchlike.distributions import constraints
 from torchlike.distributions._torch import torch
 
@@ -29,13 +33,34 @@ def _numbers(tensor):
     return None if value.is_traced() else host_array(value)
 
 
-def satisfied(constraint, value):
+def _stated(constraint, value, what: str) -> bool:
+    """Let the call of a compiled function that is being recorded check it in its program."""
+    if at_hand(value_of(value)) is not None or modes.levels or modes.transforms:
+        return False
+    apply(
+        TABLE["require"],
+        (constraint.check(value),),
+        (
+            "ValueError",
+            f"Expected {what} ({type(value).__name__} of shape {tuple(value.shape)}) to satisfy "
+            f"the constraint {constraint!r}, but found invalid values",
+        ),
+    )
+    return True
+
+
+def satisfied(constraint, value, what: str = "value"):
     """Whether all of a tensor satisfies a constraint: a bool, or a 0-d tensor yet to be read.
+
+    In a compiled function, whose numbers are not known while it is recorded, its program tells, and
+    what is looked at next raises; ``what`` is the tensor's name there.
 
     NumPy looks at what is on the CPU: nothing is recorded and compiled for a check. Where there
     are no numbers, inside JAX's transformations, nothing is checked, and under ``vmap`` only what
     lies between bounds that are numbers.
     """
+    if local.capture is not None and _stated(constraint, value, what):
+        return True
     inner = constraint
     while isinstance(inner, constraints.independent) and value.dim() >= constraint.event_dim:
         inner = inner.base_constraint

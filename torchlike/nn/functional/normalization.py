@@ -15,8 +15,9 @@ _UPDATE, _INSTANCE = TABLE["update_running"], TABLE["instance_norm"]
 _LAYER, _RMS, _GROUP = (TABLE[f"native_{n}_norm"] for n in ("layer", "rms", "group"))
 
 
-def _update(running, new, momentum: float) -> None:
-    dispatch.rebind(running, apply(_UPDATE, (running, new, float(momentum))))
+def _update(running, new, momentum) -> None:
+    momentum = momentum if isinstance(momentum, dispatch._Tensor) else float(momentum)
+    dispatch.rebind(running, apply(_UPDATE, (running, new, momentum)))
 
 
 def _check_batch(shape) -> None:

@@ -104,8 +104,8 @@ class _BatchNorm(_NormBase):
             count = self.num_batches_tracked
             if count is not None:
                 count.add_(1)
-                if self.momentum is None:  # a cumulative average
-                    factor = 1.0 / float(count)
+                if self.momentum is None:  # a cumulative average, of a count that nobody reads
+                    factor = 1.0 / count.double()
         mean, var = self.running_mean, self.running_var
         if training and not track:
             mean = var = None
