@@ -202,3 +202,16 @@ def test_loops_of_a_batch_end_one_by_one():
     run = plan(jax.make_jaxpr(jax.vmap(double))(n, x))
     for ours, theirs in zip(run(n, x), jax.vmap(double)(n, x), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_read_tells_of_a_bad_index_before_it():
+    weight, flag = torch.ones(3, 2), torch.tensor(1.0)
+    for n in range(6):
+        index = torch.tensor([0, 5 if n == 5 else 1])
+        y = torch.nn.functional.embedding(index + 0, weight)  # what is pending is not looked at
+        if n < 5:
+            assert flag > 0
+        else:
+            with pytest.raises(IndexError, match="5 is out of bounds"):
+                bool(flag > 0)
+        del y

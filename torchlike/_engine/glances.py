@@ -115,7 +115,8 @@ def glance_at(segment: Segment, value: Value) -> Glance | None:
         node.glances = {}
     found = node.glances.get(value.slot, False)
     if found is False:
-        calls = _behind(node, value.slot) if value.aval.nbytes <= _MAX_BYTES else None
+        small = value.aval.nbytes <= _MAX_BYTES
+        calls = _behind(node, value.slot) if small and not node.checks else None
         found = node.glances[value.slot] = calls and Glance(calls, len(calls) == node.depth)
     return found
 
@@ -131,7 +132,7 @@ def _behind(node: Prefix, slot: int) -> list[Prefix] | None:
         if mine:
             op = node.op
             work += node.work - node.parent.work
-            if op.checks or op.inner is not None or len(calls) == _MAX_CALLS or work > _MAX_WORK:
+            if op.inner is not None or len(calls) == _MAX_CALLS or work > _MAX_WORK:
                 return None
             if not is_exact(op, node.avals):
                 sums |= op.name in _SUMS

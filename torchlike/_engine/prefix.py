@@ -32,8 +32,8 @@ class Prefix:
     """
 
     __slots__ = (
-        "avals", "calls", "children", "depth", "exact", "externals", "first", "floats", "glances",
-        "in_avals", "ints", "line", "nbytes", "numbers", "op", "outs", "parent", "plans",
+        "avals", "calls", "checks", "children", "depth", "exact", "externals", "first", "floats",
+        "glances", "in_avals", "ints", "line", "nbytes", "numbers", "op", "outs", "parent", "plans",
         "programs", "refs", "seen", "slots", "statics", "used", "work",
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ class Prefix:
         self.first = self if parent is None or parent.parent is None else parent.first
         if parent is None:
             self.depth = self.slots = self.externals = self.floats = self.ints = self.nbytes = 0
-            self.work, self.exact, self.calls = 0.0, True, 0
+            self.work, self.exact, self.checks, self.calls = 0.0, True, False, 0
         else:
             self.depth = parent.depth + 1
             self.calls = parent.calls + (1 if op.inner is None else op.inner.calls)
@@ -63,6 +63,7 @@ class Prefix:
                 self.nbytes += sum(a.nbytes for a in avals)
                 self.work += work(op, in_avals, avals)
             self.exact = parent.exact and is_exact(op, avals)
+            self.checks = parent.checks or op.checks  # whether a read of a value may have to raise
             self.externals, self.floats, self.ints = parent.externals, parent.floats, parent.ints
 
     def path(self) -> list[Prefix]:
