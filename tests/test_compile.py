@@ -578,9 +578,7 @@ def test_what_distributions_validate_is_part_of_the_program():
     for _ in range(3):
         loss(x, action).item()
     failing = loss(bad, action)
-    with pytest.raises(
-        ValueError, match=r"parameter logits of Categorical .*recorded at"
-    ):
+    with pytest.raises(ValueError, match=r"parameter logits of Categorical .*recorded at"):
         failing.item()
     with pytest.raises(ValueError, match=r"support|constraint IntegerInterval"):
         compiled(x, action + 3).item()

@@ -344,6 +344,7 @@ def test_no_workers_within_workers():
 
 
 def test_many_epochs_leak_nothing():
+    gc.collect()  # what earlier tests have left
     loader = DataLoader(cases.Big(), 2, num_workers=2)
     assert _resources_after(loader, 2) == _resources_after(loader, 6)
 

@@ -168,7 +168,7 @@ def test_futures():
     failed = jit.fork(lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         failed.wait()
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(RuntimeError, match="running the callback: ZeroDivisionError"):
         failed.then(lambda f: f.wait()).wait()
 
 

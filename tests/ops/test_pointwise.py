@@ -287,7 +287,10 @@ OPERATORS = {
 def attempt(call, *args):
     """The result, or the exception."""
     try:
-        return call(*args)
+        result = call(*args)
+        if isinstance(result, torchlike.Tensor):
+            result.tolist()  # a divisor of zero is told when somebody looks
+        return result
     except (RuntimeError, TypeError) as error:
         return error
 

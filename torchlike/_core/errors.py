@@ -134,9 +134,12 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 _given: set[str] = set()
 
 
+always = False  # whether a process hears of the same again (torch.set_warn_always)
+
+
 def warn_once(message: str) -> None:
     """The same, but a process hears of it only once."""
-    if message not in _given:
+    if always or message not in _given:
         _given.add(message)
         warn(message)
 

@@ -193,7 +193,7 @@ _FRESH_KEYS = 8
 
 # A place where so many programs were made, and never used so many times in a row, has steps of
 # changing kinds: a further one must come back, too.
-_VARIANTS = 3
+_VARIANTS = 4
 _ROW = 16
 
 # Calls that round nothing, and seconds of their work, that NumPy is done with before a program

@@ -10,6 +10,7 @@ import math
 import warnings
 
 from torchlike._core import dtypes as dt
+from torchlike._core import errors
 from torchlike._core.devices import set_default_device
 from torchlike._core.errors import warn_once
 from torchlike._tensor.forms import FUNCTIONS, function
@@ -21,7 +22,7 @@ class _Flags:
     """The values that are set."""
 
     matmul = "highest"
-    deterministic = warn_only = warn_always = on_cuda = False
+    deterministic = warn_only = on_cuda = False
     interop = None
 
 
@@ -113,13 +114,13 @@ def get_deterministic_debug_mode() -> int:
 @function()
 def set_warn_always(b: bool, /) -> None:
     """Ask for warnings each time; Python's own filters decide here."""
-    _Flags.warn_always = bool(b)
+    errors.always = bool(b)
 
 
 @function()
 def is_warn_always_enabled() -> bool:
     """What ``set_warn_always`` was given."""
-    return _Flags.warn_always
+    return errors.always
 
 
 @function()

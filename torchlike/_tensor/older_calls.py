@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torchlike._core import errors
 from torchlike._core.errors import warn
 from torchlike._tensor import dispatch
 
@@ -39,7 +40,7 @@ def rearranged(function, form: str, op, given: tuple):
     old = ", ".join(f"Number {name}" for name in numbers)
     now = ", ".join(f"Number {name} = 1" for name in numbers)
     call = function.__name__
-    if not _warned:
+    if errors.always or not _warned:
         _warned.append(call)
         warn(
             f"This overload of {call} is deprecated:\n\t{call}({old}, {others})\nConsider using "
