@@ -11,15 +11,22 @@ from torchlike._core import freed_memory
 GLIBC = sys.platform.startswith("linux") and hasattr(
     freed_memory.ctypes.CDLL(None), "gnu_get_libc_version"
 )
+# More than glibc learns to keep by itself, on the thread whose heap may grow that far.
 PROGRAM = """
+import ctypes
 import resource
-import torchlike as torch
-x = torch.ones(10_000_000)  # more than glibc learns to keep by itself
-for n in range(12):
-    if n == 6:
+import torchlike
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+library.malloc.argtypes = [ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+for n in range(6):
+    if n == 1:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    y = x * (n + 1)
-    y.sum().item()
+    block = library.malloc(40_000_000)
+    library.memset(block, 1, 40_000_000)
+    library.free(block)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
