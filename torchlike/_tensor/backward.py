@@ -179,10 +179,13 @@ def backward(
                 wanted=wanted, finish=finish,
             )  # fmt: skip
             pairs = leaves.values()
-        for leaf, grad in pairs:
-            if wanted is None:
-                _accumulate(leaf, grad, create_graph)
-            else:
+        if wanted is None and not tape.hooked:
+            with _accumulating:
+                for leaf, grad in pairs:
+                    if leaf._requires_grad or leaf._node is not None:  # still
+                        leaf.accumulate_grad(grad, create_graph)
+        else:
+            for leaf, grad in pairs:
                 finish(leaf, grad)
         for callback in running[2].get("callbacks", ()):  # grows
             callback()
