@@ -16,64 +16,14 @@ from torchlike._core.settings import settings
 from torchlike._engine import prefix
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.glances import forget, glance
-from torchlike._engine.host import Plan, run_host
+from torchlike._engine.host import plan_of, run_host
+from torchlike._engine.places import Place, flush_lines, place_of
+from torchlike._engine.places import forget as forget_places
 from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.primitives import Unsupported
 from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
 from torchlike._engine.stats import stats
 from torchlike._engine.values import Batched, Hole, Packed, Parts, Value, expose, exposed
-
-
-class Place:
-    """A line of the user's code that forces flushes: does compiling pay there?"""
-
-    __slots__ = ("always", "compiled", "flushes", "fresh", "line", "reused", "row", "why")
-
-    def __init__(self, why: str, line: str, always: bool = False):
-        self.why, self.line = why, line
-        self.always = always  # whether to compile at once: the user has asked for it
-        self.flushes = 0  # counted into the statistics when they are asked for
-        self.reused = True  # whether an earlier program has paid
-        self.fresh = 0  # small new keys since a program was last used again
-        self.row = 0  # uses of programs without a new key between
-        self.compiled = 0  # programs that were made since a long row; large ones count more
-
-
-_places: dict = {}
-_MAX_PLACES = 10_000
-
-
-def place_of(why: str) -> Place:
-    """The record of the user's line that is running now."""
-    frame = errors.user_frame()
-    key = (frame.f_code, frame.f_lasti, why)
-    place = _places.get(key)
-    if place is None:
-        if len(_places) > _MAX_PLACES:
-            _places.clear()
-        line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        place = _places[key] = Place(why, line)
-    return place
-
-
-def place_of_function(function, why: str) -> Place:
-    """The record of a compiled function, whose segments are always programs."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    line = repr(function) if code is None else f"{code.co_filename}:{code.co_firstlineno}"
-    place = _places[code or id(function), why] = Place(why, line, True)
-    return place
-
-
-def flush_lines(clear: bool = False) -> dict[str, int]:
-    """How many flushes each line of the user's code forced, most first."""
-    counts: dict[str, int] = {}
-    for place in _places.values():
-        if place.flushes:
-            name = f"{place.why} at {place.line}"
-            counts[name] = counts.get(name, 0) + place.flushes
-            if clear:
-                place.flushes = 0
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def flush(
@@ -345,13 +295,7 @@ def _on_host(segment: Segment, live, sighting) -> None:
 
 def _by_plan(segment: Segment, live, sighting) -> bool:
     """Run a segment that has come back by its plan; False if it has none, or a call fails."""
-    plan = sighting.plan
-    if plan is None or (plan and plan.dtype is not dt.get_default_dtype()):
-        try:
-            plan = Plan(live, needed_calls(segment.node, live))
-        except Unsupported:
-            plan = False
-        sighting.plan = plan
+    plan = sighting.plan = plan_of(sighting.plan, live, lambda: needed_calls(segment.node, live))
     if not plan:
         return False
     try:
@@ -595,7 +539,7 @@ def clear_caches() -> None:
     flush(why="clear")
     cache.clear()
     prefix.tree.clear()
-    _places.clear()
+    forget_places()
     forget()
     for op in TABLE.values():
         op.inferred.clear()

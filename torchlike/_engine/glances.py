@@ -16,10 +16,9 @@ from torchlike._core import devices, errors
 from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
 from torchlike._engine.compat import in_program_scope
-from torchlike._engine.host import Plan
+from torchlike._engine.host import plan_of
 from torchlike._engine.inference import is_exact
 from torchlike._engine.prefix import Prefix, Segment, local, tree
-from torchlike._engine.primitives import Unsupported
 from torchlike._engine.values import Value
 
 _MAX_BYTES = 64  # of a number, or a few, that somebody may decide upon
@@ -161,12 +160,9 @@ def _rounds_once(call: Prefix) -> bool:
 
 def _number(segment: Segment, slot: int, found: Glance) -> np.ndarray | None:
     """The number by NumPy, or None if it cannot."""
-    plan = found.plan
-    if plan is None or plan.dtype is not dt.get_default_dtype():
-        try:
-            plan = found.plan = Plan((slot,), found.calls)
-        except Unsupported:
-            return None
+    plan = found.plan = plan_of(found.plan, (slot,), lambda: found.calls)
+    if not plan:
+        return None
     with np.errstate(all="ignore"):
         try:
             (result,), _, _ = plan.run(segment)

@@ -118,6 +118,17 @@ class Plan:
         return [registers[n] for n in self.live], checks, windows
 
 
+def plan_of(known, live: tuple, calls) -> Plan | bool:
+    """The plan for live slots: the known one while it holds, else a new one, False where NumPy
+    cannot run what ``calls()`` gives."""
+    if known is None or (known and known.dtype is not dt.get_default_dtype()):
+        try:
+            return Plan(live, calls())
+        except Unsupported:
+            return False
+    return known
+
+
 _ARRAY, _SLOT = "array", "slot"
 
 

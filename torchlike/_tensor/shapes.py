@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from math import prod
 
 from torchlike._core import dtypes as dt
@@ -16,8 +17,7 @@ from torchlike._tensor.views import apply_view
 
 _VIEW, _PERMUTE = TABLE["view"], TABLE["permute"]
 _SQUEEZE, _UNSQUEEZE = TABLE["squeeze_dims"], TABLE["unsqueeze"]
-_EXPAND, _INDEX, _SPLIT = TABLE["expand"], TABLE["index_basic"], TABLE["split_sizes"]
-_UNBIND, _DIAGONAL, _UNFOLD = TABLE["unbind"], TABLE["diagonal"], TABLE["unfold"]
+_EXPAND = TABLE["expand"]
 
 
 def named(out, label: str):
@@ -568,14 +568,7 @@ def data_ptr(self) -> int:
     return storage.identity + views.geometry(self)[1] * self.element_size()
 
 
-def _counter():
-    n = 1
-    while True:
-        yield n
-        n += 1
-
-
-_identities = _counter()
+_identities = count(1)
 
 
 def _conjugate_transposed(self):

@@ -13,7 +13,7 @@ from torchlike._core.errors import warn, warn_once
 from torchlike._core.sizes import Size, of_shape
 from torchlike._engine.flush import host_array, jax_array
 from torchlike._engine.prefix import local
-from torchlike._engine.values import Batched, Value, expose
+from torchlike._engine.values import Batched, Value, alias, aval, expose, from_array
 from torchlike._tensor import bridge, dispatch, tape, views
 from torchlike._tensor.dispatch import TENSORS, apply, to_value, value_of
 from torchlike._tensor.handles import Hooks, hold
@@ -508,11 +508,9 @@ class Tensor(_Instance):
 
     def __reduce_ex__(self, proto):
         state = {k: v for k, v in _holds(self).items() if k not in FIELDS}
-        if self.device is devices.META:
-            given = self._value.aval.shape, self.dtype
-            return _rebuild_meta, (type(self), *given, self.requires_grad, state)
-        array = np.array(self._host())
-        return _rebuild, (type(self), array, self.requires_grad, state)
+        a = self._value.aval
+        data = (a.shape, a.dtype) if a.device is devices.META else np.array(self._host())
+        return _rebuild, (type(self), data, self.requires_grad, state)
 
     def __dlpack__(self, *, stream=-1, max_version=None, dl_device=None, copy=None):
         if self.requires_grad:
@@ -534,21 +532,12 @@ class Tensor(_Instance):
 FIELDS = frozenset(n for n in vars(Tensor) if n[0] == "_" and n[1] != "_") | {"_value"}
 
 
-def _rebuild(kind, array, requires_grad, state):
-    from torchlike._engine.values import from_array
-
+def _rebuild(kind, data, requires_grad, state):
     out = object.__new__(kind)
-    out._value = from_array(array)
-    out._requires_grad = requires_grad
-    _holds(out).update(state)
-    return out
-
-
-def _rebuild_meta(kind, shape, dtype, requires_grad, state):
-    from torchlike._tensor.creation import empty
-
-    out = object.__new__(kind)
-    out._value = empty(shape, dtype=dtype, device=devices.META)._value
+    if isinstance(data, tuple):  # of a meta tensor
+        out._value = Value(aval(*data, devices.META), None)
+    else:
+        out._value = from_array(data)
     out._requires_grad = requires_grad
     _holds(out).update(state)
     return out
@@ -556,7 +545,6 @@ def _rebuild_meta(kind, shape, dtype, requires_grad, state):
 
 def copy_value(value: Value) -> Value:
     """A new Value of the same data."""
-    from torchlike._engine.values import alias
     from torchlike._ops.table import TABLE
 
     # A recorded call has to say where the data is from: the next call may bring other data.
@@ -592,8 +580,6 @@ def _flatten(t):
 
 
 def _unflatten(requires_grad, children):
-    from torchlike._engine.values import from_array
-
     (array,) = children
     out = object.__new__(Tensor)
     # JAX also passes placeholders that are no arrays through here.

@@ -13,7 +13,7 @@ from operator import attrgetter
 from torchlike._core import errors
 from torchlike._core.settings import settings
 from torchlike._engine.composites import Composite
-from torchlike._engine.flush import place_of_function
+from torchlike._engine.places import place_of_function
 from torchlike._engine.prefix import local
 from torchlike._engine.stats import stats
 from torchlike._engine.values import TRACED

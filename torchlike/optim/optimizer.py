@@ -9,7 +9,8 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from torchlike._core.errors import DeviceMismatch, SparseOperand
-from torchlike._engine.flush import end_setup, flush, place_of
+from torchlike._engine.flush import end_setup, flush
+from torchlike._engine.places import place_of
 from torchlike._engine.prefix import cut_from, local, record
 from torchlike._engine.values import Packed
 from torchlike._ops.optimizers import Plan

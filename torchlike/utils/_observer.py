@@ -87,12 +87,7 @@ class Observer:
         self.derived(node, grads)
 
     def _enter(self, module, args):
-        known = self._names
-        if id(module) not in known:
-            root = type(module).__name__
-            for path, part in module.named_modules():
-                known.setdefault(id(part), (f"{root}.{path}" if path else root, part))
-        name = known[id(module)][0]
+        name = name_of(module, self._names)
         self.path.append(name)
         self.entered(module, args)
 
@@ -102,6 +97,18 @@ class Observer:
             self.left(module, output)
             while self.path and self.path.pop() != name:
                 pass
+
+
+def name_of(module, known: dict) -> str:
+    """A module's name: the class of the outermost one that was met, and the path from there.
+
+    ``known`` keeps, by id, the names and the modules of all that were met, so that ids stay theirs.
+    """
+    if id(module) not in known:
+        root = type(module).__name__
+        for path, part in module.named_modules():
+            known.setdefault(id(part), (f"{root}.{path}" if path else root, part))
+    return known[id(module)][0]
 
 
 def shape_of(x):

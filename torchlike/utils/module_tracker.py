@@ -12,6 +12,7 @@ from torchlike.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
+from torchlike.utils._observer import name_of
 
 __all__ = ["ModuleTracker"]
 
@@ -42,12 +43,7 @@ class ModuleTracker:
         self.parents = {"Global"}
 
     def _enter(self, module, args):
-        known = self._names
-        if id(module) not in known:
-            root = type(module).__name__
-            for path, part in module.named_modules():
-                known.setdefault(id(part), (f"{root}.{path}" if path else root, part))
-        name = known[id(module)][0]
+        name = name_of(module, self._names)
         self.parents.add(name)
         self._at_backward(args, lambda _: self.parents.discard(name))
 
