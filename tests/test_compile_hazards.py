@@ -11,6 +11,7 @@ import pytest
 import torchlike
 from tests.hazards import (
     HAZARDS,
+    alike,
     difference,
     handles,
     hidden,
@@ -25,7 +26,7 @@ from tests.hazards import (
 )
 from torchlike._core.errors import NotSupported
 
-assert handles and hidden and kept and modules and recipes  # they fill the table
+assert alike and handles and hidden and kept and modules and recipes  # they fill the table
 assert tensors and training and unseen and values
 NAMED = {hazard.name: hazard for hazard in HAZARDS}
 
@@ -89,6 +90,25 @@ def test_compiled_shows_what_eager_shows(name):
             raise
         return
     assert not difference(expected(name), found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "argument_list_emptied", "argument_list_filled", "plain_values_made_for_each_call",
+        "tensor_in_a_slot_replaced", "tensor_of_an_outer_function_replaced",
+        "views_put_into_an_argument",
+    ],
+)  # fmt: skip
+def test_replayed_all_the_same(name):
+    made = []
+
+    def compile(function):
+        made.append(torchlike.compile(function))
+        return made[-1]
+
+    NAMED[name].run(torchlike, compile)
+    assert all(f.compiled.plain is f.compiled.full is None and f.compiled.replays for f in made)
 
 
 # ---- where compiled code shows that it is compiled ---------------------------------------------

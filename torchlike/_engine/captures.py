@@ -21,15 +21,16 @@ class Capture:
     cuts        pieces to be cut out of flat values at the end (see ``cut_from``)
     casts       what autocast keeps of the casts of weights, until the call ends
     broken      (why, user's line) of what made it impossible to keep the call in one program
+    start       the number of the first tape node that the call makes
     """
 
     __slots__ = (
         "actions", "broken", "casts", "constants", "cuts", "gradients", "inside", "segment",
-        "strict",
+        "start", "strict",
     )  # fmt: skip
 
-    def __init__(self, segment, strict: bool = False):
-        self.segment, self.strict = segment, strict
+    def __init__(self, segment, strict: bool = False, start: int = 0):
+        self.segment, self.strict, self.start = segment, strict, start
         self.actions: list = []
         self.cuts: list = []
         self.constants: dict[int, Value] = {}

@@ -144,7 +144,10 @@ class Tensor(_Instance):
     def grad_fn(self):
         """The tape node that made it, or None for a leaf."""
         self._refresh()
-        return self._node and tape.named(self._node)
+        node, capture = self._node, local.capture
+        if capture is not None and node is not None and node.number < capture.start:
+            capture.refuse("the history of a tensor is read")  # another one's has other nodes
+        return node and tape.named(node)
 
     @property
     def output_nr(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from torchlike._tensor import views
 from torchlike._tensor.dispatch import TENSORS
 from torchlike._tensor.tensor import Tensor, _holds
+from torchlike.compiler._parts import ATOMS
 
 _MAX_CONTENT = 1 << 16
 _TENSOR = "tensor"
@@ -67,7 +68,7 @@ class Flat:
     tensors   the tensors, in order
     objects   other objects, which are looked into like what the function itself can reach
     kinds     classes of containers that Python does not know by itself
-    owners    lists and dicts, each once
+    owners    lists, dicts and sets, each once
     homes     (place of a tensor, owner, key) of those that stand in one
     """
 
@@ -110,10 +111,15 @@ class Flat:
                 self.kinds.append(kind)
             return kind, tuple([self._put(y) for y in x])
         if kind is dict:
-            return kind, tuple(x), *self._own(x, x, x.values())
+            return kind, self._keys(x), *self._own(x, x, x.values())
         if isinstance(x, dict) and not getattr(x, "__dict__", None):
             self.kinds.append(kind)
-            return kind, tuple(x), tuple([self._put(y) for y in x.values()])
+            factory = self._put(getattr(x, "default_factory", None))
+            return kind, self._keys(x), tuple([self._put(y) for y in x.values()]), factory
+        if kind is slice or kind is range:
+            return kind, self._put((x.start, x.stop, x.step))
+        if (kind is set or kind is frozenset) and ATOMS.issuperset(map(type, x)):
+            return kind, *self._own(x, x, x)
         if dataclasses.is_dataclass(x) and not isinstance(x, type) and hasattr(x, "__dict__"):
             own = vars(x)
             if "_modules" not in own:  # a module may be a dataclass too
@@ -126,8 +132,12 @@ class Flat:
         self.objects.append(x)
         return Same(x)
 
+    def _keys(self, x: dict) -> tuple:
+        """The keys of a dict, told from those that are equal but not the same: 1, True and 1.0."""
+        return tuple([key if key.__class__ is str else self._put(key) for key in x])
+
     def _own(self, x, keys, values):
-        """(which list or dict this is, what it holds): one may be passed in two places."""
+        """(which list, dict or set this is, what it holds): one may be passed in two places."""
         for n, owner in enumerate(self.owners):
             if owner is x:
                 return n, None

@@ -9,8 +9,6 @@ import sys
 import threading
 import types
 import weakref
-from itertools import chain
-from operator import attrgetter, call, is_, itemgetter
 
 import jax
 import numpy as np
@@ -23,7 +21,6 @@ from torchlike._tensor.generators import Generator
 from torchlike._tensor.tensor import Tensor, _holds
 from torchlike.compiler._parts import (
     ATOMS,
-    MISSING,
     PRIMITIVES,
     Attributes,
     Cleared,
@@ -47,6 +44,8 @@ _PLAIN_TYPES = frozenset((*PRIMITIVES, object))
 _PLAIN_NAMES = frozenset(("Pattern", "TypeVar", "_SpecialForm", "_GenericAlias", "_tuplegetter",
     "date", "datetime", "timedelta", "Decimal", "Fraction",
     "UUID", "PosixPath", "Namespace_"))  # fmt: skip
+# Classes in C of which all is looked at.
+_KEPT_IN_SIGHT = frozenset((collections.OrderedDict, collections.defaultdict, collections.deque))
 _MAX_OBJECTS = 100_000
 _MAX_CONTENT = 1 << 16  # bytes of a NumPy array that are compared at each call
 
@@ -57,9 +56,6 @@ _HOOKS = (
 )  # fmt: skip
 _CALLED_BY_SCHEDULES = frozenset(("optimizer", "lr_lambdas", "_schedulers", "_scale_fn_custom"))
 _OPTIMIZER_NAMES = ("param_groups", "state", "_packs", "_pre_hooks", "_post_hooks", "_watched")
-_TENSOR_STATE = attrgetter(
-    "_value.aval", "_requires_grad", "_node", "_hooks", "_after_hooks", "_storage"
-)
 
 
 class TooLarge(Exception):
@@ -145,6 +141,8 @@ class Heap:
             self._part(Entries(obj, path))
             for i, key in enumerate(obj):
                 self._later(key, f"{path}.keys()[{i}]")
+            if isinstance(obj, collections.defaultdict):
+                self._part(Slots(obj, path, ("default_factory",)))
             self._object(obj, path)
         elif isinstance(obj, list | collections.deque):
             self._part(Items(obj, path))
@@ -236,6 +234,8 @@ class Heap:
         for base in kind.__mro__:
             if base.__module__ == "builtins":
                 continue
+            if _has_hidden_state(base):
+                return False
             self._later(base, f"type({path})")
             slots = vars(base).get("__slots__", ())
             slots = (slots,) if isinstance(slots, str) else tuple(slots)
@@ -386,195 +386,15 @@ def _makes_up_attributes(kind: type) -> bool:
     return isinstance(found, types.FunctionType)
 
 
+def _has_hidden_state(kind: type) -> bool:
+    """Whether a class adds state in C to its base: more than slots, a dict and a weak list."""
+    added = kind.__basicsize__ - kind.__base__.__basicsize__
+    if added <= 16 or not _KEPT_IN_SIGHT.isdisjoint(kind.__mro__):
+        return False
+    slots = sum(isinstance(x, types.MemberDescriptorType) for x in vars(kind).values())
+    return added > 16 + 8 * slots
+
+
 def _is_ours(kind: type) -> bool:
     module = kind.__module__ or ""
     return module == "torchlike" or module.startswith("torchlike.")
-
-
-def same(a, b) -> bool:
-    """Whether two entries are the same object, or equal numbers, texts or tuples of them."""
-    if a is b:
-        return True
-    if a.__class__ is not b.__class__:
-        return False
-    if a.__class__ in ATOMS:
-        return a == b and repr(a) == repr(b)
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(
-        a, (dt.dtype, devices.device, frozenset, slice, range, np.generic, types.CodeType)
-    ):
-        return bool(a == b)
-    if isinstance(a, types.MethodType):
-        return a.__func__ is b.__func__ and a.__self__ is b.__self__
-    return False
-
-
-def _is_whole(part: Part) -> bool:
-    return part.__class__ in (Entries, Attributes) and part.whole
-
-
-def _is_partial(part: Part) -> bool:
-    """Whether some entries or attributes of an object are read, and all of them are there."""
-    if isinstance(part, Entries):
-        return not part.whole and bool(part.keys)
-    return isinstance(part, Slots) and bool(part.keys) and not any(x is MISSING for x in part.old)
-
-
-def _getter(part: Part):
-    """A function in C of the part's owner that gives what it holds, as a tuple."""
-    make = attrgetter if isinstance(part, Slots) else itemgetter
-    first, *rest = part.keys
-    return make(first, *(rest or [first]))
-
-
-def plain_state(t: Tensor) -> tuple:
-    """What is compared of a tensor that another one takes the place of in each call."""
-    return (
-        t._value.aval, t._requires_grad, t._node is None, t._storage is None, t.__class__,
-        not t._chain,
-    )  # fmt: skip
-
-
-def state_of_entry(x):
-    """The same of what may stand in an entry that each call replaces; None if it may not."""
-    if isinstance(x, Tensor):
-        return plain_state(x)
-    if x.__class__ is tuple:
-        states = tuple(map(state_of_entry, x))
-        return None if None in states else states
-    return (x.__class__, repr(x)) if x.__class__ in ATOMS else None
-
-
-def holds_tensors(x) -> bool:
-    """Whether this is a tensor, or a tuple of tensors and plain values."""
-    if x.__class__ is not tuple:
-        return isinstance(x, Tensor)
-    tensors = [isinstance(t, Tensor) for t in x]
-    return any(tensors) and all(found or t.__class__ in ATOMS for found, t in zip(tensors, x))
-
-
-class Guards:
-    """The parts and tensors of a heap, flattened so that a look at all of them runs in C."""
-
-    def __init__(
-        self, parts: list[Part], tensors: list[Tensor], grads: dict, places: list, instances: list
-    ):
-        self.parts, self.tensors = parts, tensors
-        self.instances, self.kinds = instances, list(map(type, instances))
-        # grads: tensor -> whether it had none; places: (container, key, state) of those replaced.
-        self.grads, self.no_grad = list(grads), list(grads.values())
-        self.places = places
-        # Of an empty dict the size says all.
-        self.wholes = [p.owner for p in parts if _is_whole(p) and p.keys]
-        self.by_text = [w for w in self.wholes if all(k.__class__ is str for k in w)]
-        self.by_object = [w for w in self.wholes if not all(k.__class__ is str for k in w)]
-        self.partly = [p for p in parts if _is_partial(p)]
-        self.getters = [_getter(p) for p in self.partly]
-        self.mappings = [p.owner for p in self.partly]
-        self.lists = [p.owner for p in parts if isinstance(p, Items)]
-        taken = {id(p) for p in self.partly}
-        self.others = [
-            p for p in parts
-            if id(p) not in taken and not isinstance(p, Items) and not _is_whole(p) and p.keys
-        ]  # fmt: skip
-        self.sized = [p.owner for p in parts if isinstance(p, Entries | Items)]
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Compare with the present state from here on: it is as good as the old one."""
-        self.whole_values = list(chain.from_iterable(map(dict.values, self.wholes)))
-        self.texts = list(chain.from_iterable(self.by_text))
-        self.keys = list(chain.from_iterable(self.by_object))
-        self.picked = list(chain.from_iterable(map(call, self.getters, self.mappings)))
-        self.listed = list(chain.from_iterable(self.lists))
-        self.sizes = list(map(len, self.sized))
-        self.states = list(chain.from_iterable(map(_TENSOR_STATE, self.tensors)))
-        self.memory = {id(t._storage) for t in self.tensors if self.places}
-
-    def _state_at(self, owner, key):
-        try:
-            x = owner[key]
-        except (KeyError, IndexError):
-            return None
-        for t in x if x.__class__ is tuple else (x,):
-            if isinstance(t, Tensor) and t._storage is not None and id(t._storage) in self.memory:
-                return None
-        return state_of_entry(x)
-
-    def hold(self) -> bool:
-        """Whether everything is as it was."""
-        try:
-            if (
-                list(map(len, self.sized)) == self.sizes
-                and list(map(type, self.instances)) == self.kinds
-                and all(
-                    map(is_, chain.from_iterable(map(dict.values, self.wholes)), self.whole_values)
-                )
-                and list(chain.from_iterable(self.by_text)) == self.texts
-                and all(map(is_, chain.from_iterable(self.by_object), self.keys))
-                and all(
-                    map(
-                        is_,
-                        chain.from_iterable(map(call, self.getters, self.mappings)),
-                        self.picked,
-                    )
-                )
-                and all(map(is_, chain.from_iterable(self.lists), self.listed))
-                # Lists of what has no __eq__ are compared by identity, and faster than by is_.
-                and list(chain.from_iterable(map(_TENSOR_STATE, self.tensors))) == self.states
-                and [t._grad is None for t in self.grads] == self.no_grad
-                and all([self._state_at(*place[:2]) == place[2] for place in self.places])
-                and all([all(map(same, p.old, p.now())) for p in self.others])
-            ):
-                return True
-        except (KeyError, AttributeError, ValueError):  # ValueError: an empty cell
-            pass
-        return False
-
-    def failed(self) -> str | None:
-        """What differs, in words; None if only equal things took each other's place."""
-        for part in self.parts:
-            now = part.now()
-            if isinstance(part, Entries):
-                if part.whole and not all(map(same, part.owner, part.keys)):
-                    return f"the keys of {part.path} changed"
-                if part.added():
-                    return f"{part.name(part.added()[0])} is new"
-                part.size = len(part.owner)
-            if len(now) != len(part.old):
-                return f"{part.path} has {len(now)} elements, not {len(part.old)}"
-            for key, old, new in zip(part.keys, part.old, now, strict=True):
-                if not same(old, new):
-                    return f"{part.name(key)} is {brief(new)}, was {brief(old)}"
-            part.old = now
-        for obj, kind in zip(self.instances, self.kinds, strict=True):
-            if type(obj) is not kind:
-                return f"the class of an object is {type(obj).__name__}, was {kind.__name__}"
-        k = len(_STATE_NAMES)
-        for n, t in enumerate(self.tensors):
-            old, new = self.states[n * k : n * k + k], _TENSOR_STATE(t)
-            for name, a, b in zip(_STATE_NAMES, old, new, strict=True):
-                fresh = name == "storage" and a is None
-                if not (a is b or fresh or (name == "hooks" and not a and not b)):
-                    return f"a tensor's {name} is {brief(b)}, was {brief(a)}"
-        for owner, key, state in self.places:
-            if self._state_at(owner, key) != state:
-                return f"the tensor at {key!r} has another shape, dtype or history"
-        for t, was in zip(self.grads, self.no_grad, strict=True):
-            if (t._grad is None) is not was:
-                return f"the .grad of a parameter is {'None' if t._grad is None else 'a tensor'}"
-        return None
-
-
-_STATE_NAMES = (
-    "shape or dtype", "requires_grad", "grad_fn", "hooks", "hooks", "storage",
-)  # fmt: skip
-
-
-def brief(x) -> str:
-    """A value for a message."""
-    if isinstance(x, Tensor):
-        return f"a tensor of shape {list(x.shape)}"
-    text = repr(x) if isinstance(x, (*PRIMITIVES, tuple)) else f"{type(x).__name__} {x!r}"
-    return text if len(text) < 60 else text[:57] + "..."

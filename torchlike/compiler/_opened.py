@@ -10,7 +10,8 @@ from torchlike._engine.values import Value, overwritten_at
 from torchlike._ops.table import Arrays, Op
 from torchlike._tensor import tape
 from torchlike._tensor.function import FunctionNode
-from torchlike.compiler._heap import Guards, Heap
+from torchlike.compiler._guards import Guards
+from torchlike.compiler._heap import Heap
 
 
 class Backward:

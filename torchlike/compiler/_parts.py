@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from abc import get_cache_token
 from operator import lt
 
@@ -50,6 +51,10 @@ class Entries(Part):
             return []
         old = {*self.keys, *self.replaced}
         return [k for k in self.owner if k not in old and (every or self.reads(k))]
+
+    def reordered(self) -> bool:
+        """Whether the same keys stand in another order."""
+        return self.whole and len(self.owner) == self.size and list(self.owner) != [*self.keys]
 
 
 class Attributes(Entries):
@@ -102,7 +107,7 @@ class Slots(Part):
 
 
 class Members(Part):
-    """A set."""
+    """A set, in the order in which it is gone through."""
 
     __slots__ = ()
 
@@ -110,7 +115,39 @@ class Members(Part):
         super().__init__(owner, path, (0,), True)
 
     def now(self):
-        return [frozenset(self.owner)]
+        return [tuple(self.owner)]
+
+
+class Named:
+    """An object that takes and gives its attributes by key, as a dict does its entries."""
+
+    __slots__ = ("object",)
+
+    def __init__(self, obj):
+        self.object = obj
+
+    def __getitem__(self, name):
+        found = _attribute(self.object, name)
+        if found is MISSING:
+            raise KeyError(name)
+        return found
+
+    def __setitem__(self, name, value):
+        setattr(self.object, name, value)
+
+
+_SETTERS = (dict.__setitem__, list.__setitem__, collections.deque.__setitem__)
+_SETTERS = (*_SETTERS, collections.OrderedDict.__setitem__)
+
+
+def writable(part: Part):
+    """What takes new entries of a part by key; None if that runs code of the user's."""
+    kind = type(part.owner)
+    if isinstance(part, Slots):
+        return Named(part.owner) if kind.__setattr__ is object.__setattr__ else None
+    if isinstance(part, Entries | Items) and getattr(kind, "__setitem__", None) in _SETTERS:
+        return part.owner
+    return None
 
 
 class Content(Part):

@@ -17,12 +17,13 @@ from torchlike._engine.values import Value, aval
 from torchlike._tensor import tape
 from torchlike._tensor.tensor import Tensor
 from torchlike.compiler._arguments import Flat
-from torchlike.compiler._heap import Guards, Heap, TooLarge, holds_tensors, same, state_of_entry
+from torchlike.compiler._guards import Guards, holds_tensors, same, state_of_entry
+from torchlike.compiler._heap import Heap, TooLarge
 from torchlike.compiler._library import switches
 from torchlike.compiler._opened import Spent, is_spent
 from torchlike.compiler._opening import Opening
-from torchlike.compiler._parts import Elements, Entries, Items
-from torchlike.compiler._replay import Replay, donations, owners_of
+from torchlike.compiler._parts import Elements, Entries, Slots, writable
+from torchlike.compiler._replay import Replay, contents, donations, owners_of, refill
 from torchlike.compiler._results import Results, tensors_in
 from torchlike.compiler._surroundings import surrounding
 from torchlike.compiler._values import (
@@ -63,6 +64,7 @@ class Recording(Opening):
         self.args, self.kwargs = args, kwargs
         self.replay = self.why = self.result = self.shown = None
         self.complete = False
+        self.held, self.filled = [contents(owner) for owner in flat.owners], []
         self.heap = self.known = self.before = self.values = self.state = None
         self._run(args, kwargs)
 
@@ -80,7 +82,7 @@ class Recording(Opening):
         # What all known tensors show before the call: (tensor, node, index, value).
         shown = self.arguments if self.known is None else [t for _, t in self.known.values()]
         self.shown = [(t, t._node, t._index, t._value) for t in shown]
-        capture = local.capture = Capture(segment, compiled.fullgraph)
+        capture = local.capture = Capture(segment, compiled.fullgraph, self.start)
         try:
             with watch.running() as all_known:
                 self.result = compiled.function(*args, **kwargs)
@@ -156,8 +158,9 @@ class Recording(Opening):
         self.capture.cuts = self.capture.casts = cut = None  # what these held is nobody's now
         found: list = []
         tensors_in(self.result, found)
-        self.put = self._put_in_arguments()
+        self.put, self.held = self._put_in_arguments(), None
         found += [t for _, t, _ in self.put or ()]
+        tensors_in([new for _, new in self.filled], found)
         self._retire(found)
         opened = self._open(segment, found)
         outs = self._live(segment)
@@ -208,8 +211,34 @@ class Recording(Opening):
         ]  # fmt: skip
         homes = {place: n for n, (place, _, _) in enumerate(before.homes)}
         if not same or not all(n in homes for n in changed):
-            return None
+            return self._fill_arguments()
         return [(homes[n], now.tensors[n], before.homes[homes[n]][2]) for n in changed]
+
+    def _fill_arguments(self) -> list | None:
+        """Note what now stands in the lists and dicts among the arguments that grew or shrank.
+
+        Returns None if anything else has changed as well: with what they held before put back,
+        the arguments have to be as they were.
+        """
+        now = [contents(owner) for owner in self.flat.owners]
+        for owner, held in zip(self.flat.owners, self.held, strict=True):
+            refill(owner, held)
+        before, again = self.flat, Flat(self.args, self.kwargs)
+        for owner, held in zip(before.owners, now, strict=True):
+            refill(owner, held)
+        if again.spec != before.spec or not all(
+            map(
+                is_,
+                (*again.owners, *again.objects, *again.tensors),
+                (*before.owners, *before.objects, *before.tensors),
+            )
+        ):
+            return None
+        self.filled = [
+            (n, new) for n, (old, new) in enumerate(zip(self.held, now, strict=True))
+            if len(old) != len(new) or not all(map(is_, _parts_of(old), _parts_of(new)))
+        ]  # fmt: skip
+        return []
 
     def _live(self, segment: Segment) -> list[int]:
         node = segment.node
@@ -278,6 +307,7 @@ class Recording(Opening):
         replay.tree = self.results.tree(self.result)
         replay.actions = self.capture.actions
         self.placed: dict = {}
+        self.replaced: dict = {}  # ids of parts -> the keys where each call puts something new
         self.roots, self.namer = {s.tensor for s in sources if s.__class__ is RootOf}, namer
         self._effects(replay, namer)
         if surrounding() != self.compiled.around:
@@ -285,6 +315,7 @@ class Recording(Opening):
         if self.put is None:
             raise Unreplayable("it changes what stands in its arguments")
         replay.homes = [(n, key, namer.tensor(t)) for n, t, key in self.put]
+        replay.filled = [(n, self.results.tree(new)) for n, new in self.filled]
         if opened is not None:
             self._open_replay(replay, opened)
         replay.early, replay.repeated = namer.early, namer.repeated
@@ -397,21 +428,24 @@ class Recording(Opening):
                 raise Unreplayable(f"it adds {part.name(part.added()[0])}")
             if len(now) != len(part.old):
                 raise Unreplayable(f"it changes the length of {part.path}")
+            if isinstance(part, Entries) and part.reordered():
+                raise Unreplayable(f"it changes the order of {part.path}")
             for key, old, new in zip(part.keys, part.old, now, strict=True):
                 if same(old, new):
                     continue
-                if holds_tensors(new) and isinstance(part, Entries | Items):
-                    replay.entries.append((part.owner, key, self.results.entry(new)))
-                    self._replaces(part, key, old)
-                    continue
-                raise Unreplayable(f"it changes {part.name(key)}")
+                owner = writable(part) if holds_tensors(new) else None
+                if owner is None:
+                    raise Unreplayable(f"it changes {part.name(key)}")
+                replay.entries.append((owner, key, self.results.entry(new)))
+                self.replaced.setdefault(id(part), []).append(key)
+                self._replaces(part, owner, key, old)
 
-    def _replaces(self, part, key, old) -> None:
+    def _replaces(self, part, owner, key, old) -> None:
         """Note that each call puts a new tensor, or tuple of them, in the place of an old one."""
         state, others = state_of_entry(old), self.known.values()
         if state is None:
             raise Unreplayable(f"it replaces {part.name(key)}, which is no plain tensor")
-        self.placed[id(part.owner), key] = part.owner, key, state
+        self.placed[id(part.owner), key] = owner, key, state
         for i, t in enumerate(old if old.__class__ is tuple else (old,)):
             if not isinstance(t, Tensor):
                 continue
@@ -426,8 +460,8 @@ class Recording(Opening):
             )
             if shared or id(t) in self.heap.again or any(t is a for a in self.arguments):
                 raise Unreplayable(f"it replaces {part.name(key)}, which has another name, too")
-            reference.place = (part.owner, key, i) if old.__class__ is tuple else (part.owner, key)
-            self.placed[id(t)] = part.owner, key, state
+            reference.place = (owner, key, i) if old.__class__ is tuple else (owner, key)
+            self.placed[id(t)] = owner, key, state
 
     def _exempt(self, replay) -> set[int]:
         """Ids of the dicts that a replay reads or changes by Python: nobody else looks there."""
@@ -453,19 +487,16 @@ class Recording(Opening):
                 if "params" in part.keys:
                     parts.append(Entries(part.owner, part.path, ("params",)))
                 continue
-            changed = [
-                i
-                for i, k in enumerate(part.keys)
-                if any(part.owner is o and k is key for o, key, _ in replay.entries)
-            ]
-            keys = tuple([k for i, k in enumerate(part.keys) if i not in changed])
-            if changed and isinstance(part, Entries):
-                replaced = [part.keys[i] for i in changed]
-                parts.append(type(part)(part.owner, part.path, keys, part.reads, replaced))
-            elif changed:
-                parts.append(Elements(part.owner, part.path, keys))
-            else:
+            replaced = self.replaced.get(id(part), ())
+            keys = tuple([k for k in part.keys if not any(k is key for key in replaced)])
+            if not replaced:
                 parts.append(part)
+            elif isinstance(part, Entries):
+                parts.append(type(part)(part.owner, part.path, keys, part.reads, replaced))
+            elif isinstance(part, Slots):
+                parts.append(Slots(part.owner, part.path, keys))
+            else:
+                parts.append(Elements(part.owner, part.path, keys))
         used = {id(s.tensor.tensor) for s in replay.sources if isinstance(s, ValueOf | RootOf)
                 and s.tensor.__class__ is Known}  # fmt: skip
         used |= {id(t.tensor) for t, *_ in replay.changes if t.__class__ is Known}
@@ -484,6 +515,10 @@ class Recording(Opening):
             parts, tensors, grads, list(self.placed.values()), self.heap.instances
         )
         replay.paths = dict(self.heap.paths)
+
+
+def _parts_of(held) -> list:
+    return [*held, *held.values()] if isinstance(held, dict) else [*held]
 
 
 REGISTERS = "registers a hook on a tensor"

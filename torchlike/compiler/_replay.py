@@ -33,6 +33,7 @@ class Replay:
     grads     (tensor, its new gradient or None)
     entries   (container, key, new tensor)
     homes     (n, key, new tensor) of the n-th tensor in lists and dicts among the arguments
+    filled    (n, function of a moment): what the n-th list, dict or set among the arguments holds
     moved     (argument, place) of those that are results of the new tape node from then on
     fragile   references that lead elsewhere once the call has written
     opened    None, or what the new tape node is made of
@@ -44,6 +45,7 @@ class Replay:
         self.changes, self.grads, self.entries = [], [], []
         self.moved: list = []
         self.homes: list = []
+        self.filled: list = []
         self.early: list = []
         self.fragile: list = []
         self.repeated: set[int] = set()
@@ -185,7 +187,7 @@ class Replay:
             if len(program.live) == len(self.composite.outs) and not program.forwarded:
                 self.fast = Direct(self, program)
                 self.careful = bool(
-                    self.slow or self.fast.other_grads or self.entries or self.homes
+                    self.slow or self.fast.other_grads or self.entries or self.homes or self.filled
                 )
 
     def _open(self, moment, operands, numbers) -> None:
@@ -197,7 +199,9 @@ class Replay:
         moment.node = opened.make(edges, operands, numbers, moment.results)
 
     def _write(self, moment, results, quick, grads) -> None:
-        if not (quick or self.slow or grads or self.entries or self.homes or self.moved):
+        if not (
+            quick or self.slow or grads or self.entries or self.homes or self.filled or self.moved
+        ):
             return
         ended = Epoch()
         ended.line = user_line()
@@ -244,6 +248,22 @@ class Replay:
             owner[key] = new.find(moment)
         for n, key, new in self.homes:
             moment.homes[n][1][key] = new.find(moment)
+        for n, make in self.filled:
+            refill(moment.owners[n], make(moment))
+
+
+def contents(owner):
+    """A copy of a list, dict or set."""
+    return owner.__class__(owner)
+
+
+def refill(owner, held) -> None:
+    """Let a list, dict or set hold what another one does."""
+    if owner.__class__ is list:
+        owner[:] = held
+    elif owner.__class__ is not frozenset:
+        owner.clear()
+        owner.update(held)
 
 
 def owners_of(scheduler, owners: list) -> None:

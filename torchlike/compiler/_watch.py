@@ -32,7 +32,7 @@ _LOOKS_ANYWHERE = frozenset((*_TOLD_A_NAME, vars, dir, str.format, str.format_ma
 _ANY_NAME = frozenset(("__dict__", "__getattribute__"))
 # Those that do what only happens when they are called, or give what was not given to them.
 _IMPURE = frozenset((
-    print, input, open, exec, eval, compile, globals, locals, breakpoint, id,
+    print, input, open, exec, eval, compile, globals, locals, breakpoint, id, hash,
 ))  # fmt: skip
 _PURE_MODULES = frozenset((
     "builtins", "math", "cmath", "operator", "_operator", "itertools", "functools", "_functools",
@@ -69,7 +69,7 @@ def is_pure(function) -> bool:
             return kind is not None and kind.__module__ in _PURE_MODULES
         return module in _PURE_MODULES
     kind = owner if isinstance(owner, type) else type(owner)
-    if isinstance(owner, _PLAIN):
+    if issubclass(kind, _PLAIN) or (owner is kind and hasattr(type, function.__name__)):
         return True
     return kind.__module__ in _PURE_MODULES or kind.__module__.startswith("numpy.dtype")
 
@@ -93,8 +93,10 @@ def _is_made_for_us(frame) -> bool:
 def _is_bookkeeping(function, frame) -> bool:
     """Whether the standard library asks for its own ends only: ``copy`` for what it has copied."""
     path = frame.f_code.co_filename
-    return (function is id and path in _ASKS_FOR_IDS) or (
-        function is sys.exc_info and path == contextlib.__file__
+    return (
+        (function is id and path in _ASKS_FOR_IDS)
+        or (function is sys.exc_info and path == contextlib.__file__)
+        or (function is hash and frame.f_code.co_name == "__hash__")  # a dict asks
     )
 
 
