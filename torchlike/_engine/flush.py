@@ -23,7 +23,9 @@ from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.primitives import Unsupported
 from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
 from torchlike._engine.stats import stats
-from torchlike._engine.values import Batched, Hole, Packed, Parts, Value, expose, exposed
+from torchlike._engine.values import (
+    Batched, Hole, Packed, Parts, Value, expose, exposed, host_copy,
+)  # fmt: skip
 
 
 def flush(
@@ -324,7 +326,7 @@ def _op_by_op(segment: Segment, live, host: bool = False) -> None:
     failures: list[ProgramFailed] = []
     externals, windows = segment.arrays, []
     if host:
-        externals = [np.asarray(x) for x in externals]
+        externals = [x if x.__class__ is np.ndarray else host_copy(x) for x in externals]
         windows = [x for x, a in zip(externals, segment.arrays, strict=True) if x is not a]
     for n, call in enumerate(calls):
         float_at, int_at = call.parent.floats, call.parent.ints
@@ -408,7 +410,7 @@ def resolve(value: Value):
     if isinstance(segment, Parts):
         raise errors.SparseOperand(segment.missing)
     if segment.__class__ is Packed:
-        value.array = segment.array_of(value, np.asarray(array_of(segment.flat)))
+        value.array = segment.array_of(value, host_copy(array_of(segment.flat)))
         value.segment = None
         return value.array
     try:
@@ -477,7 +479,7 @@ def host_array(value: Value) -> np.ndarray:
         array = resolve(value) if local.capture is not None else glance(value, resolve)
     stats.syncs += 1
     if array.__class__ is not np.ndarray:
-        array = np.asarray(array)
+        array = host_copy(array)
     if pending_checks:
         check_bad_indices()
     return array

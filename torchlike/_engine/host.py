@@ -19,6 +19,7 @@ from torchlike._engine.prefix import Prefix
 from torchlike._engine.primitives import BUILDERS, ELEMENTWISE, Unsupported
 from torchlike._engine.programs import single_body
 from torchlike._engine.stats import stats
+from torchlike._engine.values import host_copy
 from torchlike._engine.twins import TWINS
 from torchlike._ops.derivatives import Spec
 
@@ -96,7 +97,7 @@ class Plan:
         for n in self.arrays:
             x = segment.arrays[n]
             if x.__class__ is not _ndarray:
-                x = np.asarray(x)
+                x = host_copy(x)
                 windows.append(x)
             registers.append(x)
         registers += [np.float64(segment.floats[n]) for n in self.floats]

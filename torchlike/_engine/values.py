@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from math import prod
+from time import perf_counter
 
 import jax
 import numpy as np
@@ -169,6 +170,22 @@ def alias(value: Value) -> Value:
     """A second Value for the same, already computed array: in-place history is told apart."""
     expose(value.array)
     return Value(value.aval, value.array)
+
+
+_PATIENCE = 1e-4  # seconds
+
+
+def host_copy(array) -> np.ndarray:
+    """A JAX array's numbers as numpy has them, once they are there; without a copy on the CPU.
+
+    To be woken from a wait takes longer than many a small program (25 us against 10, on virtual
+    machines), so it is first asked for a while whether it is done.
+    """
+    if not isinstance(array, TRACED) and not array.is_ready():
+        end = perf_counter() + _PATIENCE
+        while not array.is_ready() and perf_counter() < end:
+            pass
+    return np.asarray(array)
 
 
 exposed: dict = {}  # id of an array that something else may see -> weak reference to it

@@ -14,7 +14,7 @@ from torchlike._core.symbolic import tracing
 from torchlike._engine.captures import at_hand
 from torchlike._engine.flush import host_array
 from torchlike._engine.prefix import local
-from torchlike._engine.values import Value, aval, expose
+from torchlike._engine.values import Value, aval, expose, host_copy
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.modes import modes
@@ -37,7 +37,7 @@ def host_data(x) -> np.ndarray | None:
     if array is None or array.__class__ is np.ndarray:
         return array
     expose(array)  # what is read here is a window on the array: nobody may overwrite it
-    return np.asarray(array)
+    return host_copy(array)
 
 
 _FEW, _SHORT = 4, 1 << 14  # tensors; bytes of them all
