@@ -151,8 +151,13 @@ def _calibrate() -> tuple[int, int]:
 _OWN_REFERENCES, _BASE_REFERENCES = _calibrate()
 
 
+_SHORT = 4096  # bytes that are compared as bytes: 0.4 us, as an array of words 5
+
+
 def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     """Equality in which a NaN equals itself."""
+    if a.nbytes <= _SHORT:
+        return a.tobytes() == b.tobytes()
     word = f"u{a.itemsize}" if a.itemsize < 16 else "u8"
     a, b = (np.ascontiguousarray(x).reshape(-1).view(word) for x in (a, b))
     return np.array_equal(a, b)
@@ -181,9 +186,14 @@ def _window(owner: np.ndarray, dtype: np.dtype, shape, strides, offset: int) -> 
 
 def _root(storage: Storage) -> np.ndarray:
     """The whole storage as an array in the shared memory."""
-    a = _value.__get__(storage).aval
+    a, array = _value.__get__(storage).aval, storage.array
+    if (
+        storage.geometry is None and array.shape == a.shape and array.dtype == a.dtype.numpy
+        and array.flags.c_contiguous
+    ):  # fmt: skip
+        return array
     strides, offset = storage.geometry or (views.contiguous_strides(a.shape), 0)
-    return _window(storage.array, a.dtype.numpy, a.shape, strides, offset)
+    return _window(array, a.dtype.numpy, a.shape, strides, offset)
 
 
 def can_share(aval) -> bool:
