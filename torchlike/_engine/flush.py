@@ -24,7 +24,14 @@ from torchlike._engine.primitives import Unsupported
 from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
 from torchlike._engine.stats import stats
 from torchlike._engine.values import (
-    Batched, Hole, Packed, Parts, Value, expose, exposed, host_copy,
+    Batched,
+    Hole,
+    Packed,
+    Parts,
+    Value,
+    expose,
+    exposed,
+    host_copy,
 )  # fmt: skip
 
 

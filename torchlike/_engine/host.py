@@ -19,8 +19,8 @@ from torchlike._engine.prefix import Prefix
 from torchlike._engine.primitives import BUILDERS, ELEMENTWISE, Unsupported
 from torchlike._engine.programs import single_body
 from torchlike._engine.stats import stats
-from torchlike._engine.values import host_copy
 from torchlike._engine.twins import TWINS
+from torchlike._engine.values import host_copy
 from torchlike._ops.derivatives import Spec
 
 _MAX_KERNELS = 2_000
