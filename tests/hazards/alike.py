@@ -227,6 +227,104 @@ def tensor_of_a_class_replaced_inside(torch, compile):
     return again(compile(function), numbers(torch, 3), times=5), Total.value
 
 
+# ---- backward passes that do more than compute -------------------------------------------------
+
+
+def backward_does(action):
+    """A scenario: the user's own backward, called after each forward pass."""
+
+    def run(torch, compile):
+        weight, other = numbers(torch, 3).requires_grad_(), numbers(torch, 3).requires_grad_()
+        box = Box(torch=torch, total=torch.zeros(3), other=other, kept={})
+
+        class Scaled(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x * 2
+
+            @staticmethod
+            def backward(ctx, gradient):
+                return action(box, ctx, gradient)
+
+        loss, seen = compile(lambda x: Scaled.apply(weight * x).sum()), []
+        for n in range(4):
+            value = loss(numbers(torch, 3, start=n))
+            try:
+                value.backward()
+            except (ValueError, RuntimeError) as error:
+                seen.append(type(error).__name__)
+            kept = [
+                g.clone() for g in (weight.grad, other.grad, *box.kept.values()) if g is not None
+            ]
+            seen += [value.detach(), box.total.clone(), kept]
+        return seen
+
+    return run
+
+
+def changes_a_tensor(box, ctx, gradient):
+    box.total.add_(gradient)
+    return gradient * 2
+
+
+def goes_backward(box, ctx, gradient):
+    with box.torch.enable_grad():
+        (box.other * gradient).sum().backward()
+    return gradient * 2
+
+
+def sets_a_gradient(box, ctx, gradient):
+    box.other.grad = gradient * 3
+    return gradient * 2
+
+
+def keeps_a_gradient(box, ctx, gradient):
+    box.kept["last"] = gradient * 3
+    return gradient * 2
+
+
+def fails(box, ctx, gradient):
+    raise ValueError("in backward")
+
+
+def returns_too_many(box, ctx, gradient):
+    return gradient, gradient
+
+
+for action in (
+    changes_a_tensor, goes_backward, sets_a_gradient, keeps_a_gradient, fails, returns_too_many,
+):  # fmt: skip
+    HAZARDS.append(Hazard(f"backward_that_{action.__name__}", backward_does(action)))
+
+
+def checkpoint_of(reentrant):
+    """A scenario: a checkpoint whose second run changes tensors, or goes backward by itself."""
+
+    def run(torch, compile):
+        from importlib import import_module
+
+        checkpoint = import_module(f"{torch.__name__}.utils.checkpoint").checkpoint
+        weight, total, seen = numbers(torch, 3).requires_grad_(), torch.zeros(3), []
+
+        def block(x):
+            total.add_(1)
+            return (x * weight).tanh()
+
+        run = compile(lambda x: checkpoint(block, x, use_reentrant=reentrant).sum())
+        for n in range(4):
+            x = numbers(torch, 3, start=n).requires_grad_()
+            run(x).backward()
+            seen += [x.grad, weight.grad.clone(), total.clone()]
+        return seen
+
+    return run
+
+
+for reentrant in (True, False):
+    name = f"checkpoint_{'with' if reentrant else 'without'}_a_reentrant_backward"
+    HAZARDS.append(Hazard(name, checkpoint_of(reentrant)))
+
+
 # ---- variables and arguments that are filled ---------------------------------------------------
 
 

@@ -36,6 +36,7 @@ class NotTraceable(NotSupported):
     """What a function given to cond, while_loop, scan or map may not do: it is run once only."""
 
     def __init__(self, what: str):
+        self.what = what
         super().__init__(
             f"{what} inside the function given to cond, while_loop, scan, associative_scan or map",
             "compute it outside and hand it in, or write the loop in Python",

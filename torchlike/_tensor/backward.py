@@ -123,7 +123,7 @@ def backward(
 ):  # fmt: skip
     """Accumulate into ``.grad`` of the leaves the gradients of ``tensors``
     (https://pytorch.org/docs/stable/generated/torch.autograd.backward.html)."""
-    if modes.bodies:
+    if modes.sealed:
         raise NotTraceable("backward()")
     if modes.transforms:
         raise RuntimeError(

@@ -31,6 +31,7 @@ def trace(function, avals, wants) -> Traced:
     level = modes.levels[-1].number if modes.levels else 0
     start = tape._next_number()
     modes.bodies += 1
+    modes.sealed += 1
     try:
         with tracing(avals, level) as (segment, holes):
             arguments = [dispatch.wrap(v) for v in holes]
@@ -46,6 +47,7 @@ def trace(function, avals, wants) -> Traced:
             return _close(segment, holes, outs, start)
     finally:
         modes.bodies -= 1
+        modes.sealed -= 1
 
 
 def _close(segment, holes, outs, start) -> Traced:

@@ -96,7 +96,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
     if tracing.scope is not None and _has_open(data):
         return _of_open(data, dtype)
     out = from_host(host_data(data, dtype), target_device(device), requires_grad)
-    if modes.bodies:  # the body computes it anew in each turn, and may write to it
+    if modes.sealed:  # the body computes it anew in each turn, and may write to it
         out = as_leaf(out.detach().clone(), requires_grad)
     return out
 

@@ -276,7 +276,7 @@ def rebind(target, result, fills=False):
     """Let ``target`` and all its views show ``result``; the one place where a tensor mutates."""
     if result._sparse is not target._sparse:
         result = _sparse_fit(target, result)
-    if modes.bodies and not is_inside(target._value):
+    if modes.sealed and not is_inside(target._value):
         raise NotTraceable("changing a captured tensor in place")
     line = user_line()
     if result._value.array.__class__ is Batched:

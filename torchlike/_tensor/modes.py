@@ -19,6 +19,7 @@ class _Modes(threading.local):
         self.written = []  # tensors that came on the tape by a write in the innermost of these
         self.transforms = 0  # how many transforms of func are open
         self.bodies = 0  # how many functions given to cond, scan and the like are being traced
+        self.sealed = 0  # the same and derivatives of compiled calls: nothing outside may change
         self.cast = None  # autocast: (op, operands, statics) -> what is called (see watching.py)
         self.dual = None  # what tells whether edges lead to duals, where these are made
         self.pushing = False  # backward runs for the sake of tangents

@@ -9,7 +9,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import warn, warn_once
+from torchlike._core.errors import NotTraceable, warn, warn_once
 from torchlike._core.sizes import Size, of_shape
 from torchlike._engine.flush import host_array, jax_array
 from torchlike._engine.prefix import local
@@ -180,6 +180,8 @@ class Tensor(_Instance):
     def grad(self, value):
         if local.capture is not None:
             local.capture.gradients = True
+            if modes.sealed:
+                raise NotTraceable("setting .grad")
         if value is not None:
             if not isinstance(value, Tensor):
                 raise TypeError(

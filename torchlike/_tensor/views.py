@@ -187,13 +187,14 @@ def data_of(tensor):
 def sync(tensor) -> None:
     """Bring a handle up to date with its storage by replaying its reads."""
     storage, base = tensor._storage, base_of(tensor)
-    if modes.bodies and not is_inside(storage.value):
-        modes.bodies -= 1
+    if modes.sealed and not is_inside(storage.value):
+        before = modes.bodies, modes.sealed
+        modes.bodies, modes.sealed = max(modes.bodies - 1, 0), modes.sealed - 1
         try:
             with outside():
                 return sync(tensor)
         finally:
-            modes.bodies += 1
+            modes.bodies, modes.sealed = before
     if tensor._made.__class__ is tuple:
         with no_grad():
             tensor._value = replay(dispatch.wrap(storage.value), tensor._chain)._value

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import contextmanager
 
-from torchlike._core.errors import NotTraceable
+from torchlike._core.errors import NotTraceable, Unsupported
 from torchlike._engine.bodies import place_of as body_place
 from torchlike._engine.bodies import tracing
 from torchlike._engine.prefix import Segment
@@ -32,6 +33,14 @@ def _can_wait(view: Tensor, base) -> bool:
         and view._seen == base._seen == base._storage.version
         and not (view._hooks or view._retains) and views._is_read_off(view, base)
     )  # fmt: skip
+
+
+def _is_kept(body: Segment) -> bool:
+    """Whether the user's code has put something away that is only computed in a body."""
+    made = body.refs[: body.node.slots]
+    if any(ref() is not None for ref in made):
+        gc.collect()
+    return any(ref() is not None for ref in made)
 
 
 class Opening:
@@ -66,11 +75,12 @@ class Opening:
         constants = self.capture.constants
         level = len(modes.levels)
         shapes = [t._value.aval for t in outputs]
-        before = modes.grad, modes.walk
+        before = modes.grad, modes.walk, modes.sealed
         read = reads_of(nodes, self.compiled.watch)
         try:
             with tracing(shapes, level) as (body, holes):
                 modes.grad = False
+                modes.sealed += 1
                 roots = [
                     ((t._node, t._index), hole) for t, hole in zip(outputs, holes, strict=True)
                 ]
@@ -97,14 +107,22 @@ class Opening:
                     else:
                         raise Unreplayable("backward reads a value that comes from elsewhere")
                 backward = Backward(f"{self.compiled.name}_backward", body, places, sources, shapes)
+                leaves = interior = grads = roots = None
+                if any(isinstance(n, FunctionNode) for n in nodes) and _is_kept(body):
+                    raise NotTraceable("keeping what is computed")
         except Unreplayable as error:
             self._give_up(str(error))
             return None
-        except NotTraceable:
-            self._give_up("its derivative reads a value")
+        except NotTraceable as error:
+            self._give_up(f"its derivative cannot be in a program: {error.what}")
+            return None
+        except Unsupported:
+            raise
+        except Exception as error:  # of a user's backward, which raises it again when it is called
+            self._give_up(f"its derivative raises {type(error).__name__}")
             return None
         finally:
-            modes.grad, modes.walk = before
+            modes.grad, modes.walk, modes.sealed = before
         if read is not None and read.failed() is None:  # else it changes what it reads
             backward.guards = reads_of(nodes, self.compiled.watch)
         opened = Opened(backward, outputs, [edges[i] for i in kept], shapes)
