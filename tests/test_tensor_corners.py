@@ -23,10 +23,10 @@ def after(x, *steps):
 CASES = [
     # Numbers before tensors, as programs of 2017 write it.
     "after(L.zeros(2), lambda x: x.add_(2, one))", "one.sub(2, one)", "one.addcmul_(3, one, one)",
-    "one.addcdiv(-0.5, one, one * 2)", "two.addmm_(3, two, two)", "two.addmm_(3, 2, two, two)",
+    "one.addcdiv(-0.5, one, one * 2)", "two.addmm_(3, two + 0, two + 0)", "two.addmm_(3, 2, two + 0, two + 0)",
     "L.addmm(2, two, 3, two, two)", "L.addmm(2, two, two, two, out=L.empty(2, 2))",
     "one.addmv(2, 3, two, one)", "two.addr_(2, one, one)",
-    "L.baddbmm(2, two[None], two[None], two[None])", "two.addbmm_(2, 3, two[None], two[None])",
+    "L.baddbmm(2, two[None], two[None], two[None])", "two.addbmm_(2, 3, two[None] + 0, two[None] + 0)",
     "one.add(1, 2)",
     "L.arange(4.0).resize(2, 2)",
     # Division of integers by zero.
@@ -77,6 +77,15 @@ CASES = [
     "L.finfo(L.half) == L.finfo(L.half)", "L.result_type('a', 1)", "L.set_default_dtype('float')",
     "L.set_default_dtype(L.int8)", "L.ones(1, device='meta').type()", "L.is_floating_point(3)",
     "L.numel(3)",
+    # Complex numbers beside complex128 keep all their digits.
+    "L.tensor([0.1 + 0.2j], dtype=L.complex128).tolist()",
+    "L.tensor([0.1, 1j], dtype=L.complex128).tolist()",
+    "(one.cdouble() * (0.1 + 0.2j)).tolist()", "(one.double() + 0.1j).tolist()",
+    "(0.1j ** one.double()).tolist()", "one.cdouble().fill_(0.1j).tolist()",
+    "L.full((1,), 0.1j, dtype=L.complex128).tolist()", "one.int().mul(0.1j).tolist()",
+    "after(one.cdouble(), lambda x: x.__setitem__(0, 0.1j)).tolist()",
+    "L.func.vmap(lambda x: x * 0.1j)(one.double()).tolist()",
+    "L.where(one > 0, 0.1j, one.double()).tolist()", "L.where(one > 0, 0.1j, 0.2).tolist()",
     # The classes and words of other errors.
     "one.masked_fill(one, 2)", "one.masked_fill(one.byte(), 2)", "one.index_fill(0, one, 2)",
     "one.index_fill(0, i(0)[None], 2)", "two.index_copy(0, i(0)[None], two)",

@@ -143,7 +143,8 @@ def set_default_dtype(d: dtype) -> None:
     _default = d
 
 
-_PYTHON_KINDS = {float: float64, int: int64, bool: bool_, complex: complex128}
+# What holds every number of a class of Python's.
+WIDEST = {float: float64, int: int64, bool: bool_, complex: complex128}
 
 
 def as_dtype(name: str, d) -> dtype | None:
@@ -153,8 +154,8 @@ def as_dtype(name: str, d) -> dtype | None:
         return d
     if isinstance(d, dtype):  # one that says itself why it has no arrays
         return d
-    if isinstance(d, type) and d in _PYTHON_KINDS:
-        return _PYTHON_KINDS[d]
+    if isinstance(d, type) and d in WIDEST:
+        return WIDEST[d]
     raise TypeError(f"{name}(): argument 'dtype' must be torch.dtype, not {type(d).__name__}")
 
 

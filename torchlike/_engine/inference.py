@@ -17,7 +17,6 @@ from torchlike._ops.table import Op, Scalar, check_operands, check_statics, eval
 
 # ---- shapes without arrays ---------------------------------------------------------------------
 
-_NUMBER = {float: np.float64, int: np.int64}
 _MAX_INFERRED = 20_000
 
 
@@ -167,9 +166,9 @@ def abstract(a):
     if a is None:
         return None
     if a.__class__ is type:
-        return jax.ShapeDtypeStruct((), _NUMBER[a])
+        return jax.ShapeDtypeStruct((), dt.WIDEST[a].numpy)
     if a.__class__ is tuple:
-        return jax.ShapeDtypeStruct((), dt.scalar_dtype(a[0]).numpy)
+        return jax.ShapeDtypeStruct((), dt.WIDEST[a[0]].numpy)
     shape = a.shape if tracing.scope is None else opened(a.shape)[0]
     return jax.ShapeDtypeStruct(shape, a.dtype.numpy)
 

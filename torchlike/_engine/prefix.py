@@ -449,7 +449,7 @@ def apply_traced(op: Op, statics: tuple, operands):
                 arrays.append(tracing.scope.array(x))
             else:
                 in_avals.append(None if x is None else kind_of(x))
-                arrays.append(None if x is None else np.asarray(x, dt.scalar_dtype(type(x)).numpy))
+                arrays.append(None if x is None else np.asarray(x, dt.WIDEST[type(x)].numpy))
         arrays = [jax.numpy.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays]
         if tracing.scope is None:
             results = evaluate(op, wrap(op, arrays, in_avals), given)

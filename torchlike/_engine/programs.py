@@ -235,7 +235,7 @@ def operands_of(call: Prefix, externals, values, floats, ints) -> list:
         elif ref is None:
             arrays.append(None)
         else:
-            arrays.append(jax.numpy.asarray(ref[1], dt.scalar_dtype(ref[0]).numpy))
+            arrays.append(jax.numpy.asarray(ref[1], dt.WIDEST[ref[0]].numpy))
     return arrays
 
 
@@ -353,9 +353,7 @@ def single_body(op, statics: tuple, in_avals: tuple):
             if p:
                 full.append(next(given))
             else:
-                full.append(
-                    None if a is None else jax.numpy.asarray(a[1], dt.scalar_dtype(a[0]).numpy)
-                )
+                full.append(None if a is None else jax.numpy.asarray(a[1], dt.WIDEST[a[0]].numpy))
         with collecting_bad_indices() as reports:
             results = evaluate(op, wrap(op, full, in_avals), statics)
         sizes[:] = [(size, ndim) for _, size, ndim in reports]

@@ -433,8 +433,9 @@ def _number_beside(x: Scalar, anchor):
     d = torch_dtype(anchor)
     if d.category < dt.FLOATING and x.kind is float:
         return x.array.astype(dt.get_default_dtype().numpy)
-    if d.category < dt.scalar_dtype(x.kind).category:
-        return x.array
+    number = dt.scalar_dtype(x.kind)
+    if d.category < number.category:
+        return x.array.astype(number.numpy)
     return x.array.astype(d.numpy)
 
 

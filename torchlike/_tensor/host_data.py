@@ -119,7 +119,7 @@ def _sequence_array(data, dtype):
         else:
             if kind is complex and d.category < dt.COMPLEX:
                 raise TypeError("must be real number, not complex")
-            wide = dt.scalar_dtype(kind).numpy if kind is not float else np.float64
+            wide = dt.WIDEST[kind].numpy
             if kind is int:
                 wide = np.float64 if d.category >= dt.FLOATING else object
             array = _cast(np.array(flat, wide), d)
