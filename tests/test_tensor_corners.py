@@ -23,10 +23,12 @@ def after(x, *steps):
 CASES = [
     # Numbers before tensors, as programs of 2017 write it.
     "after(L.zeros(2), lambda x: x.add_(2, one))", "one.sub(2, one)", "one.addcmul_(3, one, one)",
-    "one.addcdiv(-0.5, one, one * 2)", "two.addmm_(3, two + 0, two + 0)", "two.addmm_(3, 2, two + 0, two + 0)",
+    "one.addcdiv(-0.5, one, one * 2)", "two.addmm_(3, two + 0, two + 0)",
+    "two.addmm_(3, 2, two + 0, two + 0)",
     "L.addmm(2, two, 3, two, two)", "L.addmm(2, two, two, two, out=L.empty(2, 2))",
     "one.addmv(2, 3, two, one)", "two.addr_(2, one, one)",
-    "L.baddbmm(2, two[None], two[None], two[None])", "two.addbmm_(2, 3, two[None] + 0, two[None] + 0)",
+    "L.baddbmm(2, two[None], two[None], two[None])",
+    "two.addbmm_(2, 3, two[None] + 0, two[None] + 0)",
     "one.add(1, 2)",
     "L.arange(4.0).resize(2, 2)",
     # Division of integers by zero.

@@ -81,6 +81,7 @@ from torchlike._tensor import copies as _cp  # noqa: E402, F401
 from torchlike._tensor import decompositions as _de  # noqa: E402, F401
 from torchlike._tensor import eigenpairs as _ei  # noqa: E402, F401
 from torchlike._tensor import flags as _fl  # noqa: E402, F401
+from torchlike._tensor import foreach as _fe  # noqa: E402, F401
 from torchlike._tensor import gamma as _gam  # noqa: E402, F401
 from torchlike._tensor import mapped_files as _mf  # noqa: E402
 from torchlike._tensor import method_signatures as _ms  # noqa: E402, F401
