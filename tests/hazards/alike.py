@@ -65,6 +65,70 @@ def of_array_numbers(torch, box):
     yield
 
 
+def of_units(torch, box):
+    box.number = np.timedelta64(1, "s")
+    yield
+    box.number = np.timedelta64(1, "ms")
+    yield
+
+
+def of_a_class_named_as_a_plain_one(torch, box):
+    class Pattern:
+        scale = 1.0
+
+    box.pattern = Pattern()
+    yield
+    box.pattern.scale = 2.0
+    yield
+
+
+def of_a_square(torch, box):
+    box.square = numbers(torch, 2, 2)
+    yield
+    box.square.t_()
+    yield
+    box.square.data = box.square.data.t()
+    yield
+
+
+def of_a_window(torch, box):
+    box.square = numbers(torch, 6)[:4]
+    yield
+    box.square.as_strided_((4,), (1,), 2)
+    yield
+
+
+def of_private_marks(torch, box):
+    box.weight = numbers(torch, 3)
+    box.weight._scale = 2.0
+    yield
+    box.weight._scale = 3.0
+    yield
+
+
+def of_marks_set_later(torch, box):
+    box.weight = numbers(torch, 3)
+    yield
+    box.weight._skip = 7.0
+    yield
+    del box.weight._skip
+    yield
+
+
+def of_named_attributes(torch, box):
+    box.deep = Box(hidden=2.0)
+    yield
+    box.deep.hidden = 5.0
+    yield
+
+
+def marked(torch, box, x):
+    try:
+        return x * box.weight._skip
+    except AttributeError:
+        return x * 3
+
+
 def full(torch, box, x):
     """A tensor whose dtype tells the type of a number."""
     return torch.full((2,), next(iter(box.members)))
@@ -79,6 +143,29 @@ ALIKE = {
     "frozen_sets_that_are_equal": (of_frozen_sets, full),
     "bounds_that_are_equal": (of_slices, lambda torch, box, x: torch.full((2,), box.part.start)),
     "numbers_of_numpy_that_are_equal": (of_array_numbers, signed),
+    "units_of_numpy": (of_units, lambda torch, box, x: x * (box.number / np.timedelta64(1, "ms"))),
+    "class_named_as_a_plain_one": (
+        of_a_class_named_as_a_plain_one,
+        lambda torch, box, x: x * box.pattern.scale,
+    ),
+    "square_turned_in_place": (
+        of_a_square,
+        lambda torch, box, x: (box.square.stride(), box.square.reshape(-1)),
+    ),
+    "window_moved_in_place": (
+        of_a_window,
+        lambda torch, box, x: (box.square.storage_offset(), box.square * 2),
+    ),
+    "private_marks_on_a_tensor": (of_private_marks, lambda torch, box, x: x * box.weight._scale),
+    "marks_set_later_on_a_tensor": (
+        of_marks_set_later,
+        lambda torch, box, x: x * getattr(box.weight, "_skip", 3.0),
+    ),
+    "marks_missed_on_a_tensor": (of_marks_set_later, marked),
+    "attributes_by_a_getter_made_inside": (
+        of_named_attributes,
+        lambda torch, box, x: x * operator.attrgetter("deep" + ".hidden")(box),
+    ),
 }
 for name, (change, function) in ALIKE.items():
     HAZARDS.append(Hazard(name, changing(change, function)))
@@ -96,6 +183,50 @@ def tensors_as_keys_among_the_arguments(torch, compile):
     run = compile(lambda d: [key * value for key, value in d.items()])
     x, y = numbers(torch, 2), numbers(torch, 2)
     return [run({key: value}) for key, value in ((x, 2), (y, 2), (x, 3), (y, 3)) for _ in range(3)]
+
+
+@hazard
+def attributes_of_containers_among_the_arguments(torch, compile):
+    class Row(list):
+        pass
+
+    class Point(tuple):
+        pass
+
+    seen, x = [], numbers(torch, 2)
+    for kind in (Row, Point):
+        run = compile(lambda row: row[0] * row.scale)
+        for scale in (2.0, 2.0, 2.0, 3.0, 3.0):
+            row = kind([x])
+            row.scale = scale
+            seen.append(run(row))
+    return seen
+
+
+@hazard
+def arrays_whose_bytes_are_equal(torch, compile):
+    run = compile(lambda x, a: x * float(a["p"].sum()) if a.dtype.names else x * float(a[0]))
+    arrays = [np.array([(1.0, 2.0)], dtype=[(n, "f4"), (m, "f4")]) for n, m in ("pq", "qp")]
+    arrays += [np.array([1000], "m8[ms]") / np.timedelta64(1, unit) for unit in ("ms", "s")]
+    seen = [run(numbers(torch, 2), a) for a in arrays for _ in range(3)]
+    strides = compile(lambda a: torch.from_numpy(a).stride())
+    square = np.zeros((2, 2))
+    return seen + [strides(a) for a in (square, np.asfortranarray(square)) for _ in range(3)]
+
+
+@hazard
+def marks_set_inside(torch, compile):
+    weight, seen = numbers(torch, 3), []
+
+    def function(x):
+        weight.seen = True
+        return x * 2
+
+    run = compile(function)
+    for _ in range(4):
+        run(numbers(torch, 3))
+        seen.append(weight.__dict__.pop("seen", None))
+    return seen
 
 
 @hazard

@@ -118,6 +118,7 @@ def _reshow(self, out, shared):
     """Let a tensor itself become the view ``out`` of it; what shares its storage stays as it is."""
     storage, old = self._storage, self._value
     geometry = views.geometry(out)
+    views.turned.count += 1
     self._value = out._value
     if modes.grad:
         self._node, self._index = out._node, out._index

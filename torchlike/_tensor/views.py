@@ -124,12 +124,22 @@ def detach(tensor):
     return out
 
 
+class Turned:
+    """How often a tensor itself came to show its memory otherwise."""
+
+    count = 0
+
+
+turned = Turned()
+
+
 def share(tensor, other) -> None:
     """Let a tensor show the memory of another from here on; its own history stays."""
     if tensor is other:
         return
     tensor._value = dispatch.value_of(other)
     storage = storage_of(other)
+    turned.count += storage is tensor._storage
     tensor._storage, tensor._seen, tensor._detached = storage, storage.version, True
     tensor._chain = tuple([link for link in other._chain if link[0].name != "alias"])
     tensor._base = tensor._geometry = tensor._made = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from torchlike._tensor import views
 from torchlike._tensor.dispatch import TENSORS
-from torchlike._tensor.tensor import Tensor, _holds
+from torchlike._tensor.tensor import FIELDS, Tensor, _holds
 from torchlike.compiler._parts import ATOMS
 
 _MAX_CONTENT = 1 << 16
@@ -96,10 +96,7 @@ class Flat:
         kind = x.__class__
         if kind in TENSORS or isinstance(x, Tensor):
             self.tensors.append(x)
-            for name in _holds(x):
-                if name[0] != "_":
-                    return self._noted(x)
-            return _TENSOR
+            return _TENSOR if FIELDS.issuperset(_holds(x)) else self._noted(x)
         if kind is int or kind is str or kind is bool or x is None or kind is bytes:
             return kind, x
         if kind is float or kind is complex:
@@ -107,9 +104,12 @@ class Flat:
         if isinstance(x, tuple | list):
             if kind is list:
                 return kind, *self._own(x, range(len(x)), x)
-            if kind is not tuple:
-                self.kinds.append(kind)
-            return kind, tuple([self._put(y) for y in x])
+            if kind is tuple:
+                return kind, tuple([self._put(y) for y in x])
+            self.kinds.append(kind)
+            own = getattr(x, "__dict__", None) or {}
+            notes = tuple([(name, self._put(y)) for name, y in own.items()])
+            return kind, tuple([self._put(y) for y in x]), notes
         if kind is dict:
             return kind, self._keys(x), *self._own(x, x, x.values())
         if isinstance(x, dict) and not getattr(x, "__dict__", None):
@@ -126,9 +126,9 @@ class Flat:
                 self.kinds.append(kind)
                 return kind, tuple(own), tuple([self._put(y) for y in own.values()])
         if isinstance(x, np.ndarray) and x.dtype != object and x.nbytes <= _MAX_CONTENT:
-            return kind, x.shape, x.dtype.str, x.tobytes()
+            return kind, x.shape, x.strides, x.dtype, x.tobytes()
         if isinstance(x, np.generic):
-            return kind, x.tobytes()
+            return kind, x.dtype, x.tobytes()
         self.objects.append(x)
         return Same(x)
 
@@ -151,8 +151,8 @@ class Flat:
 
     def _noted(self, x: Tensor):
         """A tensor on which the user has set attributes."""
-        notes = [k for k in _holds(x) if k[0] != "_"]
-        return (_TENSOR, *[(k, self._put(getattr(x, k))) for k in notes])
+        notes = [(k, y) for k, y in _holds(x).items() if k not in FIELDS]
+        return (_TENSOR, *[(k, self._put(y)) for k, y in notes])
 
     def states(self) -> list:
         """What is compared of the tensors: shape, dtype, device, class, whether they need grad."""

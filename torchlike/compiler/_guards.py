@@ -11,6 +11,7 @@ import numpy as np
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.views import turned
 from torchlike.compiler._parts import (
     ATOMS,
     MISSING,
@@ -128,6 +129,7 @@ class Guards:
         self.listed = list(chain.from_iterable(self.lists))
         self.sizes = list(map(len, self.sized))
         self.states = list(chain.from_iterable(map(_TENSOR_STATE, self.tensors)))
+        self.turned, self.shown = turned.count, list(map(_shown, self.tensors))
         self.memory = {id(t._storage) for t in self.tensors if self.places}
 
     def _state_at(self, owner, key):
@@ -144,7 +146,8 @@ class Guards:
         """Whether everything is as it was."""
         try:
             if (
-                list(map(len, self.sized)) == self.sizes
+                turned.count == self.turned
+                and list(map(len, self.sized)) == self.sizes
                 and list(map(type, self.instances)) == self.kinds
                 and all(
                     map(is_, chain.from_iterable(map(dict.values, self.wholes)), self.whole_values)
@@ -196,6 +199,8 @@ class Guards:
                 fresh = name == "storage" and a is None
                 if not (a is b or fresh or (name == "hooks" and not a and not b)):
                     return f"a tensor's {name} is {brief(b)}, was {brief(a)}"
+        if list(map(_shown, self.tensors)) != self.shown:
+            return "the strides of a tensor changed"
         for owner, key, state in self.places:
             if self._state_at(owner, key) != state:
                 return f"the tensor at {key!r} has another shape, dtype or history"
@@ -203,6 +208,11 @@ class Guards:
             if (t._grad is None) is not was:
                 return f"the .grad of a parameter is {'None' if t._grad is None else 'a tensor'}"
         return None
+
+
+def _shown(t: Tensor) -> tuple:
+    """How a tensor shows its memory."""
+    return t._chain or t._geometry
 
 
 _STATE_NAMES = (

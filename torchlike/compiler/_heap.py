@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import enum
 import functools
+import operator
 import sys
 import threading
 import types
@@ -18,7 +19,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.errors import PACKAGE
 from torchlike._tensor.bridge import SharedStorage
 from torchlike._tensor.generators import Generator
-from torchlike._tensor.tensor import Tensor, _holds
+from torchlike._tensor.tensor import FIELDS, Tensor, _holds
 from torchlike.compiler._parts import (
     ATOMS,
     PRIMITIVES,
@@ -41,11 +42,15 @@ _LEAVES = (
     types.UnionType,
 )  # fmt: skip
 _PLAIN_TYPES = frozenset((*PRIMITIVES, object))
-_PLAIN_NAMES = frozenset(("Pattern", "TypeVar", "_SpecialForm", "_GenericAlias", "_tuplegetter",
-    "date", "datetime", "timedelta", "Decimal", "Fraction",
-    "UUID", "PosixPath", "Namespace_"))  # fmt: skip
+_PLAIN_NAMES = frozenset((
+    "re.Pattern", "typing.TypeVar", "typing._SpecialForm", "typing._GenericAlias",
+    "_collections._tuplegetter", "datetime.date", "datetime.datetime", "datetime.timedelta",
+    "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "pathlib.PosixPath",
+    "jaxlib._jax.PjitFunction", "numpy._ArrayFunctionDispatcher",
+))  # fmt: skip
 # Classes in C of which all is looked at.
 _KEPT_IN_SIGHT = frozenset((collections.OrderedDict, collections.defaultdict, collections.deque))
+_GETTERS = (operator.attrgetter, operator.methodcaller)
 _MAX_OBJECTS = 100_000
 _MAX_CONTENT = 1 << 16  # bytes of a NumPy array that are compared at each call
 
@@ -67,13 +72,17 @@ class Heap:
 
     names, anything   what the code reads of objects by name (see ``Watch``)
     ran               the code that was seen to run
+    asks              whether it looks for attributes that a tensor may come to have
     tensors           id -> tensor, each once; ``paths`` tells where
     parts             the containers
     opaque            (path, what) of objects that nobody can look into
     """
 
-    def __init__(self, names, anything: bool = False, ran=()):
+    def __init__(self, names, anything: bool = False, ran=(), asked=()):
         self.names, self.anything, self.ran = frozenset(names), anything, ran
+        self.asks = (
+            anything or "AttributeError" in names or not all(hasattr(Tensor, n) for n in asked)
+        )
         self.functions: set[types.CodeType] = set()  # what functions were looked into
         self.tensors: dict[int, Tensor] = {}
         self.paths: dict[int, str] = {}
@@ -173,9 +182,7 @@ class Heap:
         elif isinstance(obj, functools._lru_cache_wrapper):
             self.parts.append(Cleared(obj, path))
             self._later(obj.__wrapped__, path)
-        elif kind.__name__ in _PLAIN_NAMES or kind.__name__ in (
-            "cython_function_or_method", "PjitFunction", "_ArrayFunctionDispatcher",
-        ):  # fmt: skip
+        elif f"{kind.__module__}.{kind.__name__}" in _PLAIN_NAMES or _is_of_cython(kind):
             pass
         elif isinstance(obj, weakref.ReferenceType):
             self.weak.append((obj, path))
@@ -201,9 +208,9 @@ class Heap:
             if hooks is not None:
                 self._later(hooks, f"the hooks of {path}")
         own = _holds(t)
-        wanted = tuple([k for k in own if k[0] != "_" and self.reads(k)])
-        if wanted:
-            noted = lambda k: k[0] != "_" and self.reads(k)  # noqa: E731
+        wanted = tuple([k for k in own if k not in FIELDS and self.reads(k)])
+        if wanted or (self.asks and not self.is_internal(t)):
+            noted = lambda k: k not in FIELDS and self.reads(k)  # noqa: E731
             self._part(Attributes(own, path, wanted, noted))
 
     def name_by_modules(self) -> None:
@@ -315,6 +322,8 @@ class Heap:
             self._part(Attributes(f.__dict__, path, wanted, self.reads))
 
     def _class(self, kind: type, path: str) -> None:
+        if kind in _GETTERS and not self.anything:
+            self.opaque.append((path, f"a {kind.__name__}, which is told names"))
         if kind.__module__ == "builtins" or _is_ours(kind):
             return
         own = vars(kind)
@@ -393,6 +402,10 @@ def _has_hidden_state(kind: type) -> bool:
         return False
     slots = sum(isinstance(x, types.MemberDescriptorType) for x in vars(kind).values())
     return added > 16 + 8 * slots
+
+
+def _is_of_cython(kind: type) -> bool:
+    return kind.__name__ == "cython_function_or_method" and kind.__module__[:7] == "_cython"
 
 
 def _is_ours(kind: type) -> bool:

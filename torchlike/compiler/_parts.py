@@ -159,7 +159,8 @@ class Content(Part):
         super().__init__(owner, path, ("content",), False)
 
     def now(self):
-        return [(self.owner.shape, self.owner.dtype.str, self.owner.tobytes())]
+        x = self.owner
+        return [(x.shape, x.strides, repr(x.dtype), x.tobytes())]
 
 
 class Cleared(Part):

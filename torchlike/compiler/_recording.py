@@ -15,7 +15,7 @@ from torchlike._engine.flush import flush
 from torchlike._engine.prefix import Segment, cut_from, local, record
 from torchlike._engine.values import Value, aval
 from torchlike._tensor import tape
-from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.tensor import FIELDS, Tensor, _holds
 from torchlike.compiler._arguments import Flat
 from torchlike.compiler._guards import Guards, holds_tensors, same, state_of_entry
 from torchlike.compiler._heap import Heap, TooLarge
@@ -103,7 +103,7 @@ class Recording(Opening):
     def _look(self) -> None:
         """Remember everything that the call can reach, as it is now."""
         compiled, watch = self.compiled, self.compiled.watch
-        heap = self.heap = Heap(watch.names, watch.anything, watch.codes)
+        heap = self.heap = Heap(watch.names, watch.anything, watch.codes, watch.asked)
         heap.add(compiled.function, compiled.name)
         for x in self.objects:
             heap.add(x, "an argument")
@@ -529,6 +529,7 @@ def _handle(t: Tensor) -> tuple:
     node = t._node
     hooks = t._hooks, t._after_hooks, node and node.hooks, node and node.pre_hooks
     return (
+        ("sets an attribute of a tensor", [name for name in _holds(t) if name not in FIELDS]),
         ("gives a tensor another memory", (t._detached, t._chain)),
         ("changes the strides of a tensor", None if t._chain else t._geometry),
         (REGISTERS, [tuple(h or ()) for h in hooks]),

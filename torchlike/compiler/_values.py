@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torchlike._engine.values import Packed, Value
 from torchlike._tensor import tape
-from torchlike._tensor.tensor import Tensor, _holds
+from torchlike._tensor.tensor import FIELDS, Tensor, _holds
 from torchlike._tensor.views import Storage, storage_of
 
 _new = object.__new__
@@ -332,7 +332,7 @@ class Namer:
             return new
         if t._sparse:
             raise Unreplayable("it makes a sparse tensor")
-        if any(name[0] != "_" for name in _holds(t)) or t._grad is not None:
+        if not FIELDS.issuperset(_holds(t)) or t._grad is not None:
             raise Unreplayable("it makes a tensor with attributes or a gradient of its own")
         if t._hooks or t._after_hooks:
             raise Unreplayable("it makes a tensor with hooks")

@@ -29,6 +29,8 @@ _LIBRARIES = (
 # Functions in C that are told a name; if no code spells it out, everything may be read.
 _TOLD_A_NAME = frozenset((getattr, hasattr, setattr, delattr))
 _LOOKS_ANYWHERE = frozenset((*_TOLD_A_NAME, vars, dir, str.format, str.format_map))
+# Classes in C whose objects look for the names that they were made with.
+_GETTERS = frozenset(("attrgetter", "methodcaller"))
 _ANY_NAME = frozenset(("__dict__", "__getattribute__"))
 # Those that do what only happens when they are called, or give what was not given to them.
 _IMPURE = frozenset((
@@ -130,6 +132,7 @@ class Watch:
 
     codes      user's code -> (the globals that it names, all its globals, modules it imports)
     names      what that code reads of modules and objects; complete unless ``anything``
+    asked      those of them that may be missing, as ``getattr`` and ``hasattr`` are told them
     anything   whether names were looked up that no code spells out
     effects    (what, line) of the calls that a replay may not leave out, in the call watched last
     handed     those of them that code in C may have made unseen
@@ -138,6 +141,7 @@ class Watch:
     def __init__(self):
         self.codes: dict[types.CodeType, tuple] = {}
         self.names: set[str] = set()
+        self.asked: set[str] = set()
         self.anything = False
         self.ran = False  # whether a whole call has been watched
         self.effects: list[tuple[str, str]] = []
@@ -162,6 +166,10 @@ class Watch:
                 imported[i.argval] = None
             elif i.opname == "MATCH_CLASS":  # by position, it reads names that the class tells
                 self.anything = True
+        if not _GETTERS.isdisjoint(code.co_names) or not _GETTERS.isdisjoint(
+            [x.__name__ for x in map(scope.get, named) if isinstance(x, type)]
+        ):
+            self.anything = True
         self.codes[code] = tuple(named), scope, tuple(imported)
         self.names.update(code.co_names)
         if "__getattr__" in code.co_names or not _ANY_NAME.isdisjoint(code.co_names):
@@ -193,12 +201,16 @@ class Watch:
             self.anything = True
         else:
             self.names.add(name)
+            self.asked.add(name)
+
+    def _extent(self) -> tuple:
+        return len(self.codes), len(self.names), len(self.asked), self.anything
 
     @contextmanager
     def running(self):
         """Note what runs inside the block on this thread; yields a function: is it all known?"""
         before = sys.getprofile()
-        known = len(self.codes), len(self.names), self.anything
+        known = self._extent()
         # Per open frame: 0 the user's, 1 ours or a library's that ours has called, 2 an import.
         inside = [1]
         codes = self.codes
@@ -234,7 +246,7 @@ class Watch:
 
         sys.setprofile(told)
         try:
-            yield lambda: (len(self.codes), len(self.names), self.anything) == known
+            yield lambda: self._extent() == known
             self.ran = True
         finally:
             if hasattr(before, "enable"):  # cProfile's, which setprofile does not take
