@@ -223,6 +223,80 @@ def case_sparse_gradients_of_embeddings(lib):
     return m.weight.grad.shape, m.weight.grad.is_sparse, y, told(y.sum().backward)
 
 
+# ---- linear, norms and cells -------------------------------------------------------------------
+
+
+def case_biases_of_linear(lib):
+    """Of any shape that the output is not broadcast by; each gets the gradient of its shape."""
+    out = []
+    for lead in ((), (2,), (5, 2), (1, 2, 2)):
+        for shape in ((4,), (1,), (), (1, 4), (2, 4), (5, 2, 4), (5, 1, 4), (3, 2, 4)):
+            x, w = ramp(lib, *lead, 3).requires_grad_(), ramp(lib, 4, 3).requires_grad_()
+            b = ramp(lib, *shape).requires_grad_()
+            try:
+                y = lib.nn.functional.linear(x, w, b)
+            except RuntimeError as error:
+                out.append(type(error).__name__)
+                continue
+            out.append((y, lib.autograd.grad((y * ramp(lib, *y.shape)).sum(), (x, w, b))))
+    return out
+
+
+def case_norms_of_half_a_statistic(lib):
+    f, x, one = lib.nn.functional.batch_norm, ramp(lib, 2, 3), lib.ones(3)
+    return [
+        told(f, x, one, None, training=True),
+        told(f, x, None, one, training=True),
+        f(x, None, None, training=True),
+    ]
+
+
+def case_cells_of_other_ranks(lib):
+    """A state with a batch does not go with an input without."""
+    nn, x, h = lib.nn, lib.ones(4), lib.ones(3, 5)
+    lstm = nn.LSTMCell(4, 5)
+    return [
+        told(nn.RNNCell(4, 5), x, h), told(nn.GRUCell(4, 5), x, h), told(lstm, x, (h, h)),
+        told(lstm, x, (lib.ones(5), h)), told(nn.RNNCell(4, 5), lib.ones(3, 4), lib.ones(5)),
+    ]  # fmt: skip
+
+
+def case_calls_with_what_is_no_tensor(lib):
+    class Scaled(lib.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.by = lib.nn.Parameter(lib.ones(1)), 2.0
+
+        def forward(self, x, drop=False):
+            if drop:
+                del self.w
+            return x * self.by
+
+    m, call = Scaled(), lib.func.functional_call
+    dropped = call(m, {"w": lib.zeros(1)}, (lib.ones(1), True)), m.w
+    return told(call, m, {"by": lib.ones(1)}, lib.ones(1)), m.by, dropped
+
+
+# ---- losses ------------------------------------------------------------------------------------
+
+
+def case_losses_of_other_shapes(lib):
+    f, out = lib.nn.functional, []
+    for a, b in (((3, 1), (3,)), ((3,), (3, 1)), ((2, 1), (2, 4)), ((), (3,)), ((2, 4), (4,))):
+        x, y = ramp(lib, *a), lib.ones(b)
+        for loss in (f.soft_margin_loss, f.multilabel_soft_margin_loss):
+            try:
+                out.append(loss(x, y))
+            except (RuntimeError, IndexError) as error:
+                out.append((type(error).__name__, str(error)))
+    x, far = ramp(lib, 3, 5), ramp(lib, 5)
+    out.append(told(f.triplet_margin_with_distance_loss, x, far, x))
+    out.append(told(f.multilabel_margin_loss, lib.ones(2, 0), lib.ones(2, 0, dtype=lib.long)))
+    half, whole = lib.ones(2, 3, dtype=lib.half), lib.ones(2, 3, dtype=lib.long)
+    out.append(f.cosine_embedding_loss(half, whole, lib.ones(2)))
+    return out
+
+
 # ---- attention ---------------------------------------------------------------------------------
 
 
@@ -239,7 +313,15 @@ def case_attention_that_is_wrong(lib):
         told(f, q, k, v, lib.zeros(4, 5))[0],
         told(f, q[:, :1].expand(2, 3, 3, 4), k, v)[0],
         f(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask).dtype,
+        f(q[..., :0], k[..., :0], v),
     ]
+
+
+def case_corner_masks_that_are_causal_already(lib):
+    name = "torch.nn.attention.bias" if lib is torch else "torchlike.nn.attention.bias"
+    __import__(name)
+    q, mask = lib.ones(1, 1, 3, 4), lib.nn.attention.bias.causal_upper_left(3, 3)
+    return told(lib.nn.functional.scaled_dot_product_attention, q, q, q, mask, is_causal=True)
 
 
 def case_heads_that_are_wrong(lib):
@@ -304,7 +386,40 @@ def case_unpooling_that_is_wrong(lib):
 def case_blocks_that_are_wrong(lib):
     f, x = lib.nn.functional.unfold, lib.ones(1, 1, 4, 4)
     given = ((0,), (2, 0), (2, 1, -1), (2, 1, 0, 0))
-    return [told(f, x, *args) for args in given]
+    fold, y = lib.nn.functional.fold, lib.ones(1, 4, 9)
+    back = (4, 0), (4, 2, 1, 0, 0), (4, 2, 8), (4, 2, 1, -1), ((4, 2), 2, 3)
+    empty = told(f, lib.ones(3, 0, 4, 4), 2), told(fold, lib.ones(1, 0, 9), 4, 2)
+    return [told(f, x, *args) for args in given], [told(fold, y, *args) for args in back], empty
+
+
+def case_pools_of_nothing(lib):
+    """A batch may be empty, channels and pixels may not."""
+    f, out = lib.nn.functional, []
+    for shape in ((0, 2, 4), (2, 0, 4)):
+        x, at = lib.ones(shape), lib.zeros(shape, dtype=lib.long)
+        for pool, args in ((f.adaptive_max_pool1d, (2,)), (f.max_unpool1d, (at, 2))):
+            out.append(told(pool, x, *args)[0] if 0 in shape[1:] else pool(x, *args))
+    return out, told(f.max_unpool3d, lib.ones(1, 1, 1, 1, 1), lib.zeros(1, 1, 1, 1, 1).long(), 1, 0)
+
+
+def case_largest_norm_of_windows(lib):
+    x, out = ramp(lib, 1, 1, 4, 4).sub(8).requires_grad_(), []
+    for norm in (math.inf, -math.inf):
+        y = lib.nn.functional.lp_pool2d(x, norm, 2)
+        out += [y, lib.autograd.grad(y.sum(), x)[0]]
+    return out, lib.nn.LPPool1d(math.inf, 2)(ramp(lib, 1, 4)), lib.nn.LPPool3d(math.inf, 1)(x)
+
+
+def case_convolutions_that_are_wrong(lib):
+    """Where PyTorch speaks of a kernel's height and width, only the error's type is its."""
+    f, x, w = lib.nn.functional, lib.ones(1, 2, 4, 4), lib.ones(2, 3, 2, 2)
+    nothing = lib.ones(2, 2, 0, 2)
+    return [
+        told(f.conv_transpose2d, x, w, padding="same"),
+        told(f.conv_transpose2d, x, nothing)[0], told(f.conv2d, x, nothing)[0],
+        told(f.conv2d, lib.ones(1, 2, 0, 4), lib.ones(2, 2, 3, 3), padding=2),
+        told(f.interpolate, x, (2.0, 2.0)),
+    ]  # fmt: skip
 
 
 def case_grids_that_are_wrong(lib):
@@ -340,6 +455,15 @@ def case_distances_of_ties(lib):
 
 
 # ---- utils -------------------------------------------------------------------------------------
+
+
+def case_modules_that_need_no_import(lib):
+    sizes = lib.nn.common_types._size_2_t
+    return [
+        lib.nn.utils.fusion.fuse_conv_bn_eval.__name__,
+        str(sizes),
+        lib.nn.utils.init.__name__[-4:],
+    ]
 
 
 def case_module_tracker(lib):

@@ -69,7 +69,7 @@ def scores(query, key, mask, is_causal, scale, first=0):
 
     ``first`` is the number of the first query: a causal one sees no key after its own number.
     """
-    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scale = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else scale
     logits = widen(_product(query * jnp.asarray(scale, query.dtype), key, -1, -1))
     # What must not be seen gets -inf added, not chosen: XLA's CPU library takes a sum into its
     # kernel, a choice runs on its own (4x8x256x64, forward: 8 instead of 13 ms of a core).
@@ -186,7 +186,7 @@ def _forward(query, key, value, weight, *, mask, is_causal, scale):
 
 def _backward(query, key, value, weight, out, g, *, mask, is_causal, scale):
     """Gradients of query, key and value, and of the scores if there is a mask."""
-    by = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    by = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else scale
     by = jnp.asarray(by, query.dtype)
     inner = (widen(g) * widen(out)).sum(-1, keepdims=True)
     dq, dk, dv, ds = [], None, None, None

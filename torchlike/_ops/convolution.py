@@ -36,6 +36,8 @@ def _check(input, weight, bias, groups, name, transposed):
     given = f"transposed={1}" if transposed else f"groups={groups}"
     if groups <= 0:
         raise RuntimeError("non-positive groups is not supported")
+    if 0 in shape[2:]:
+        raise RuntimeError(f"kernel size should be greater than zero, but got {shape[2:]}")
     if shape[0] < groups or shape[0] % groups:
         raise RuntimeError(
             f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
@@ -235,6 +237,11 @@ def convolution(
             f"Calculated padded input size per channel: ({sizes[0]}). Kernel size: ({sizes[1]}). "
             "Kernel size can't be greater than actual input size"
         )
+    if 0 in input.shape[2:]:
+        raise RuntimeError(
+            "Only zero batch or zero channel inputs are supported, but got input shape: "
+            f"{list(input.shape)}"
+        )
     out = tuple((n - r) // s + 1 for n, r, s in zip(padded, reach, stride))
     result = forward(input, weight, Plan(stride, low, high, dilation, out, groups))
     if bias is not None:
@@ -252,6 +259,10 @@ def conv_transpose(
     dilation: Shape, rank: Dim,
 ):  # fmt: skip
     """A convolution's gradient by its input, as a layer; the kernel is (C, out / groups, ...)."""
+    if isinstance(padding, str):
+        raise TypeError(
+            f"conv_transpose{rank}d(): argument 'padding' must be tuple of ints, not str"
+        )
     lone = unbatched(input, rank, f"conv_transpose{rank}d")
     stride, pad, _, dilation = _geometry(weight.shape, stride, padding, dilation, rank)
     extra = per_dim(output_padding, rank, "output_padding")

@@ -142,7 +142,7 @@ def _im2col(x, kernel, dilation, padding, stride, out):
 )  # fmt: skip
 def im2col(input, kernel: Shape, dilation: Shape, padding: Shape, stride: Shape):
     """Sliding blocks as columns: (N, C, H, W) -> (N, C * block, blocks)."""
-    if input.ndim not in (3, 4):
+    if input.ndim not in (3, 4) or 0 in input.shape[-3:]:
         raise RuntimeError(
             "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
             f"dimensions for input, but got: {list(input.shape)}"
@@ -169,7 +169,8 @@ def col2im(input, size: Shape, kernel: Shape, dilation: Shape, padding: Shape, s
     size, kernel = _pair(size, "output_size"), _pair(kernel, "kernel_size")
     dilation, padding = _pair(dilation, "dilation"), _pair(padding, "padding")
     stride = _pair(stride, "stride")
-    if input.ndim not in (2, 3):
+    _check_blocks(kernel, dilation, padding, stride)
+    if input.ndim not in (2, 3) or 0 in input.shape[-2:]:
         raise RuntimeError(
             "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and "
             f"non-zero dimensions for input, but got: {list(input.shape)}"
@@ -186,6 +187,12 @@ def col2im(input, size: Shape, kernel: Shape, dilation: Shape, padding: Shape, s
             f"padding={padding}, stride={stride}, expected size of input's dimension 2 to match "
             f"the calculated number of sliding blocks {out[0]} * {out[1]} = {prod(out)}, but got "
             f"input.size(2)={input.shape[-1]}."
+        )
+    if min(out) < 1:
+        raise RuntimeError(
+            f"Given output_size={size}, kernel_size={kernel}, dilation={dilation}, "
+            f"padding={padding}, stride={stride}, calculated shape of the array of sliding blocks "
+            f"as {out}, which is too small (non-positive)"
         )
     shape = (*input.shape[:-2], input.shape[-2] // prod(kernel), *size)
     image = jax.ShapeDtypeStruct(shape, input.dtype)

@@ -27,6 +27,7 @@ def _linear_vjp(c, g):
     shapes = [None if a is None else a.shape for a in c.shapes]
     rows = prod(shapes[0][:-1])
     dx = dw = db = None
+    given = g
     if len(shapes[1]) == 1:
         if c.need[0]:
             dx = g[..., None] * w
@@ -43,10 +44,17 @@ def _linear_vjp(c, g):
             else:
                 dw = _dot(g, x, 0, 0)
     if c.need[2]:
-        db = g.sum(0) if shapes[2] and len(shapes[1]) == 2 else g.sum()
-        if shapes[2] and len(shapes[2]) == 1 and len(shapes[1]) == 2:
-            db = db if shapes[2][0] == db.shape[0] else db.sum(keepdims=True)
+        whole = g.shape[-1:] == shapes[2] and len(shapes[1]) == 2
+        db = g.sum(0) if whole else _summed_to(given, shapes[2])
     return dx, dw, db
+
+
+def _summed_to(g, shape):
+    """A gradient summed over what a tensor of this shape was broadcast along."""
+    if g.ndim < len(shape):
+        g = g.reshape(*(1,) * (len(shape) - g.ndim), *g.shape)
+    g = g.sum(tuple(range(g.ndim - len(shape))))
+    return g.sum([i for i, n in enumerate(shape) if n != g.shape[i]], keepdims=True)
 
 
 _NODES = {1: ("SqueezeBackward4", "ViewBackward0"), 2: ("MmBackward0", "AddmmBackward0")}
@@ -97,8 +105,17 @@ def linear(input, weight, bias=None):
                 f"({bias.shape[0]}) at non-singleton dimension 1.  Target sizes: "
                 f"{list(out.shape)}.  Tensor sizes: {list(bias.shape)}"
             )
+        if bias.ndim > 1:
+            if input.ndim > 2:
+                out = out.reshape((*lead, *out.shape[1:]))
+            shape = jnp.broadcast_shapes(out.shape, bias.shape)
+            if shape != out.shape:
+                raise RuntimeError(
+                    f"output with shape {list(out.shape)} doesn't match the broadcast shape "
+                    f"{list(shape)}"
+                )
         out = out + bias
-    return out.reshape((*lead, *out.shape[1:]))
+    return out.reshape((*lead, *weight.shape[:-1]))
 
 
 _OTHERS = {

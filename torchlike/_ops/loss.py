@@ -443,19 +443,24 @@ def margin_ranking_loss(input1, input2, target, margin: float, reduction: str):
 @_loss("soft_margin_loss")
 def soft_margin_loss(input, target, reduction: str):
     """log(1 + exp(-target * input))."""
+    shape = jnp.broadcast_shapes(input.shape, target.shape)
+    if shape != input.shape:
+        raise RuntimeError(
+            f"output with shape {list(input.shape)} doesn't match the broadcast shape {list(shape)}"
+        )
     return reduce_loss(jax.nn.softplus(-target * input), reduction)
 
 
 @layer("cosine_embedding_loss", grad_name=_node("AddBackward0"))
 def cosine_embedding_loss(input1, input2, target, margin: float, reduction: str):
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1."""
-    input1 = floating(input1)
-    a, b = widen(input1), widen(floating(input2))
+    kind = jnp.promote_types(floating(input1).dtype, floating(input2).dtype)
+    a, b = widen(floating(input1)), widen(floating(input2))
     inner = (a * b).sum(-1)
     size = ((a * a).sum(-1) + 1e-12) * ((b * b).sum(-1) + 1e-12)
     cos = inner / jnp.sqrt(size)
     loss = jnp.where(target == 1, 1 - cos, 0) + jnp.where(target == -1, clamp_zero(cos - margin), 0)
-    return reduce_loss(loss, reduction).astype(input1.dtype)
+    return reduce_loss(loss, reduction).astype(kind)
 
 
 @_loss(
@@ -528,4 +533,7 @@ def multilabel_soft_margin_loss(input, target, weight=None, *, reduction: str):
     loss = -(target * jax.nn.log_sigmoid(input) + (1 - target) * jax.nn.log_sigmoid(-input))
     if weight is not None:
         loss = loss * weight
-    return reduce_loss(loss.mean(-1), reduction)
+    if not input.ndim:
+        raise IndexError("Dimension specified as -1 but tensor has no dimensions")
+    # Over the last dimension of the input, by its size: the target may have broadcast it.
+    return reduce_loss(loss.sum(input.ndim - 1) / input.shape[-1], reduction)

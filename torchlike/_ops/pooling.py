@@ -399,6 +399,15 @@ def adaptive_avg_pool(input, size: Shape, rank: int):
     return x.astype(input.dtype)
 
 
+def _no_empty(name, input, rank):
+    """Raise for channels or pixels of which there are none; a batch may be empty."""
+    if 0 in input.shape[-rank - 1 :]:
+        raise RuntimeError(
+            f"{name}: Expected input to have non-zero size for non-batch dimensions, but input has "
+            f"sizes {list(input.shape)}"
+        )
+
+
 @layer(
     "adaptive_max_pool", grad_name=_node("AdaptiveMaxPool{}DBackward0"),
     signature="adaptive_max_pool{rank}d(input, output_size)",
@@ -407,8 +416,9 @@ def adaptive_max_pool(input, size: Shape, rank: int):
     """Maxima over windows that divide the input as evenly as integers can, and their places."""
     require_real(input, f"adaptive_max_pool{rank}d")
     spatial, out = _targets(input, size, rank, f"adaptive_max_pool{rank}d()")
-    if not all(out):
-        shape = (*input.shape[:-rank], *out)
+    _no_empty(f"adaptive_max_pool{rank}d()", input, rank)
+    shape = (*input.shape[:-rank], *out)
+    if 0 in shape:
         return jnp.zeros(shape, input.dtype), jnp.zeros(shape, jnp.int64)
     at, valid = [], []
     for n, o in zip(spatial, out):
@@ -426,6 +436,8 @@ def _unpooled(c, g):
     """Every element gets the gradient of its place, also where another overwrote it."""
     indices, shape = c.operands[1], c.shapes[0].shape
     rows = prod(shape[: len(shape) - c.statics["rank"]])
+    if 0 in shape:
+        return jnp.zeros(shape, g.dtype), None
     at = indices.reshape(rows, -1)
     return jnp.take_along_axis(g.reshape(rows, -1), at, 1, mode="fill").reshape(shape), None
 
@@ -436,6 +448,9 @@ def max_unpool(input, indices, size: Shape, rank: int):
     lone = unbatched(input, rank, f"max_unpool{rank}d")
     lead = input.shape[: 1 if lone else 2]
     rows = prod(lead)
+    _no_empty(f"max_unpooling{rank}d_forward_out_cpu()", input, rank)
+    if 0 in input.shape:
+        return jnp.zeros((*lead, *size), input.dtype)
     at = indices.reshape(rows, -1)
     if prod(size):
         report_bad_index(at, prod(size))

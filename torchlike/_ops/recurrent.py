@@ -288,9 +288,9 @@ def _cell(mode, input, h, c, w_ih, w_hh, b_ih, b_hh):
                 f"Input batch size {input.shape[0]} doesn't match hidden{i} batch size "
                 f"{state.shape[0]}"
             )
-        if state.shape[-1] != w_hh.shape[1]:
+        if state.shape[1] != w_hh.shape[1] or state.ndim != 2:
             raise RuntimeError(
-                f"hidden{i} has inconsistent hidden_size: got {state.shape[-1]}, expected "
+                f"hidden{i} has inconsistent hidden_size: got {state.shape[1]}, expected "
                 f"{w_hh.shape[1]}"
             )
     _check_dtypes((input, w_ih), (h, w_hh), (c, w_hh))

@@ -106,7 +106,9 @@ def _replaced(module, tensors: dict, tie_weights: bool, strict: bool):
         everywhere.pop(name)
         path, _, key = name.rpartition(".")
         below = module.get_submodule(path)._modules.get(key)
-        if below is not None:
+        if below is None:
+            below = vars(module.get_submodule(path)).get(key)
+        if below is not None and not isinstance(below, Tensor):
             raise TypeError(f"attribute `{key}`: {below} is not an instance of torch.Tensor")
         below = module.get_submodule(path)
         computed = isinstance(getattr(type(below), key, None), property)  # a parametrization
@@ -124,11 +126,12 @@ def _replaced(module, tensors: dict, tie_weights: bool, strict: bool):
     finally:
         for name, value in before.items():
             store, key = places[name]
-            kept = store.__class__ is _Properties or name not in tensors
-            if not kept and store[key] is not tensors[name]:
-                tensors[name] = store[key]  # what the call assigned anew is the caller's to see
+            if store.__class__ is not _Properties and name in tensors:
+                now = store.get(key, _NOTHING)
+                if now is not tensors[name] and now is not _NOTHING:
+                    tensors[name] = now  # what the call assigned anew is the caller's to see
             if value is _NOTHING:
-                del store[key]
+                store.pop(key, None)
             else:
                 store[key] = value
 

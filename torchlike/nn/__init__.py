@@ -348,5 +348,5 @@ __all__ = [
 ]  # fmt: skip
 
 __getattr__, __dir__ = _later(
-    "torchlike.nn", ("attention", "grad", "parallel"), {"DataParallel": "parallel"}
+    "torchlike.nn", ("attention", "common_types", "grad", "parallel"), {"DataParallel": "parallel"}
 )

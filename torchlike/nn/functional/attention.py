@@ -69,6 +69,8 @@ def scaled_dot_product_attention(
         _check_backends(query.device)
     if not 0.0 <= dropout_p <= 1.0:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
+    if is_causal and hasattr(attn_mask, "variant"):
+        raise ValueError("CausalBias should not be used with causal=True")
     if (
         is_causal and attn_mask is not None
         and (attn_mask.requires_grad or dropout_p or not _both_masks(query, key, value, enable_gqa))

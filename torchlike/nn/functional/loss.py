@@ -239,12 +239,7 @@ def cosine_embedding_loss(
     return apply(TABLE["cosine_embedding_loss"], operands, (margin, reduction))
 
 
-def triplet_margin_loss(
-    anchor, positive, negative, margin: float = 1.0, p: float = 2, eps: float = 1e-6,
-    swap: bool = False, size_average=None, reduce=None, reduction: str = "mean",
-):  # fmt: skip
-    """max(0, margin + d(anchor, positive) - d(anchor, negative))."""
-    reduction = reduction_of(reduction, size_average, reduce)
+def _check_triplet(anchor, positive, negative, margin) -> None:
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
     dims = [x._value.aval.ndim for x in (anchor, positive, negative)]
@@ -254,6 +249,15 @@ def triplet_margin_loss(
             f"dimensions, but got: anchor {dims[0]}D, positive {dims[1]}D, and negative {dims[2]}D "
             "inputs"
         )
+
+
+def triplet_margin_loss(
+    anchor, positive, negative, margin: float = 1.0, p: float = 2, eps: float = 1e-6,
+    swap: bool = False, size_average=None, reduce=None, reduction: str = "mean",
+):  # fmt: skip
+    """max(0, margin + d(anchor, positive) - d(anchor, negative))."""
+    reduction = reduction_of(reduction, size_average, reduce)
+    _check_triplet(anchor, positive, negative, margin)
     statics = (margin, float(p), eps, bool(swap), reduction)
     return apply(TABLE["triplet_margin_loss"], (anchor, positive, negative), statics)
 
@@ -267,8 +271,7 @@ def triplet_margin_with_distance_loss(
 
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
-    if margin <= 0:
-        raise ValueError(f"margin must be greater than 0, got {margin}")
+    _check_triplet(anchor, positive, negative, margin)
     distance = distance_function or FUNCTIONS["pairwise_distance"]
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
@@ -283,6 +286,11 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     a, b = input._value.aval.shape, target._value.aval.shape
     if a != b:
         raise RuntimeError(f"inconsistent target size: {list(b)} for input of size: {list(a)}")
+    if a[-1:] == (0,):
+        raise RuntimeError(
+            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: "
+            f"{list(a)}"
+        )
     bounds = host_bounds(target)
     if bounds is not None and (bounds[0] < -1 or bounds[1] >= (a[-1] if a else 1)):
         raise RuntimeError("target out of range")

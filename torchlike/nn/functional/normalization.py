@@ -42,6 +42,8 @@ def batch_norm(
                 raise RuntimeError(f"{name} must be defined in evaluation mode")
         return apply(_EVAL, (input, running_mean, running_var, weight, bias), (eps,))
     _check_batch(input._value.aval.shape)
+    if (running_mean is None) is not (running_var is None):
+        raise ValueError("running_mean and running_var must either both be None or neither be None")
     out, mean, var = apply(_TRAIN, (input, weight, bias), (eps,))
     if not input._value.aval.numel:  # an empty batch has no statistics
         return out

@@ -103,8 +103,12 @@ adaptive_avg_pool3d, adaptive_max_pool3d, adaptive_max_pool3d_with_indices = _ad
 
 def _lp_pool(rank):
     average = {1: avg_pool1d, 2: avg_pool2d, 3: avg_pool3d}[rank]
+    largest = {1: max_pool1d, 2: max_pool2d, 3: max_pool3d}[rank]
 
     def lp_pool(input, norm_type, kernel_size, stride=None, ceil_mode: bool = False):
+        if norm_type in (math.inf, -math.inf):
+            sign = math.copysign(1, norm_type)
+            return sign * largest(sign * input.abs(), kernel_size, stride, 0, 1, ceil_mode)
         count = 1
         each = (kernel_size,) * rank if hasattr(kernel_size, "__index__") else kernel_size
         for k in each:
@@ -142,6 +146,8 @@ def _max_unpool(rank):
                         f"{b - s} and {b + s})"
                     )
             size = wanted
+        if rank == 3 and min(step) <= 0:
+            raise RuntimeError(f"strides should be greater than zero, but got stride: {list(step)}")
         kind = getattr(indices, "dtype", None)
         if kind is not dt.int64:
             raise RuntimeError(

@@ -88,6 +88,11 @@ def interpolate(
     scales = (None,) * rank
     if size is not None:
         size = _per_dim(size, rank, shape, "size")
+        if not all(hasattr(n, "__index__") for n in size):
+            raise TypeError(
+                "expected size to be one of int or Tuple[int] or Tuple[int, int] or Tuple[int, "
+                f"int, int], but got size with types {[type(n) for n in size]}"
+            )
     else:
         scales = _per_dim(scale_factor, rank, shape, "scale_factor")
         size = tuple(math.floor(n * s) for n, s in zip(shape[2:], scales))

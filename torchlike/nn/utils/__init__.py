@@ -40,7 +40,7 @@ __all__ = [
 
 __getattr__, __dir__ = _later(
     "torchlike.nn.utils",
-    ("parametrizations", "parametrize", "prune", "stateless"),
+    ("fusion", "init", "memory_format", "parametrizations", "parametrize", "prune", "stateless"),
     {
         "convert_conv2d_weight_memory_format": "memory_format",
         "convert_conv3d_weight_memory_format": "memory_format",
