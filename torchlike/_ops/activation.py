@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import conventions
 from torchlike._ops.table import Dim, torch_dtype, unary
 from torchlike._ops.windows import layer, require_floating
 
@@ -35,6 +37,8 @@ def hardtanh(input, min_val: float, max_val: float):
     _no_bool("hardtanh", input)
     if jnp.iscomplexobj(input):
         raise NotImplementedError("clamp is not supported for complex types")
+    if min_val < 0 and input.dtype.kind == "u":
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
     low, high = jnp.asarray(min_val, input.dtype), jnp.asarray(max_val, input.dtype)
     return jnp.where(input <= low, low, jnp.where(input >= high, high, input))
 
@@ -85,16 +89,27 @@ def threshold(input, threshold: float, value: float):
 def hardsigmoid(input):
     """relu6(x + 3) / 6."""
     require_floating(input, "hardsigmoid_cpu")
-    inner = input / 6 + 0.5
-    return jnp.where(input <= -3, 0, jnp.where(input >= 3, 1, inner)).astype(input.dtype)
+    return _hardsigmoid(input)
+
+
+# A sixth in single precision, whatever the dtype.
+_hardsigmoid = conventions.with_slopes(
+    lambda x: jnp.where(x <= -3, 0, jnp.where(x >= 3, 1, x / 6 + 0.5)).astype(x.dtype),
+    lambda r, x: ((x > -3) & (x < 3), jnp.asarray(np.float32(1 / 6), x.dtype)),
+)
 
 
 @_activation("hardswish")
 def hardswish(input):
     """x * relu6(x + 3) / 6."""
     require_floating(input, "hardswish_cpu")
-    inner = input * (input + 3) / 6
-    return jnp.where(input <= -3, 0, jnp.where(input >= 3, input, inner)).astype(input.dtype)
+    return _hardswish(input)
+
+
+_hardswish = conventions.with_slopes(
+    lambda x: x * jnp.clip(x + 3, 0, 6) / 6,
+    lambda r, x: jnp.where(x <= -3, 0, jnp.where(x >= 3, 1, x / 3 + 0.5)).astype(x.dtype),
+)
 
 
 @_activation("hardshrink", forms=("function", "method", "out"))

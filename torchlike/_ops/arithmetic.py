@@ -145,7 +145,7 @@ def lerp(input, end, weight):
 # ---- quotients ---------------------------------------------------------------------------------
 
 binary(
-    "true_divide", jnp.true_divide, promotes="float", grad_name="DivBackward0", forms=(),
+    "true_divide", conventions.quotient, promotes="float", grad_name="DivBackward0", forms=(),
     needs=_BY_OTHER, numbers=_BOTH,
 )  # fmt: skip
 unary(
@@ -292,7 +292,7 @@ CLOSED_POWERS = {
     2: lambda x: x * x,
     3: lambda x: x * x * x,
     -1: lambda x: 1 / x,
-    -2: lambda x: 1 / (x * x),
+    -2: conventions.with_slopes(lambda x: 1 / (x * x), lambda r, x: -2 * r / x),
 }
 
 
@@ -314,7 +314,7 @@ def logaddexp(input, other):
     """log(exp(input) + exp(other)) without overflow."""
     refuse("logaddexp_cpu", input, dt.BOOL, dt.INTEGRAL)
     if not jnp.iscomplexobj(input):
-        return jnp.logaddexp(input, other)
+        return _log_sum(input, other)
     # The larger term keeps its imaginary part, which jnp's would bring into (-pi, pi].
     first = input.real >= other.real
     high, low = jnp.where(first, input, other), jnp.where(first, other, input)
@@ -325,7 +325,11 @@ def logaddexp(input, other):
 def logaddexp2(input, other):
     """log2(2 ** input + 2 ** other) without overflow."""
     refuse("logaddexp2_cpu", input, dt.BOOL, dt.INTEGRAL, dt.COMPLEX)
-    return jnp.logaddexp2(input, other)
+    return _log2_sum(input, other)
+
+
+_log_sum = conventions.with_slopes(jnp.logaddexp, *conventions.LOG_SUM)
+_log2_sum = conventions.with_slopes(jnp.logaddexp2, *conventions.LOG2_SUM)
 
 
 @op(promotes="float", computes="opmath", forms=FORMS, grad_name=by_sides("Xlogy"))

@@ -46,7 +46,14 @@ def _along(slope, tangent):
 
 # ---- pointwise ---------------------------------------------------------------------------------
 
-_real_magnitude = with_slopes(jnp.abs, lambda r, x: jnp.sign(x))
+
+def sign(x):
+    """1, -1 or 0 for real numbers: 0 for nan and both zeros, too."""
+    one = jnp.ones((), x.dtype)
+    return jnp.where(x > 0, one, jnp.where(x < 0, -one, jnp.zeros((), x.dtype)))
+
+
+_real_magnitude = with_slopes(jnp.abs, lambda r, x: sign(x))
 
 
 def magnitude(x):
@@ -67,6 +74,28 @@ def zero_where(condition, x):
     return jnp.where(condition, jnp.zeros((), x.dtype), x)
 
 
+@jax.custom_jvp
+def quotient(x, y):
+    """x / y. JAX's derivative by y has y ** 2 in it, which is 0 or infinite long before y is."""
+    return jnp.true_divide(x, y)
+
+
+def _derive_quotient(operands, tangents):
+    x, y = operands
+    result = quotient(x, y)
+    total = jnp.zeros((), result.dtype)
+    by_x, by_y = tangents
+    if not isinstance(by_x, jax.custom_derivatives.SymbolicZero):
+        total = total + quotient(by_x, y)
+    if not isinstance(by_y, jax.custom_derivatives.SymbolicZero):
+        # XLA would make x / (y * y) of x / y / y, but not of gradient / y * (x / y).
+        total = total - quotient(by_y * result, y)
+    return result, jnp.broadcast_to(total, result.shape)
+
+
+quotient.defjvp(_derive_quotient, symbolic_zeros=True)
+
+
 # Powers: no gradient where the exponent is zero; none for the exponent where 0 ** y stays 0.
 def power_by_base(r, x, y):
     return zero_where(y == 0, y * jnp.power(x, y - 1))
@@ -75,6 +104,18 @@ def power_by_base(r, x, y):
 def power_by_exponent(r, x, y):
     stays = (x == 0) & (y.real >= 0 if jnp.iscomplexobj(y) else y >= 0)
     return zero_where(stays, r * jnp.log(jnp.where(stays, jnp.ones((), x.dtype), x)))
+
+
+# The slopes of log(e ** x + e ** y) and of its like in base 2 do without the result, which may be
+# infinite beside a finite operand.
+LOG_SUM = (
+    lambda r, x, y: 1 / (1 + jnp.exp(y - x)),
+    lambda r, x, y: 1 / (1 + jnp.exp(x - y)),
+)
+LOG2_SUM = (
+    lambda r, x, y: 1 / (1 + jnp.exp2(y - x)),
+    lambda r, x, y: 1 / (1 + jnp.exp2(x - y)),
+)
 
 
 # x log y is 0 where x is 0, and so is its slope there unless y is.

@@ -47,7 +47,7 @@ def _sign_value(x):
     if x.dtype == bool:
         return x
     if is_floating(x):
-        return conventions.zero_where(jnp.isnan(x), jnp.sign(x))
+        return conventions.sign(x)
     return jnp.sign(x)
 
 
@@ -105,15 +105,16 @@ def round_(input, *, decimals: int = 0):
 
 # ---- limits ------------------------------------------------------------------------------------
 
-# An element at the limit passes the gradient; a tensor limit gets what the element does not.
+# An element at the limit passes the gradient, nan does not; a tensor limit gets the gradient of
+# what is beyond it.
 raise_to = conventions.with_slopes(
     jnp.maximum,
-    lambda r, x, low: ~(x < low),
+    lambda r, x, low: x >= low,
     lambda r, x, low: x < low,
 )
 lower_to = conventions.with_slopes(
     jnp.minimum,
-    lambda r, x, high: ~(x > high),
+    lambda r, x, high: x <= high,
     lambda r, x, high: x > high,
 )
 
@@ -184,12 +185,13 @@ def conj_physical(input):
 
 def _angle(x):
     if jnp.iscomplexobj(x):
-        zero = x == 0
+        # The angle of a signed zero still tells its sign; it has no slope.
+        zero, still = x == 0, lax.stop_gradient(x)
         x = jnp.where(zero, 1, x)
-        # The angle of a signed zero still tells its sign.
-        return jnp.arctan2(x.imag, x.real)
+        at_zero = jnp.arctan2(still.imag, still.real)
+        return jnp.where(zero, at_zero, jnp.arctan2(x.imag, x.real))
     out = jnp.where(x < 0, jnp.asarray(jnp.pi, x.dtype), jnp.zeros((), x.dtype))
-    return jnp.where(jnp.isnan(x), x, out)
+    return jnp.where(jnp.isnan(x), lax.stop_gradient(x), out)
 
 
 unary("angle", _angle, forms=("function", "method", "out"))

@@ -234,8 +234,11 @@ def frexp(input):
     """Mantissa and exponent of floating numbers."""
     if not jnp.issubdtype(input.dtype, jnp.floating):
         raise RuntimeError("torch.frexp() only supports floating-point dtypes")
-    mantissa, exponent = jnp.frexp(lax.stop_gradient(input))
-    scale = jnp.exp2(-exponent.astype(input.dtype))
-    # The mantissa's slope is the scale; its value is exact as it stands.
-    mantissa = mantissa.astype(input.dtype) + (input - lax.stop_gradient(input)) * scale
-    return mantissa, exponent.astype(jnp.int32)
+    exponent = jnp.frexp(lax.stop_gradient(input))[1].astype(jnp.int32)
+    return _mantissa(input), jnp.where(jnp.isfinite(input), exponent, 0)
+
+
+_mantissa = conventions.with_slopes(
+    lambda x: jnp.where(jnp.isfinite(x), jnp.frexp(x)[0], x).astype(x.dtype),
+    lambda r, x: jnp.exp2(-jnp.frexp(x)[1].astype(x.dtype)),
+)

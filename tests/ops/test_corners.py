@@ -1,0 +1,49 @@
+"""Corners of single ops against PyTorch: infinite and missing numbers, degenerate input, errors."""
+
+import pytest
+
+import torchlike
+from tests.ops.table import torch
+from tests.test_idioms import outcome
+
+PRELUDE = """
+T, F, lin, inf, nan = L.tensor, L.nn.functional, L.linalg, L.inf, L.nan
+a = lambda *s: L.arange(1.0, 1.0 + L.Size(s).numel()).double().reshape(s)
+m = a(3, 3) + 5 * L.eye(3)
+
+def G(function, *leaves):
+    leaves = [x.clone().requires_grad_() for x in leaves]
+    result = function(*leaves)
+    weights = L.arange(1, result.numel() + 1).reshape(result.shape)
+    (result * weights).sum().abs().backward()
+    return [x.grad for x in leaves]
+"""
+
+CASES = [
+    # Gradients of quotients whose divisor has no square.
+    *(f"[x.log10().round() for x in G(lambda x, y: x / y, T([{n}]), T([-{n}]))]" for n in (1e25, 1e-25)),
+    "G(lambda x, y: x / y, a(3), a(3) + 1)", "G(lambda x: 1 / (x / x.flip(0)), a(3))",
+    "G(lambda x: x**-2, T([1e12]))[0] * 1e30", "G(lambda x: -(x**-2), T([1e-12]))[0] / 1e36",
+    # Gradients at infinite and missing numbers.
+    *(f"G(L.{name}, T([1, inf, -inf, inf, 1e3]), T([inf, 1, 1, inf, -1e3]))"
+      for name in ("logaddexp", "logaddexp2")),
+    "G(F.hardswish, T([inf, -inf, 0, 3, -3, 1, 100]).double())",
+    "G(F.hardsigmoid, T([inf, -inf, nan, 0, 3, -3, 1, 100]))",
+    "G(F.hardsigmoid, T([0, 1]).double())[0].tolist()",
+    "G(lambda x: x.abs(), T([0, nan, inf, -inf]))",
+    "G(lambda x: x.clamp(0, 1), T([0, 1, nan, inf]))", "G(lambda x: x.angle(), T([nan, 1, -1]))",
+    "G(lambda x, y: x.clamp(min=y), T([0, 1, nan, inf]), T([0, 1, 0, nan]))",
+    # Values at infinite and missing numbers, and at zeros with a sign.
+    "F.hardswish(T([inf, -inf, nan, 3, -3]))", "L.frexp(T([inf, -inf, nan, 3, -0.1, 0]))",
+    "G(lambda x: L.frexp(x)[0], T([3, -0.1]))", "1 / T([0.0, -0.0]).sign()",
+    "1 / T([0.0, -0.0]).half().sgn()", "T([complex(-0.0, 0.0), complex(-0.0, -0.0), 0j]).angle()",
+    "G(lambda x: x.angle(), T([complex(-0.0, 0.0), 0j, 1 + 1j]))[0] + 0",
+    "F.hardtanh(T([1], dtype=L.uint8))",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_it_is_as_in_pytorch(code):
+    found = [outcome(library, code, PRELUDE)[0] for library in (torchlike, torch)]
+    ours, theirs = (text.split(" - got (")[0] for text in found)
+    assert ours == theirs
