@@ -10,6 +10,8 @@ PRELUDE = """
 T, F, lin, inf, nan = L.tensor, L.nn.functional, L.linalg, L.inf, L.nan
 a = lambda *s: L.arange(1.0, 1.0 + L.Size(s).numel()).double().reshape(s)
 m = a(3, 3) + 5 * L.eye(3)
+c = m + 1j * a(3, 3).mT
+w = T(2.0, requires_grad=True)
 
 def G(function, *leaves):
     leaves = [x.clone().requires_grad_() for x in leaves]
@@ -39,7 +41,32 @@ CASES = [
     "1 / T([0.0, -0.0]).half().sgn()", "T([complex(-0.0, 0.0), complex(-0.0, -0.0), 0j]).angle()",
     "G(lambda x: x.angle(), T([complex(-0.0, 0.0), 0j, 1 + 1j]))[0] + 0",
     "F.hardtanh(T([1], dtype=L.uint8))",
+    # Gradients of factorizations.
+    "G(lin.cholesky, m @ m.mT)", "G(lambda x: lin.cholesky(x @ x.mH), c)",
+    "G(lin.cholesky, c @ c.mH)", "G(lambda x: lin.cholesky(x, upper=True), c @ c.mH)",
+    "G(lambda x: lin.eigh(x)[1].abs(), m + m.mT)", "G(lambda x: lin.eigh(x)[1].abs(), c + c.mH)[0].abs()",
+    "G(lambda x: lin.pinv(x, hermitian=True), m + m.mT)",
+    # Norms, conditions and least squares of degenerate matrices.
+    *(f"lin.norm(L.empty{shape}, {p})" for shape in ((0, 3), (3, 0))
+      for p in ("1", "2", "inf", "'nuc'", "-1")),
+    "lin.matrix_norm(L.empty(2, 3, 0), 1, keepdim=True)",
+    *(f"lin.cond(T([[1.0, 0], [0, 0]]), {p})" for p in ("1", "inf", "'fro'", "'nuc'")),
+    "lin.lstsq(m[:, :2], m[:, 2:], rcond=0.9, driver='gels')[:2]",
+    # What is refused.
+    "lin.inv(m, out=L.empty(3, 3))", "lin.vector_norm(m, out=L.empty(()))",
+    "L.cdist(T([[1]]), T([[2]]))", "L.cdist(m, m, compute_mode='x')",
+    "L.zeros(3, 2).index_copy(0, T(0), L.ones(2))", "L.zeros(3).index_fill(0, T([0]), 3j)",
+    "L.full((2,), w)", "L.full((2,), w.detach())", "F.elu(w.detach(), w.detach())",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", [
+    "m.float().add(m.float(), alpha=w).sum().backward()", "F.elu(m, w)", "L.arange(w)",
+    "lin.lstsq(L.ones(2, 4, 3), L.ones(4, 2))",
+])  # fmt: skip
+def test_both_refuse(code):
+    ours, theirs = (outcome(lib, code, PRELUDE)[0].split(":")[0] for lib in (torchlike, torch))
+    assert ours == theirs and "Error" in ours
 
 
 @pytest.mark.parametrize("code", CASES)

@@ -87,7 +87,17 @@ def derivative(op: Op) -> Op:
                     )
             return _shapes(statics, in_avals)
 
-        shapes = refused if op.vjp is NO_DERIVATIVE else _shapes
+        def without_numbers(statics, in_avals):
+            for i, name in op.run_time.items():
+                if statics[0].need[i]:
+                    raise TypeError(
+                        f"{op.public_name}(): argument '{name}' must be Number, not Tensor"
+                    )
+            return _shapes(statics, in_avals)
+
+        shapes = without_numbers if op.run_time else _shapes
+        if op.vjp is NO_DERIVATIVE:
+            shapes = refused
         if hasattr(op.vjp, "undefined"):
             shapes = partly_refused
         if hasattr(op.vjp, "refuse"):  # raises its reason

@@ -41,8 +41,8 @@ def _cholesky_rule(c, g, _=None):
     lower = c.results[0]
     if c.statics["upper"]:
         lower, g = adjoint(lower), adjoint(g)
-    phi = _halved(product(adjoint(lower), jnp.tril(g)))
-    phi = (phi + adjoint(phi)) / 2
+    phi = product(adjoint(lower), jnp.tril(g))
+    phi = (jnp.tril(phi) + adjoint(jnp.tril(phi, -1))) / 2  # a complex diagonal stays as it is
     left = triangular(lower, phi, upper=False, adjoint=True)
     return triangular(lower, left, upper=False, left=False)
 

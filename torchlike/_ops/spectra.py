@@ -34,9 +34,9 @@ def _eigh_rule(c, gl, gv=None):
     values, v = c.results
     d = embed(gl.astype(v.dtype)) if gl is not None else 0
     if gv is not None:
-        x = product(adjoint(v), gv) / _gaps(values).astype(v.dtype)
-        off = jnp.where(jnp.eye(x.shape[-1], dtype=bool), jnp.zeros((), x.dtype), x)
-        d = off + d
+        x = product(adjoint(v), gv)
+        # Unit vectors can only turn: what would stretch them is no part of the gradient.
+        d = _off((x - adjoint(x)) / 2 / _gaps(values).astype(v.dtype)) + d
     return product(product(v, d), adjoint(v))
 
 
@@ -148,8 +148,7 @@ def linalg_svd(A, full_matrices: bool = True):
 
 
 def _pinv_rule(c, g):
-    out = _pinv_gradient(c.operands[0], c.result, g)
-    return ((out + adjoint(out)) / 2 if c.statics["hermitian"] else out), None, None
+    return _pinv_gradient(c.operands[0], c.result, g), None, None
 
 
 def _pinv_gradient(a, p, g):

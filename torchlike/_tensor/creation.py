@@ -392,7 +392,7 @@ def full(size, fill_value, *, out=None, dtype=None, device=None, requires_grad=F
             f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}"
         )
     size, dtype = check_size((size,)), dt.as_dtype("full", dtype)
-    if isinstance(fill_value, dispatch._Tensor):
+    if isinstance(fill_value, dispatch._Tensor) and not fill_value.requires_grad:
         if fill_value.ndim:
             raise RuntimeError(
                 f"full() expects a 0-dim fill_value, but got a tensor of {fill_value.ndim} dims"
@@ -409,7 +409,7 @@ def full(size, fill_value, *, out=None, dtype=None, device=None, requires_grad=F
 def python_number(function, argument, position, x):
     """A Python number; raises PyTorch's error for what is none."""
     if isinstance(x, (np.generic, dispatch._Tensor)) and x.ndim == 0:
-        x = x.item()
+        x = x if getattr(x, "requires_grad", False) else x.item()
     if isinstance(x, (SymInt, SymFloat)):
         return x
     kind = next((k for k in (bool, int, float, complex) if isinstance(x, k)), None)

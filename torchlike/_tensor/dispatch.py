@@ -209,6 +209,8 @@ def freeze(op: Op, x):
     if isinstance(x, np.ndarray):
         return tuple(x.tolist())
     if isinstance(x, _Tensor):
+        if x.requires_grad:  # as a number it would have no gradient
+            raise TypeError(f"{op.public_name}() takes a Number, not a Tensor that requires grad")
         return x.item()
     try:
         hash(x)
@@ -360,7 +362,8 @@ def copy_out(out, result, exact=False, apart=()):
     if a.dtype is not b.dtype:
         if exact:
             raise RuntimeError(
-                f"Expected out tensor to have dtype {b.dtype.name}, but got {a.dtype.name} instead"
+                f"Expected out tensor to have dtype {dt.C_NAMES.get(b.dtype, b.dtype.name)}, but "
+                f"got {dt.C_NAMES.get(a.dtype, a.dtype.name)} instead"
             )
         if not dt.can_cast(b.dtype, a.dtype):
             raise RuntimeError(

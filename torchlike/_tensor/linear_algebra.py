@@ -112,7 +112,7 @@ def inv(A, *, out=None):
     need_tensor("linalg_inv", "A", 1, A)
     result, info = apply(TABLE["linalg_inv_ex"], (A,), (False,))
     _check_inverse(info)
-    return into(out, result)
+    return into(out, result, exact=True)
 
 
 def inv_ex(A, *, check_errors: bool = False, out=None):
@@ -223,12 +223,18 @@ def lstsq(A, B, rcond=None, *, driver=None, out=None):
         )
     driver = driver or "gelsy"
     vector = b.ndim == 1 or (gap == 1 and a.shape[:-1] == b.shape)
+    if gap == 1 and not vector:
+        raise RuntimeError(
+            f"{name}: other of shape {list(b.shape)} holds neither one vector for each matrix of "
+            f"input, of shape {list(a.shape)}, nor matrices of as many dimensions"
+        )
     at = -1 if vector else -2
     if a.shape[-2] != b.shape[at]:
         raise RuntimeError(f"{name}: input.size(-2) should match other.size({at})")
     m, n = a.shape[-2:]
     right = B.unsqueeze(-1) if vector else B
-    rcond = rcond if rcond is not None else _eps(a.dtype) * max(m, n)
+    if rcond is None or driver == "gels":  # which takes the rank for full
+        rcond = _eps(a.dtype) * max(m, n)
     x = FUNCTIONS["matmul"](apply(TABLE["linalg_pinv"], (A, rcond, 0.0), (False,)), right)
     empty = FUNCTIONS["empty"]
     real = a.dtype.to_real()

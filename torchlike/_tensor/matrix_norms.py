@@ -26,7 +26,7 @@ def vector_norm(x, ord=2, dim=None, keepdim: bool = False, *, dtype=None, out=No
         )
     dim = tuple(dim) if isinstance(dim, list) else dim
     result = apply(TABLE["norm"], (x,), (float(ord), dim, bool(keepdim), dtype))
-    return into(out, result if ord else barred(result))
+    return into(out, result if ord else barred(result), exact=True)
 
 
 @input_named
@@ -64,7 +64,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None
         if ord == "nuc":
             result = values.sum(-1)
         else:
-            result = apply(TABLE["amax" if ord > 0 else "amin"], (values,), (-1, False))
+            result = _extreme(values, ord, -1, False)
         if keepdim:
             for d in sorted((rows, columns)):
                 result = result.unsqueeze(d)
@@ -73,8 +73,14 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None
     sums = vector_norm(A, 1, summed, keepdim)
     if not keepdim and chosen > summed:
         chosen -= 1
-    extreme = TABLE["amax" if ord > 0 else "amin"]
-    return into(out, apply(extreme, (sums,), (chosen, bool(keepdim))))
+    return into(out, _extreme(sums, ord, chosen, bool(keepdim)))
+
+
+def _extreme(sizes, ord, dim, keepdim):
+    """The largest or, for a negative order, the smallest; the largest of none is 0."""
+    if ord > 0 and not sizes.shape[dim]:
+        return sizes.sum(dim, keepdim)
+    return apply(TABLE["amax" if ord > 0 else "amin"], (sizes,), (dim, keepdim))
 
 
 @input_named
@@ -123,8 +129,10 @@ def cond(A, p=None, *, out=None):
     if A.numel() == 0:
         return into(out, FUNCTIONS["zeros"](tuple(A.shape[:-2]), dtype=A.dtype.to_real()))
     inverse, info = apply(TABLE["linalg_inv_ex"], (A,), (False,))
+    singular = info > 0
+    inverse = FUNCTIONS["where"](singular[..., None, None], 0, inverse)
     product = matrix_norm(A, p) * matrix_norm(inverse, p)
-    return into(out, FUNCTIONS["where"](info > 0, _INF, product))
+    return into(out, FUNCTIONS["where"](singular, _INF, product))
 
 
 # ---- at top level ------------------------------------------------------------------------------

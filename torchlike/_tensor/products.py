@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from torchlike._core import dtypes as dt
 from torchlike._core.errors import type_name, warn_once
 from torchlike._ops.einsum import letter, parse
 from torchlike._ops.table import TABLE
@@ -231,6 +232,13 @@ def cross(input, other, dim=None, *, out=None):
     return into(out, apply(TABLE["cross_dim"], (input, other), (wrap_dim(dim, m),)))
 
 
+_COMPUTE_MODES = (
+    "use_mm_for_euclid_dist_if_necessary",
+    "use_mm_for_euclid_dist",
+    "donot_use_mm_for_euclid_dist",
+)
+
+
 @function()
 def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
     """The p-norm distances between the rows of two batches of matrices."""
@@ -246,6 +254,13 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
         )
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
+    for x, name in ((x1, "X1"), (x2, "X2")):
+        if not x.is_floating_point():
+            raise RuntimeError(
+                f"cdist only supports floating-point dtypes, {name} got: {dt.SCALAR_NAMES[x.dtype]}"
+            )
+    if compute_mode not in _COMPUTE_MODES:
+        raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
     return apply(TABLE["cdist_p"], (x1, x2), (float(p),))
 
 

@@ -254,6 +254,12 @@ def index_copy(input, dim, index, source):
     """The input with ``source`` in place of the slices that the index names."""
     _need_index("index_copy", index, "index_copy_(): Expected a long tensor for index", (dt.int64,))
     need_tensor("index_copy", "source", 4, source)
+    m, n = input._value.aval.ndim, source._value.aval.ndim
+    if m and n and m != n:
+        raise IndexError(
+            "index_copy_(): When source and destination are not scalars, their dimensionality must "
+            f"match. Source dimensionality ({n}), destination dimensionality ({m})"
+        )
     dim = wrap_dim(dim, input._value.aval.ndim)
     checked = _checked(index, input, dim)
     return apply(TABLE["index_copy_dim"], (input, index, source), (dim, checked))
@@ -269,6 +275,10 @@ def index_fill(input, dim, index, value):
         raise RuntimeError(
             "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
             f"{value._value.aval.ndim} dimension(s)."
+        )
+    if isinstance(value, complex) and input.dtype.category < dt.COMPLEX:
+        raise RuntimeError(
+            "index_fill_(): Converting complex Scalar to non-complex type is not supported"
         )
     dim = wrap_dim(dim, input._value.aval.ndim)
     shape = shape_of(input) or (1,)
