@@ -58,6 +58,7 @@ CALLS = [
     "t.stack([b, b])",
     "t.stack([x, b])",
     "t.cdist(x, x)",
+    "F.grid_sample(b[None, None], t.zeros(1, 2, 2, 2), align_corners=False)",
     "b.trace()",
     "F.max_pool2d(b[None], 2)",
     "F.max_pool3d(b[None, None, None], (1, 2, 2))",

@@ -115,6 +115,20 @@ def test_activations_are_not_kept(monkeypatch):
         assert temporaries(monkeypatch, True) < 0.6 * temporaries(monkeypatch, False)
 
 
+@pytest.mark.parametrize("kind", ["BatchNorm1d", "InstanceNorm1d"])
+@pytest.mark.parametrize("after", [False, True])
+def test_running_statistics_move_twice(kind, after):
+    seen = []
+    for t, c in SIDES:
+        norm = getattr(t.nn, kind)(3, track_running_stats=True)
+        x = t.arange(24.0).reshape(2, 3, 4).requires_grad_()
+        module = t.nn.Sequential(norm, t.nn.Tanh()) if after else norm
+        c.checkpoint(module, x, use_reentrant=False).sum().backward()
+        seen.append([b.tolist() for b in norm.buffers()])
+    for ours_, theirs_ in zip(*seen, strict=True):
+        np.testing.assert_allclose(ours_, theirs_, rtol=1e-5)
+
+
 def test_the_function_runs_twice_and_stops_early():
     for t, c in SIDES:
         calls = []

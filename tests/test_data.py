@@ -1,6 +1,7 @@
 """Datasets, samplers and the DataLoader: PyTorch's batches, order, random draws and words."""
 
 import collections
+import dataclasses
 import itertools
 import random
 import warnings
@@ -350,7 +351,7 @@ def test_worker_init_and_info():
     def split(number):
         info = our_data.get_worker_info()
         assert (info.id, info.num_workers, info.seed) == (number, 2, seed + number)
-        with pytest.raises(RuntimeError, match="Cannot assign attributes to WorkerInfo objects"):
+        with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'id'"):
             info.id = 3
         middle = (info.dataset.start + info.dataset.stop) // 2
         if number:

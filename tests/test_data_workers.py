@@ -245,6 +245,11 @@ def test_errors_are_pytorchs():
         next(iterator)
 
 
+def test_no_batch_ahead():
+    with pytest.raises(AssertionError, match="prefetch_factor must be greater than 0"):
+        list(DataLoader([1], num_workers=1, prefetch_factor=0))
+
+
 def test_an_error_in_worker_init_fn():
     loader = DataLoader([1, 2], num_workers=1, worker_init_fn=cases.fail_to_start)
     with pytest.raises(ValueError, match="Caught ValueError in DataLoader worker process 0"):

@@ -1,7 +1,9 @@
 """torch.jit, torch.futures, torch.multiprocessing: the names that programs use."""
 
+import copy
 import io
 import os
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 
@@ -41,7 +43,10 @@ def test_a_module_keeps_its_parameters_and_its_code(make):
     assert net.lin.weight.grad is made.lin.weight.grad
     made.eval()
     assert not net.training
-    assert jit.script(made) is made and jit.freeze(made) is made
+    assert jit.script(made) is made
+    frozen = jit.optimize_for_inference(jit.freeze(made))
+    assert torchlike.equal(frozen(x), net(x)) and not frozen(x).requires_grad
+    assert not list(frozen.parameters()) and len(list(net.parameters())) == 2
     for use in (lambda: made.save("x.pt"), lambda: made.graph, lambda: jit.save(made, "x.pt")):
         with pytest.raises(torchlike.NotSupported, match=r"torch\.where"):  # its branch
             use()
@@ -102,7 +107,9 @@ def test_a_trace_runs_from_its_file_with_any_batch(tmp_path):
     assert torchlike.equal(again(x), loaded(x))
     with pytest.raises(AssertionError, match=r"size\(\)\[1\] == 3"):
         loaded(torchlike.randn(1, 2, 4, 4))
-    assert jit.freeze(again.eval()) is again and "stablehlo" in again.code
+    frozen, x = jit.freeze(again.eval()), torchlike.randn(2, 3, 4, 4)
+    assert torchlike.equal(frozen(x), again(x)) and not frozen(x).requires_grad
+    assert torchlike.equal(copy.deepcopy(again)(x), again(x)) and "stablehlo" in again.code
 
 
 def test_a_script_is_saved_as_it_was_called_in_both_modes(tmp_path):
@@ -226,5 +233,7 @@ def test_memory_of_several_processes():
     for p, old in zip(model.parameters(), before, strict=True):
         added = torchlike.tensor([1.0, 2.0]).reshape(2, *[1] * (p.ndim - 1))
         assert p.requires_grad and torchlike.allclose(p, old + added)
+    with pytest.raises(RuntimeError, match="Cowardly refusing to serialize non-leaf tensor"):
+        ForkingPickler.dumps(model(torchlike.ones(1, 2)))
     assert alone.tolist() == [1, 1, 0] and alone.is_shared()  # a spawned one's arguments are
     assert [f[1][f[0]] for f in found] == [1.5, 2.5]

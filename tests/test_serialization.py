@@ -448,6 +448,8 @@ def test_options():
         load(encoding="latin1")
     with pytest.raises(TypeError, match="unexpected keyword argument 'speed'"):
         load(weights_only=False, speed=3)
+    with pytest.warns(UserWarning), pytest.raises(TypeError, match="keyword argument 'speed'"):
+        load(speed=3)
     with pytest.raises(NotImplementedError, match="pickle_module=json"):
         torchlike.save(1, io.BytesIO(), pickle_module=__import__("json"))
     with pytest.raises(AttributeError, match="'write' attribute"):

@@ -110,7 +110,7 @@ def load(
     if pickle_module is not None:
         _check_pickle_module(pickle_module)
     encoding = pickle_load_args.pop("encoding", "utf-8")
-    if pickle_load_args and not weights_only:
+    if pickle_load_args:
         raise TypeError(
             f"load() got an unexpected keyword argument '{next(iter(pickle_load_args))}'"
         )

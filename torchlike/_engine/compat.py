@@ -40,6 +40,11 @@ try:
 except (NameError, AttributeError):
     _precision = None
 
+try:
+    from jax._src.xla_bridge import backends_are_initialized as _backends
+except ImportError:
+    _backends = None
+
 # Calls a function with 64-bit types on and no transformation in the way: how programs are traced
 # and run.
 in_program_scope = _in_program_scope if _x64 is None else _in_program_scope_fast
@@ -57,3 +62,8 @@ def matmul_precision() -> str:
     """The precision of products that is set, also by a ``with`` block; "" where none is."""
     found = jax.config.jax_default_matmul_precision if _precision is None else _precision.value
     return found or ""
+
+
+def has_started() -> bool:
+    """Whether this process, or one that it was forked from, has started XLA with its threads."""
+    return _backends is None or _backends()

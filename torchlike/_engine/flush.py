@@ -543,9 +543,14 @@ def bad_value_error(call: Prefix, index: int, size: int) -> Exception:
 
 def clear_caches() -> None:
     """Forget every program, prefix and inferred shape; live values stay."""
+    flush(why="clear")
+    clear_programs()
+
+
+def clear_programs() -> None:
+    """The same, but what is pending stays so, with the prefixes that it was recorded at."""
     from torchlike._ops.table import TABLE
 
-    flush(why="clear")
     cache.clear()
     prefix.tree.clear()
     forget_places()

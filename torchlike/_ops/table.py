@@ -162,6 +162,9 @@ class Op:
     def __reduce__(self):
         return TABLE.__getitem__, (self.name,)
 
+    def __deepcopy__(self, memo):
+        return self
+
     def run(self, operands, statics):
         """Apply to jax arrays; Python numbers arrive as 0-d arrays wrapped in ``Scalar``."""
         if self.run_body is None:

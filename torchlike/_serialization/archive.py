@@ -106,7 +106,7 @@ def aligned_empty(nbytes: int) -> np.ndarray:
 
 
 def read_exactly(stream: BinaryIO, target: np.ndarray) -> None:
-    """Fill the bytes of `target`, or raise EOFError."""
+    """Fill the bytes of `target`, or raise RuntimeError."""
     view, done = memoryview(target), 0
     while done < len(view):
         part = view[done : done + _CHUNK]
@@ -117,7 +117,10 @@ def read_exactly(stream: BinaryIO, target: np.ndarray) -> None:
             count = len(data)
             part[:count] = data
         if count == 0:
-            raise EOFError("the file ended while a storage was read")
+            left = len(view) - done
+            raise RuntimeError(
+                f"unexpected EOF, expected {left} more bytes. The file might be corrupted."
+            )
         done += count
 
 

@@ -71,7 +71,10 @@ class LegacyFile:
                 raise RuntimeError(f"storage has wrong size: expected {numel} got {written}")
             nbytes = numel * dtype.itemsize
             if nbytes > self._end - self._stream.tell():
-                raise EOFError("the file ended while a storage was read")
+                left = nbytes - (self._end - self._stream.tell())
+                raise RuntimeError(
+                    f"unexpected EOF, expected {left} more bytes. The file might be corrupted."
+                )
             data[key] = aligned_empty(nbytes)
             read_exactly(self._stream, data[key])
         return data

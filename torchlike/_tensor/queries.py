@@ -122,7 +122,9 @@ def typename(obj, /) -> str:
 
 
 def get_num_threads() -> int:
-    """The threads XLA's CPU client may use: one a core."""
+    """The threads XLA's CPU client may use: one a core, or what NPROC says (1 in data workers)."""
+    if os.environ.get("NPROC", "").isdigit():
+        return int(os.environ["NPROC"])
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core.errors import NotSupported
+from torchlike._engine import forks as _forks  # noqa: F401  (it acts when this process forks)
 from torchlike._engine.flush import host_array
 from torchlike._engine.prefix import local
 from torchlike._tensor import bridge, views
@@ -34,36 +35,45 @@ class _Descriptor:
         os.close(self.number)
 
 
-class _Memory(mmap.mmap):
+class Memory(mmap.mmap):
     """The mapping, and the file that it maps: that is what travels."""
 
     file: _Descriptor
 
 
-def _map(descriptor: int, size: int) -> _Memory:
+def map_file(descriptor: int, size: int) -> Memory:
+    """The file as memory; takes over the descriptor."""
     file = _Descriptor(descriptor)
-    memory = _Memory(descriptor, size)
+    memory = Memory(descriptor, size)
     memory.file = file
     return memory
 
 
-def _new(size: int) -> _Memory:
+def _new(size: int) -> Memory:
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("torchlike")
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, size)
-    return _map(descriptor, size)
+    return map_file(descriptor, size)
 
 
-def _memory_of(storage) -> _Memory | None:
+def memory_of(tensor) -> np.ndarray | None:
+    """The NumPy array whose memory the whole of a tensor's storage is; None if there is none."""
+    storage = tensor._storage if _is_plain(tensor) else None
+    if not isinstance(storage, bridge.SharedStorage) or storage.filled is not None:
+        return None
+    return storage.array
+
+
+def _memory_of(storage) -> Memory | None:
     """The shared memory under a storage; None if no other process sees it."""
     base = storage.array if isinstance(storage, bridge.SharedStorage) else None
     while isinstance(base, np.ndarray):
         base = base.base
     owner = getattr(base, "obj", None)  # of the memoryview that NumPy keeps
-    return owner if isinstance(owner, _Memory) else None
+    return owner if isinstance(owner, Memory) else None
 
 
 def _is_plain(tensor) -> bool:
@@ -102,6 +112,11 @@ def share_memory_(self):
 # ---- to other processes ------------------------------------------------------------------------
 
 
+NOT_A_LEAF = (
+    "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does not "
+    "support crossing process boundaries.  If you just want to transfer the data, call detach() on "
+    "the tensor before serializing (e.g., putting it on the queue)."
+)
 SENT: list[type] = [Tensor]  # the classes that keep their memory; others cross as copies
 
 
@@ -120,7 +135,9 @@ def _reduce(tensor):
     """
     from multiprocessing.context import get_spawning_popen
 
-    if not _is_plain(tensor) or not tensor.is_leaf:
+    if not tensor.is_leaf:
+        raise RuntimeError(NOT_A_LEAF)
+    if not _is_plain(tensor):
         return tensor.__reduce_ex__(2)
     if get_spawning_popen() is not None:
         share_memory_(tensor)
@@ -138,13 +155,18 @@ def _reduce(tensor):
 def _rebuild(descriptor, size: int, dtype, window, kind):
     """The same memory as a tensor of this process."""
     shape, strides, offset = window
-    cls, requires_grad, attributes = kind
     item = dtype.itemsize
-    memory = _map(descriptor.detach(), size)
+    memory = map_file(descriptor.detach(), size)
     array = np.ndarray(
         shape, dtype.numpy, np.frombuffer(memory, np.uint8), offset * item,
         [s * item for s in strides],
     )  # fmt: skip
+    return tensor_over(array, kind)
+
+
+def tensor_over(array: np.ndarray, kind: tuple):
+    """A tensor in the memory of ``array``; kind: (class, requires_grad, attributes)."""
+    cls, requires_grad, attributes = kind
     out = from_host(np.array(array), devices.CPU)
     bridge.share(out, array)
     out = out.requires_grad_(requires_grad) if cls is Tensor else cls(out, requires_grad)

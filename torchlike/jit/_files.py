@@ -223,9 +223,13 @@ def base_of_loaded(base: type) -> None:
             found.state.put_into(self)
             own = self.__dict__
             own["_programs"], own["_state"] = found.runners, found.state
-            own["_helds"] = {id(r): Held(self, r.state) for _, _, r in found.runners}
             own["_loaded_name"] = found.meta["original_name"]
+            self._hold()
             self.train(found.meta["training"])
+
+        def _hold(self):
+            """Find the programs' tensors: parameters, or buffers."""
+            self.__dict__["_helds"] = [Held(self, r.state) for _, _, r in self._programs]
 
         def _state_now(self):
             state = self._state
@@ -234,10 +238,10 @@ def base_of_loaded(base: type) -> None:
 
         def _run(self, method, args, kwargs):
             modes = []
-            for name, mode, runner in self._programs:
+            for (name, mode, runner), held in zip(self._programs, self._helds, strict=True):
                 if name == method:
                     if mode is None or mode is self.training:
-                        return runner(self._helds[id(runner)].tensors(), args, kwargs)
+                        return runner(held.tensors(), args, kwargs)
                     modes.append(mode)
             raise NotSupported(
                 f"a loaded module with training={self.training}", "it was saved for the other mode"

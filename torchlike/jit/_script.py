@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import copy
 import functools
 import inspect
 import warnings
@@ -267,7 +268,9 @@ def is_tracing() -> bool:
 
 
 def freeze(mod, preserved_attrs: list[str] | None = None, optimize_numerics: bool = True):
-    """The module itself; raises ``RuntimeError`` unless it is a scripted one in eval mode."""
+    """A copy whose parameters are constants: they share the module's memory, and nothing that is
+    computed of them requires grad. Raises ``RuntimeError`` unless it is a scripted one in eval mode
+    (https://pytorch.org/docs/stable/generated/torch.jit.freeze.html)."""
     if not _isinstance(mod, ScriptModule):
         raise RuntimeError(
             "Freezing expects a ScriptModule as input. Please use torch.jit.script or "
@@ -278,17 +281,24 @@ def freeze(mod, preserved_attrs: list[str] | None = None, optimize_numerics: boo
             "Freezing is currently only implemented for modules in eval mode. Please call "
             ".eval() on your module before freezing."
         )
-    return mod
+    kept = {id(b): b for b in mod.buffers()} | {id(p): p.detach() for p in mod.parameters()}
+    frozen = copy.deepcopy(mod, kept)
+    for part in frozen.modules():
+        part._buffers.update(part._parameters)
+        part._parameters.clear()
+    if _isinstance(frozen, _files.LoadedModule):
+        frozen._hold()
+    return frozen
 
 
 def optimize_for_inference(mod: ScriptModule, other_methods: list[str] | None = None):
-    """The module itself: XLA optimizes what runs."""
+    """``freeze`` of a module in eval mode; XLA optimizes what runs."""
     if not _isinstance(mod, ScriptModule):
         raise ValueError(
             "optimize_for_inference expects ScriptModule as input. Please use torch.jit.script or "
             "torch.jit.trace to script your 'nn.Module'."
         )
-    return mod
+    return mod if mod.training else freeze(mod)
 
 
 def save(m, f, _extra_files=None) -> None:

@@ -8,6 +8,7 @@ from torchlike._core.symbolic import is_whole
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
+from torchlike._tensor.modes import modes, no_grad
 from torchlike._tensor.shapes import named, wrap_dim
 
 _TRAIN, _EVAL = TABLE["batch_norm_train"], TABLE["batch_norm_eval"]
@@ -44,14 +45,23 @@ def batch_norm(
     _check_batch(input._value.aval.shape)
     if (running_mean is None) is not (running_var is None):
         raise ValueError("running_mean and running_var must either both be None or neither be None")
-    out, mean, var = apply(_TRAIN, (input, weight, bias), (eps,))
-    if not input._value.aval.numel:  # an empty batch has no statistics
-        return out
+    operands, known = (input, weight, bias), bool(input._value.aval.numel)  # of an empty one: none
+    if known and modes.saving is not None:  # a recomputation stops with the last save, in the op
+        with no_grad():
+            _, mean, var = apply(_TRAIN, operands, (eps,))
+            _move(running_mean, running_var, mean, var, momentum)
+        return apply(_TRAIN, operands, (eps,))[0]
+    out, mean, var = apply(_TRAIN, operands, (eps,))
+    if known:
+        _move(running_mean, running_var, mean, var, momentum)
+    return out
+
+
+def _move(running_mean, running_var, mean, var, momentum) -> None:
     if running_mean is not None:
         _update(running_mean, mean, momentum)
     if running_var is not None:
         _update(running_var, var, momentum)
-    return out
 
 
 def instance_norm(
@@ -73,10 +83,7 @@ def instance_norm(
             f"torch.Size({list(shape)})"
         )
     out, mean, var = apply(_INSTANCE, (input, weight, bias), (eps,))
-    if running_mean is not None:
-        _update(running_mean, mean, momentum)
-    if running_var is not None:
-        _update(running_var, var, momentum)
+    _move(running_mean, running_var, mean, var, momentum)
     return out
 
 

@@ -9,6 +9,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
 from torchlike._tensor.dispatch import apply
+from torchlike._tensor.modes import modes
 from torchlike.nn.functional.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -239,7 +240,7 @@ def grid_sample(
     a, b = input._value.aval.shape, grid._value.aval.shape
     _check_grid(a, b)
     kinds = [dt.SCALAR_NAMES.get(x.dtype) for x in (input, grid)]
-    if kinds[0] != kinds[1]:
+    if kinds[0] != kinds[1] and modes.cast is None:  # autocast makes them one
         raise RuntimeError(f"expected scalar type {kinds[0]} but found {kinds[1]}")
     if mode == "bicubic" and len(a) == 5:
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")

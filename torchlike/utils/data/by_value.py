@@ -28,10 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from torchlike._core import devices
-from torchlike._tensor.host_reads import wrap_host
 from torchlike._tensor.tensor import Tensor
-from torchlike.nn.parameter import Parameter
+from torchlike.utils.data import memory
+from torchlike.utils.data.memory import CannotTravel
 
 _GLOBAL_OPS = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"))
 _OWN = __name__.partition(".")[0]
@@ -45,16 +44,14 @@ _SINGLETONS = {
 _LOCKS = {type(threading.Lock()): threading.Lock, type(threading.RLock()): threading.RLock}
 
 
-class CannotTravel(pickle.PicklingError):
-    """Something that exists in this process only."""
-
-
-def dumps(obj: Any) -> tuple[bytes, list[memoryview]]:
-    """A pickle for another process of this program, and the memory of arrays that goes with it."""
+def dumps(obj: Any) -> tuple[bytes, list[memoryview], list[int]]:
+    """A pickle for another process of this program, and the memory of arrays that goes with it:
+    copies, and the descriptors of what the processes share."""
     buffers: list[memoryview] = []
     file = io.BytesIO()
-    Traveller(file, lambda buffer: buffers.append(buffer.raw())).dump(obj)
-    return file.getvalue(), buffers
+    traveller = Traveller(file, lambda buffer: buffers.append(buffer.raw()))
+    traveller.dump(obj)
+    return file.getvalue(), buffers, traveller.shared.descriptors
 
 
 def dumps_inline(obj: Any) -> bytes:
@@ -150,6 +147,7 @@ class Traveller(pickle.Pickler):
         self._scopes: dict[int, _Scope] = {}
         self._keep: list = []  # what ids in the pickler's memo stand for must not die
         self._verdicts = {} if verdicts is None else verdicts
+        self.shared = memory.Shared(callback is not None)
 
     def reducer_override(self, obj):
         """How to pickle what pickle itself does not know, or would look up by name."""
@@ -159,7 +157,7 @@ class Traveller(pickle.Pickler):
         if isinstance(obj, type):
             return self._class(obj)
         if isinstance(obj, Tensor):
-            return _reduced_tensor(obj)
+            return self.shared.reduced_tensor(obj) or memory.reduced_tensor(obj)
         if isinstance(obj, types.ModuleType):
             return self._module(obj)
         name = _SINGLETONS.get(id(obj))
@@ -175,6 +173,8 @@ class Traveller(pickle.Pickler):
             )  # fmt: skip
         if isinstance(obj, np.memmap):
             return _reduced_memmap(obj)
+        if kind is np.ndarray:
+            return self.shared.reduced_array(obj) or NotImplemented
         return NotImplemented
 
     # ---- functions and modules -----------------------------------------------------------------
@@ -534,48 +534,7 @@ _RULES: dict[type, Callable] = {
 }
 
 
-# ---- tensors -----------------------------------------------------------------------------------
-
-
-def _reduced_tensor(tensor):
-    """A tensor of the CPU as its memory; what needs another process's device cannot travel."""
-    from torchlike.nn.parameter import UninitializedTensorMixin
-
-    if isinstance(tensor, UninitializedTensorMixin):
-        return NotImplemented
-    if tensor._value.aval.device is not devices.CPU:
-        raise CannotTravel(f"cannot send a tensor on {tensor.device} to a worker")
-    if tensor._node is not None and not tensor.is_leaf:
-        raise RuntimeError(
-            "Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd "
-            "does not support crossing process boundaries.  If you just want to transfer the data, "
-            "call detach() on the tensor before serializing (e.g., putting it on the queue)."
-        )
-    array = np.asarray(tensor._host(), order="C")
-    memory = pickle.PickleBuffer(array.reshape(-1).view(np.uint8))
-    kind = type(tensor)
-    state = {k: v for k, v in tensor.__dict__.items() if not k.startswith("_")}
-    if kind is Tensor and not tensor._requires_grad and not state:
-        return _make_plain, (memory, tensor._value.aval.dtype, array.shape)
-    return _make_tensor, (
-        memory, tensor._value.aval.dtype, array.shape, kind, tensor._requires_grad, state,
-    )  # fmt: skip
-
-
-def _make_plain(memory, dtype, shape):
-    return wrap_host(np.frombuffer(memory, dtype.numpy).reshape(shape), dtype)
-
-
-def _make_tensor(memory, dtype, shape, kind, requires_grad, state):
-    made = _make_plain(memory, dtype, shape)
-    if kind is Parameter:
-        made = Parameter(made, requires_grad)
-    elif kind is not Tensor:
-        made = made.as_subclass(kind)
-    if requires_grad and kind is not Parameter:
-        made.requires_grad_()
-    made.__dict__.update(state)
-    return made
+# ---- results ---------------------------------------------------------------------------------
 
 
 class Results(pickle.Pickler):
@@ -586,7 +545,7 @@ class Results(pickle.Pickler):
 
     def reducer_override(self, obj):
         """Tensors; the rest as pickle does it."""
-        return _reduced_tensor(obj) if isinstance(obj, Tensor) else NotImplemented
+        return memory.reduced_tensor(obj) if isinstance(obj, Tensor) else NotImplemented
 
 
 def dump_result(obj: Any) -> tuple[bytes, list[memoryview]]:

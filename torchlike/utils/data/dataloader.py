@@ -51,17 +51,18 @@ class DataLoader(Generic[Sample]):
 
     Workers are forked from a clean process (see ``nursery``), not from this one: a fork would
     inherit JAX's locks without its threads, and hang as soon as it computes. So the dataset is
-    pickled, with tensors as the memory behind them (each worker has its own copy, made where it
-    writes). The main program is not run again: functions, lambdas and classes that it defines are
-    sent as code with the globals they name (see ``by_value``), so it needs no
-    ``if __name__ == "__main__"``. What cannot be sent (generators, tensors on an accelerator,
-    database connections, ``multiprocessing``'s locks) makes the workers take turns in this process
-    instead, with a warning. In a worker, ops on tensors are NumPy's where they are small; a large
+    pickled, with tensors as the memory behind them: each worker has its own copy, made where it
+    writes, but memory of ``share_memory_`` or ``multiprocessing.Array`` stays shared. The main
+    program is not run again: functions, lambdas and classes that it defines are sent as code with
+    the globals they name (see ``by_value``), so it needs no ``if __name__ == "__main__"``. What
+    cannot be sent (generators, tensors on an accelerator, database connections,
+    ``multiprocessing``'s locks) makes the workers take turns in this process instead, with a
+    warning. In a worker, ops on tensors are NumPy's where they are small; a large
     one starts XLA for the CPU, never for an accelerator. Batches come back through shared memory.
 
     ``multiprocessing_context``: "forkserver" is the default; "spawn" starts a fresh Python for each
-    worker, with the same pickles; "fork" forks this process, for what cannot be sent: ops that are
-    too large for NumPy then raise, and JAX must not be called directly.
+    worker, with the same pickles; "fork" forks this process, for what cannot be sent: ops that
+    NumPy cannot do then raise, and JAX must not be called directly.
     ``timeout``, ``worker_init_fn``, ``prefetch_factor``, ``persistent_workers``, ``in_order`` and
     ``generator`` act as in PyTorch. ``pin_memory`` needs no action: JAX stages what it transfers.
     ``to(device)`` has batches arrive on an accelerator. ``state_dict`` and ``load_state_dict`` go
@@ -222,6 +223,10 @@ class DataLoader(Generic[Sample]):
         return iterator
 
     def _with_workers(self, resume: Resume | None):
+        if not self.prefetch_factor:
+            raise AssertionError(
+                "prefetch_factor must be greater than 0 for MultiProcessingDataLoaderIter"
+            )
         if get_worker_info() is not None:
             raise AssertionError("daemonic processes are not allowed to have children")
         if not _has_processes():

@@ -16,10 +16,10 @@ import numpy as np
 
 from torchlike._core import dtypes as dt
 from torchlike._core.settings import settings
-from torchlike._engine import flush
+from torchlike._engine import forks
 from torchlike._tensor.generators import default_generator
 from torchlike._tensor.modes import modes
-from torchlike.utils.data import by_value, collate, workers
+from torchlike.utils.data import by_value, collate, memory, workers
 from torchlike.utils.data.channel import Channel, Sender, open_snapshot
 from torchlike.utils.data.datapipes.graph import prepare
 from torchlike.utils.data.fetch import make_fetcher
@@ -83,18 +83,6 @@ def _settle(around: dict) -> None:
     modes.grad = around["grad"]
 
 
-def _refuse_devices() -> None:
-    """In a fork of a process with JAX's threads: raise where XLA would wait for them forever."""
-
-    def refuse(*args, **kwargs):
-        raise RuntimeError(
-            "this op needs XLA, which does not work in a forked process (small ones are NumPy's): "
-            "leave out multiprocessing_context='fork', or compute it outside of the worker"
-        )
-
-    flush.execute = flush.run_single = refuse
-
-
 def random_states() -> dict[str, Any]:
     """The states of the three global generators."""
     name, key, position, has_gauss, gauss = np.random.get_state()
@@ -133,14 +121,23 @@ def run(channel: Channel, inherited=None) -> None:
         if inherited is None:
             _settle(start["around"])
             meta, buffers = open_snapshot(start["sizes"], descriptors[0])
-            parts = pickle.loads(meta, buffers=buffers)
+            with memory.received(_shared(channel, start["shared"])):
+                parts = pickle.loads(meta, buffers=buffers)
         else:
-            _refuse_devices()
+            forks.leave_xla()
             parts = inherited
     except BaseException:
         _say(channel, sender, ("broken", traceback.format_exc()))
         return
     _Server(channel, sender, start, *parts).serve()
+
+
+def _shared(channel: Channel, count: int) -> list[int]:
+    """The descriptors of what the dataset shares with other processes."""
+    found: list[int] = []
+    while len(found) < count and (message := channel.receive()) is not None:
+        found += message[1]
+    return found
 
 
 _LIBRARIES = tuple({sysconfig.get_path(n) for n in ("stdlib", "platstdlib", "purelib", "platlib")})

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import random
+from typing import Any
 
 import numpy as np
 
@@ -16,18 +18,16 @@ from torchlike._core.streams import HostStream
 from torchlike._tensor.generators import default_generator
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """What ``get_worker_info`` tells: ``id``, ``num_workers``, ``seed`` and ``dataset``."""
+    """What ``get_worker_info`` tells."""
 
-    def __init__(self, **values):
-        self.__dict__.update(values)
-
-    def __setattr__(self, name, value):
-        raise RuntimeError(f"Cannot assign attributes to {type(self).__name__} objects")
-
-    def __repr__(self):
-        values = ", ".join(f"{name}={value}" for name, value in self.__dict__.items())
-        return f"{type(self).__name__}({values})"
+    id: int
+    num_workers: int
+    seed: int
+    dataset: Any
+    rng: Any = None
+    worker_method: str | None = "multiprocessing"
 
 
 _current: list[WorkerInfo | None] = [None]

@@ -19,6 +19,7 @@ from torchlike.utils.data.channel import Snapshot
 from torchlike.utils.data.nursery import Fork, Forked, Spawned
 from torchlike.utils.data.position import Resume
 
+_AT_ONCE = 32  # descriptors in a message
 _PATIENCE = 5.0  # what a worker may take to end by itself, as in PyTorch
 
 
@@ -36,7 +37,9 @@ class ProcessIterator(TaskIterator):
                 handle.read()  # what has arrived by now can go to the device
         return super()._on_device(batch)
 
-    def __init__(self, loader, payload: tuple[bytes, list] | None, resume: Resume | None = None):
+    def __init__(
+        self, loader, payload: tuple[bytes, list, list[int]] | None, resume: Resume | None = None
+    ):
         self._payload = payload
         self._workers: list[WorkerHandle] = []
         self._closed = False
@@ -46,13 +49,15 @@ class ProcessIterator(TaskIterator):
     def _launch(self, starts: list[dict]) -> None:
         loader = self._loader
         kind = loader._start_method
-        snapshot = None if self._payload is None else Snapshot(*self._payload)
+        meta, buffers, shared = self._payload or (None, [], [])
+        snapshot = None if meta is None else Snapshot(meta, buffers)
         self._payload = None
         try:
             common = {
                 "around": process.surroundings(), "kind": loader._kind,
                 "count": loader.num_workers, "base_seed": self._position.base_seed,
                 "sizes": snapshot and snapshot.sizes, "shared_seed": self._shared_seed,
+                "shared": len(shared),
             }  # fmt: skip
             for number, start in enumerate(starts):
                 body = pickle.dumps({**common, **start, "number": number}, 5)
@@ -65,6 +70,9 @@ class ProcessIterator(TaskIterator):
                 handle.channel.queue(
                     body, [] if snapshot is None else [os.dup(snapshot.descriptor)]
                 )
+                for at in range(0, len(shared), _AT_ONCE):
+                    some = [os.dup(descriptor) for descriptor in shared[at : at + _AT_ONCE]]
+                    handle.channel.queue(b"", some)
                 handle.channel.flush()
         finally:
             if snapshot is not None:
