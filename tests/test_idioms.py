@@ -80,6 +80,9 @@ VALUES = [
     "x.as_subclass(A)", "Leaf(x, True)", "Leaf(x, False).requires_grad",
     "(lambda t: ((t * 2).sum().backward(), t.grad))(Leaf(x, True))",
     "(lambda t: (A(t).zero_(), t))(L.ones(2))", "L.nn.Parameter(x)", "A(L.ones(2, device='meta'))",
+    *(f"type(A(L.ones(2, 2) + 0j).{name}).__name__" for name in (
+        "T", "mT", "H", "mH", "data", "real", "imag",
+    )), "Tagged(L.ones(2, 2)).T.tag", "Tagged(x).data.tag", "type(L.nn.Parameter(x).data).__name__",
     # Shapes of no dimensions.
     "L.ones(1).view_as(L.tensor(3.0))", "L.tensor(3.0).view_as(x[:1])",
     # What hooks give back.

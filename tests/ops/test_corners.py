@@ -23,7 +23,8 @@ def G(function, *leaves):
 
 CASES = [
     # Gradients of quotients whose divisor has no square.
-    *(f"[x.log10().round() for x in G(lambda x, y: x / y, T([{n}]), T([-{n}]))]" for n in (1e25, 1e-25)),
+    *(f"[x.log10().round() for x in G(lambda x, y: x / y, T([{n}]), T([-{n}]))]"
+      for n in (1e25, 1e-25)),
     "G(lambda x, y: x / y, a(3), a(3) + 1)", "G(lambda x: 1 / (x / x.flip(0)), a(3))",
     "G(lambda x: x**-2, T([1e12]))[0] * 1e30", "G(lambda x: -(x**-2), T([1e-12]))[0] / 1e36",
     # Gradients at infinite and missing numbers.
@@ -44,7 +45,8 @@ CASES = [
     # Gradients of factorizations.
     "G(lin.cholesky, m @ m.mT)", "G(lambda x: lin.cholesky(x @ x.mH), c)",
     "G(lin.cholesky, c @ c.mH)", "G(lambda x: lin.cholesky(x, upper=True), c @ c.mH)",
-    "G(lambda x: lin.eigh(x)[1].abs(), m + m.mT)", "G(lambda x: lin.eigh(x)[1].abs(), c + c.mH)[0].abs()",
+    "G(lambda x: lin.eigh(x)[1].abs(), m + m.mT)",
+    "G(lambda x: lin.eigh(x)[1].abs(), c + c.mH)[0].abs()",
     "G(lambda x: lin.pinv(x, hermitian=True), m + m.mT)",
     # Norms, conditions and least squares of degenerate matrices.
     *(f"lin.norm(L.empty{shape}, {p})" for shape in ((0, 3), (3, 0))

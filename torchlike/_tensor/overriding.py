@@ -26,6 +26,8 @@ _SPECIAL = (
     "__getitem__", "__setitem__", "__len__", "__bool__", "__float__", "__int__", "__index__",
     "__complex__", "__contains__",
 )  # fmt: skip
+# Attributes that are tensors, as a class that takes over functions must hear of them.
+_ATTRIBUTES = ("T", "mT", "H", "mH", "data", "real", "imag")
 _lock = threading.RLock()
 _plain: dict = {}  # function -> a copy with its own code, while they are exchanged
 _ready: dict = {}  # function -> (that copy, the code it gets), kept for the next exchange
@@ -69,7 +71,14 @@ def public_functions() -> dict:
     for name, f in vars(Tensor).items():
         if not name.startswith("_") and name not in _OWN:
             add(f, f"torch.Tensor.{name}")
+    for getter, prop in _getters().items():
+        add(getter, f"torch.Tensor.{prop}.__get__")
     return found
+
+
+def _getters() -> dict:
+    """{the function that reads an attribute: the attribute's name}."""
+    return {vars(Tensor)[name].fget: name for name in _ATTRIBUTES}
 
 
 def _operators():
@@ -113,6 +122,7 @@ def begin() -> None:
         named = {vars(Tensor).get(f"__{s}__"): n for s, n in OPERATORS.items()}
         named |= {vars(Tensor).get(f"__i{s}__"): n + "_" for s, n in OPERATORS.items()}
         named |= {vars(Tensor).get(f"__{n}__"): n for n in COMPARISONS if n not in ("eq", "ne")}
+        getters = _getters()
         for f in public_functions():
             if f.__code__ is forms._first_call.__code__:
                 f.__globals__["become"]()  # else the first call would undo the exchange
@@ -123,6 +133,8 @@ def begin() -> None:
                 )
                 copy.__kwdefaults__ = f.__kwdefaults__
                 shown = forms.METHODS.get(named.get(f), f)
+                if f in getters:
+                    shown = vars(Tensor)[getters[f]].__get__
                 handler = _call_of_data if f is forms.FUNCTIONS["tensor"] else _call
                 ready = _ready[f] = copy, _code(f, partial(handler, shown, copy))
                 if not hasattr(f, "__signature__") and not hasattr(f, "__wrapped__"):
