@@ -12,6 +12,7 @@ a = lambda *s: L.arange(1.0, 1.0 + L.Size(s).numel()).double().reshape(s)
 m = a(3, 3) + 5 * L.eye(3)
 c = m + 1j * a(3, 3).mT
 w = T(2.0, requires_grad=True)
+u = lambda *s: (L.arange(L.Size(s).numel()) ** 2 * 7 % 256).byte().reshape(s)
 
 def G(function, *leaves):
     leaves = [x.clone().requires_grad_() for x in leaves]
@@ -54,6 +55,13 @@ CASES = [
     "lin.matrix_norm(L.empty(2, 3, 0), 1, keepdim=True)",
     *(f"lin.cond(T([[1.0, 0], [0, 0]]), {p})" for p in ("1", "inf", "'fro'", "'nuc'")),
     "lin.lstsq(m[:, :2], m[:, 2:], rcond=0.9, driver='gels')[:2]",
+    # Images of bytes.
+    *(f"F.interpolate(u(1, 2, 9, 11), size={size}, mode='{mode}', antialias={antialias}{more})"
+      ".tolist()"
+      for size in ((5, 7), (20, 31), (9, 4), (9, 11), (2, 30)) for mode in ("bilinear", "bicubic")
+      for antialias in (False, True) for more in ("", ", align_corners=True")),
+    *(f"F.interpolate(u(1, 5, 9, 11), scale_factor={scale}, mode='{mode}').tolist()"
+      for scale in (0.3, 1.7, 2) for mode in ("bilinear", "bicubic")),
     # What is refused.
     "lin.inv(m, out=L.empty(3, 3))", "lin.vector_norm(m, out=L.empty(()))",
     "L.cdist(T([[1]]), T([[2]]))", "L.cdist(m, m, compute_mode='x')",

@@ -345,10 +345,22 @@ def _resize(x, axis, taps, out):
             jnp.take(x, jnp.asarray(at), axis=axis) * jnp.asarray(w, x.dtype).reshape(shape)
             for at, w in taps
         )
+    return _apply_matrix(x, axis, _matrix_of(taps, n, out))
+
+
+def _matrix_of(taps, n, out):
     matrix = np.zeros((out, n))
     for at, w in taps:
         np.add.at(matrix, (np.arange(out), at), w)
-    return _apply_matrix(x, axis, matrix)
+    return matrix
+
+
+def _resize_bytes(x, axis, matrix):
+    """Weights as 16-bit integers, and a rounded image after each dimension, as Pillow has them."""
+    bits = next(b for b in range(23) if b == 22 or matrix.max() * 2 ** (b + 1) + 0.5 >= 1 << 15)
+    weights = np.trunc(matrix * (1 << bits) + np.copysign(0.5, matrix)).astype(np.int32)
+    sums = _apply_matrix(x.astype(np.int32), axis, weights) + (1 << bits >> 1)
+    return jnp.clip(sums >> bits, 0, 255).astype(np.uint8)
 
 
 def _apply_matrix(x, axis, matrix):
@@ -384,20 +396,25 @@ def upsample(input, size: Shape, scales: Shape, mode: str, align_corners: bool, 
             f"{list(input.shape[2:])} and output {list(size)}"
         )
     nearest = mode in ("nearest", "nearest-exact")
-    if not nearest:
+    bytes_ = input.dtype == np.uint8 and rank == 2
+    if not nearest and not bytes_:
         require_floating(input, f"upsample_{mode}{rank}d")
-    x = input if nearest else widen(input)
+    x = input if nearest or bytes_ else widen(input)
     for d in reversed(range(rank)):
         axis, n, out, scale = d + 2, input.shape[d + 2], size[d], scales[d]
-        if n == out and (scale is None or scale == 1) and not antialias:
+        if n == out and (bytes_ or ((scale is None or scale == 1) and not antialias)):
             continue
         if nearest:
             x = _nearest(x, axis, out, scale, mode == "nearest-exact")
         elif antialias:
             matrix = _antialias_matrix(n, out, scale, align_corners, mode == "bicubic")
-            x = _apply_matrix(x, axis, matrix)
+            x = (_resize_bytes if bytes_ else _apply_matrix)(x, axis, matrix)
         else:
             taps = _cubic_taps if mode == "bicubic" else _linear_taps
+            if bytes_:
+                found = taps(n, out, scale, align_corners, np.float64)
+                x = _resize_bytes(x, axis, _matrix_of(found, n, out))
+                continue
             kind = np.float64 if x.dtype == np.float64 else np.float32
             x = _resize(x, axis, taps(n, out, scale, align_corners, kind), out)
     return x.astype(input.dtype)
