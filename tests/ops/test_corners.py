@@ -43,6 +43,14 @@ CASES = [
     "1 / T([0.0, -0.0]).half().sgn()", "T([complex(-0.0, 0.0), complex(-0.0, -0.0), 0j]).angle()",
     "G(lambda x: x.angle(), T([complex(-0.0, 0.0), 0j, 1 + 1j]))[0] + 0",
     "F.hardtanh(T([1], dtype=L.uint8))",
+    # Powers of integers whose exponent has more than six bits; exponents beyond a float.
+    "T([2]) ** 64", "T([3]) ** 100", "L.pow(3, T([100, 3, 0]))", "T([2]).pow_(65)",
+    "T([3, -1, -2, 0]) ** T([100, 65, 63, 0])", "T([7], dtype=L.int16) ** T([90], dtype=L.int16)",
+    "T([3, 1, -1, 2], dtype=L.int8) ** T([-1, -2, -3, -1], dtype=L.int8)",
+    "L.func.vmap(lambda x, y: x**y)(L.arange(4), T([70, 1, 2, 3]))",
+    "L.ldexp(T([1e-30]), T([140]))", "L.ldexp(T([1, 2, 0.5]).half(), T([1, -3, 20]))",
+    "L.ldexp(T(1.5).double(), T([2]))", "L.ldexp(T([1.0]), T([2.5]))",
+    "T([1.0, 2.0]).ldexp_(T([3, 4]))",
     # Gradients of factorizations.
     "G(lin.cholesky, m @ m.mT)", "G(lambda x: lin.cholesky(x @ x.mH), c)",
     "G(lin.cholesky, c @ c.mH)", "G(lambda x: lin.cholesky(x, upper=True), c @ c.mH)",

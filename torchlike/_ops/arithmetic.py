@@ -244,13 +244,24 @@ for _name, _fn in {
 # ---- powers ------------------------------------------------------------------------------------
 
 
+def _repeated_product(x, y):
+    """x ** y for integers; jnp.power looks at no more than the last six bits of the exponent."""
+
+    def step(state):
+        result, base, left = state
+        return jnp.where(left & 1, result * base, result), base * base, left >> 1
+
+    x, y = jnp.broadcast_arrays(x, y)
+    return lax.while_loop(lambda state: (state[2] > 0).any(), step, (jnp.ones_like(x), x, y))[0]
+
+
 def _integer_power(x, y):
     if torch_dtype(x).is_signed:
         # x ** -n is 0 except for 1 and -1.
         odd = jnp.where(y % 2 == 0, 1, -1).astype(x.dtype)
         inverse = jnp.where(x == 1, 1, jnp.where(x == -1, odd, 0)).astype(x.dtype)
-        return jnp.where(y < 0, inverse, jnp.power(x, jnp.maximum(y, 0)))
-    return jnp.power(x, y)
+        return jnp.where(y < 0, inverse, _repeated_product(x, jnp.maximum(y, 0)))
+    return _repeated_product(x, y)
 
 
 def _power(x, y):

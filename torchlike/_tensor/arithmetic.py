@@ -158,6 +158,11 @@ def ldexp(input, other, *, out=None):
             raise TypeError(
                 f"ldexp(): argument '{name}' (position {i}) must be Tensor, not {type(x).__name__}"
             )
+    if input.is_floating_point() and other.dtype.category == dt.INTEGRAL:
+        # In two steps, as 2 ** other may be beyond what the result's dtype holds.
+        half = other >> 1
+        first, second = (pow_(2.0, x.to(input.dtype)) for x in (half, other - half))
+        return written(out, named(input * first * second, "LdexpBackward0"))
     return written(out, named(input * pow_(2.0, other), "LdexpBackward0"))
 
 
