@@ -375,13 +375,12 @@ def test_the_limit_of_recordings(caplog):
     torch.compiler.clear_stats()
     assert [f(torch.ones(2), k).tolist() for k in (3, 7)] == [[3, 3], [7, 7]]
     assert torch.compiler.stats()["replays"] == 2  # what was recorded is replayed still
-    config = torch.compiler.config
-    config.fail_on_recompile_limit_hit = True
-    try:
-        with pytest.raises(FailOnRecompileLimitHit, match="it was recorded 8 times"):
-            f(torch.ones(2), 20)
-    finally:
-        config.fail_on_recompile_limit_hit = False
+    config = torch._dynamo.config
+    with config.patch(fail_on_recompile_limit_hit=True), pytest.raises(FailOnRecompileLimitHit):
+        f(torch.ones(2), 20)
+    with config.patch("cache_size_limit", 9):  # PyTorch's former name of recompile_limit
+        f(torch.ones(2), 20)
+    assert len(f.compiled.replays) == 9 and config.recompile_limit == 8
 
 
 def test_nothing_is_half_written_when_the_step_fails():

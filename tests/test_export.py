@@ -170,12 +170,18 @@ def test_what_a_program_is_not_for_is_refused_with_the_words_of_pytorch():
         def forward(self, x, scale=1.0, *, flag=None):
             return x * scale
 
+    class D(torchlike.nn.Module):
+        def forward(self, d):
+            return d["a"] - d["b"]
+
     batch = Dim("batch", min=3, max=8)
     shapes = {"x": {0: batch}, "scale": None, "flag": None}
     program = tx.export(M(), (torchlike.ones(4, 3), 2.0), {"flag": None}, dynamic_shapes=shapes)
     call = program.module()
     x = torchlike.ones(5, 3)
     assert call(x, 2.0, flag=None).shape == (5, 3)
+    ordered = tx.export(D(), ({"a": x, "b": x * 2},)).module()
+    assert (ordered({"b": x, "a": x * 2}) == x).all()  # the entries of a dict in any order
     for args, kwargs, kind, text in [
         ((torchlike.ones(9, 3), 2.0), {"flag": None}, AssertionError, r"x.size\(\)\[0\] <= 8"),
         ((torchlike.ones(2, 3), 2.0), {"flag": None}, AssertionError, r"x.size\(\)\[0\] >= 3"),

@@ -482,6 +482,29 @@ def test_repr(name, chosen):
     assert both[1] == both[0]
 
 
+def test_two_optimizers_in_turn():
+    """The gradients that the other one's parameters keep are added to, step after step."""
+    both = []
+    for m in BOTH:
+        one, two = m.nn.Linear(3, 2), m.nn.Linear(3, 2)
+        with m.no_grad():
+            for p in (*one.parameters(), *two.parameters()):
+                p.copy_(m.arange(1.0, p.numel() + 1).reshape(p.shape) / 10)
+        turns = (
+            (one, m.optim.SGD(one.parameters(), 0.1)),
+            (two, m.optim.Adam(two.parameters(), 0.1)),
+        )
+        seen = []
+        for i in range(8):
+            model, optimizer = turns[i % 2]
+            optimizer.zero_grad()
+            (one(m.ones(1, 3)) * two(m.ones(1, 3))).sum().backward()
+            optimizer.step()
+            seen.append(model.weight.detach().clone())
+        both.append(np.stack([x.numpy() for x in (*seen, one.weight.grad)]))
+    np.testing.assert_allclose(*both, rtol=1e-4, atol=1e-6)
+
+
 # ---- cost --------------------------------------------------------------------------------------
 
 

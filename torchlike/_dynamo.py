@@ -13,7 +13,6 @@ from torchlike.compiler._compile import InvalidBackend as InvalidBackend
 
 # Scripts set these to keep going where PyTorch's compiler fails; here that is always so.
 config.suppress_errors = False
-config.cache_size_limit = config.recompile_limit
 
 
 def graph_break(msg: str = "") -> None:

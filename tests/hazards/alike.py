@@ -456,6 +456,35 @@ for reentrant in (True, False):
     HAZARDS.append(Hazard(name, checkpoint_of(reentrant)))
 
 
+@hazard
+def gradient_that_is_an_argument(torch, compile):
+    def function(x, y):
+        y.add_(1)
+        return x.grad * 1
+
+    run, seen = compile(function), []
+    for n in range(8):
+        x = numbers(torch, 3).requires_grad_()
+        x.grad = numbers(torch, 3)
+        seen.append(run(x, (x.grad, numbers(torch, 3), x.grad[:2])[n % 3]))
+    return seen
+
+
+@hazard
+def gradient_that_is_another_known_tensor(torch, compile):
+    weight, known = numbers(torch, 3).requires_grad_(), torch.zeros(3)
+
+    def function(x):
+        (weight * x).sum().backward()
+        return known * 1
+
+    run, seen = compile(function), []
+    for gradient in (known, None, known, known.view(3), None):
+        weight.grad = gradient
+        seen += again(run, numbers(torch, 3))
+    return seen, known
+
+
 # ---- variables and arguments that are filled ---------------------------------------------------
 
 

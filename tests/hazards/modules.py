@@ -412,6 +412,23 @@ def hook_on_the_compiled_module_itself(torch, compile):
 
 
 @hazard
+def hooks_on_the_wrapper(torch, compile):
+    model, x, calls = linear(torch), numbers(torch, 2, 3), []
+    run = compile(model)
+    seen = again(run, x)
+    handles = [
+        run.register_forward_pre_hook(lambda module, args: (args[0] * 2,)),
+        run.register_forward_hook(lambda module, args, output: output * 10),
+        run.register_full_backward_hook(lambda module, inputs, outputs: calls.append(outputs)),
+    ]
+    seen += again(run, x)
+    run(x.clone().requires_grad_()).sum().backward()
+    for handle in handles:
+        handle.remove()
+    return seen + again(run, x), calls
+
+
+@hazard
 def backward_hooks_added_and_removed(torch, compile):
     model, x = linear(torch), numbers(torch, 2, 3)
 

@@ -417,7 +417,9 @@ def resolve(value: Value):
     if isinstance(segment, Parts):
         raise errors.SparseOperand(segment.missing)
     if segment.__class__ is Packed:
-        value.array = segment.array_of(value, host_copy(array_of(segment.flat)))
+        flat = array_of(segment.flat)
+        flat = flat if flat.__class__ is np.ndarray else host_copy(flat)
+        value.array = segment.array_of(value, flat)
         value.segment = None
         return value.array
     try:

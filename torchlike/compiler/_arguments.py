@@ -178,6 +178,11 @@ class Flat:
         """Which tensors have no gradient."""
         return [t._grad is None for t in self.tensors]
 
+    def gradients(self) -> list[tuple[int, int]]:
+        """The identities of the gradients."""
+        grads = [t._grad for t in self.tensors if t._grad is not None]
+        return [(id(g), id(g if g._storage is None else g._storage)) for g in grads]
+
     def identities(self) -> list[tuple[int, int]]:
         """Of each tensor, which it is and which memory it shows; of use while they live."""
         return [(id(t), id(t if t._storage is None else t._storage)) for t in self.tensors]

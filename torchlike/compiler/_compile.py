@@ -103,10 +103,11 @@ class Compiled:
         failed, identities = [], flat.identities()
         for replay in self.replays:
             if replay.spec == flat.spec and replay.states == states and replay.surround == around:
-                if replay.alias != aliases(identities, replay.lasting):
-                    failed.append("which arguments share memory")
-                elif replay.no_grad is not None and replay.no_grad != flat.no_grad():
+                seen = identities if replay.no_grad is None else [*identities, *flat.gradients()]
+                if replay.no_grad is not None and replay.no_grad != flat.no_grad():
                     failed.append("whether an argument has a .grad")
+                elif replay.alias != aliases(seen, replay.lasting):
+                    failed.append("which arguments share memory")
                 elif replay.hold():
                     return self._replay(replay, flat)
                 else:
@@ -150,6 +151,7 @@ class Compiled:
                 log.log(level, "recording %s again: %s", self.name, why)
             self.recordings += 1
             self.around = around
+            gradients = flat.gradients()
             recording = Recording(self, flat, args, kwargs, states)
             replay = recording.replay
             if replay is not None:
@@ -158,7 +160,8 @@ class Compiled:
                 for n, t in enumerate(replay.guards.tensors):
                     if t._storage is not None:
                         replay.lasting[id(t._storage)] = ~n
-                replay.alias = aliases(identities, replay.lasting)
+                seen = identities if replay.no_grad is None else [*identities, *gradients]
+                replay.alias = aliases(seen, replay.lasting)
                 self.replays = [replay, *self.replays]
             else:
                 self._consider(recording)

@@ -93,13 +93,18 @@ def holds_tensors(x) -> bool:
     return any(tensors) and all(found or t.__class__ in ATOMS for found, t in zip(tensors, x))
 
 
+_gradient = attrgetter("_grad")
+
+
 class Guards:
     """The parts and tensors of a heap, flattened so that a look at all of them runs in C."""
 
     def __init__(
-        self, parts: list[Part], tensors: list[Tensor], grads: dict, places: list, instances: list
-    ):
+        self, parts: list[Part], tensors: list[Tensor], grads: dict, places: list, instances: list,
+        constants=(),
+    ):  # fmt: skip
         self.parts, self.tensors = parts, tensors
+        self.constants = constants if grads else ()  # tensors that a gradient may come to be
         self.instances, self.kinds = instances, list(map(type, instances))
         # grads: tensor -> whether it had none; places: (container, key, state) of those replaced.
         self.grads, self.no_grad = list(grads), list(grads.values())
@@ -129,8 +134,22 @@ class Guards:
         self.listed = list(chain.from_iterable(self.lists))
         self.sizes = list(map(len, self.sized))
         self.states = list(chain.from_iterable(map(_TENSOR_STATE, self.tensors)))
+        found = {id(t): n for n, t in enumerate(self.constants)}
+        found.update(
+            {id(t._storage): ~n for n, t in enumerate(self.constants) if t._storage is not None}
+        )
+        self.found, self.met = found, self._met(found)
         self.turned, self.shown = turned.count, list(map(_shown, self.tensors))
         self.memory = {id(t._storage) for t in self.tensors if self.places}
+
+    def _met(self, found: dict) -> list:
+        """Which gradients are other known tensors, or show the memory of one."""
+        if not found:
+            return []
+        grads = list(map(_gradient, self.grads))
+        shown = [None if g is None else g._storage for g in grads]
+        met = zip(map(found.get, map(id, grads)), map(found.get, map(id, shown)), strict=True)
+        return list(met)
 
     def _state_at(self, owner, key):
         try:
@@ -165,6 +184,7 @@ class Guards:
                 # Lists of what has no __eq__ are compared by identity, and faster than by is_.
                 and list(chain.from_iterable(map(_TENSOR_STATE, self.tensors))) == self.states
                 and [t._grad is None for t in self.grads] == self.no_grad
+                and (not self.found or self._met(self.found) == self.met)
                 and all([self._state_at(*place[:2]) == place[2] for place in self.places])
                 and all([all(map(same, p.old, p.now())) for p in self.others])
             ):
@@ -204,6 +224,8 @@ class Guards:
         for owner, key, state in self.places:
             if self._state_at(owner, key) != state:
                 return f"the tensor at {key!r} has another shape, dtype or history"
+        if self._met(self.found) != self.met:
+            return "which tensors are gradients"
         for t, was in zip(self.grads, self.no_grad, strict=True):
             if (t._grad is None) is not was:
                 return f"the .grad of a parameter is {'None' if t._grad is None else 'a tensor'}"

@@ -511,8 +511,9 @@ class Recording(Opening):
                 self.state[id(t)][3] is None if id(t) in self.state else t._grad is None
                 for t in self.arguments
             ]
+        constants = [t for t in tensors if not (t._requires_grad or self.heap.is_internal(t))]
         replay.guards = Guards(
-            parts, tensors, grads, list(self.placed.values()), self.heap.instances
+            parts, tensors, grads, list(self.placed.values()), self.heap.instances, constants
         )
         replay.paths = dict(self.heap.paths)
 

@@ -4,6 +4,10 @@ The limit on recordings of one function is read, and whether to raise there; the
 is always so: shapes are exact, numbers are guarded, nothing is printed but one report a function.
 """
 
+import contextlib
+import sys
+import types
+
 job_id = None
 recompile_limit = 8
 accumulated_recompile_limit = 256
@@ -21,3 +25,42 @@ log_file_name = None
 reorderable_logging_functions: set = set()
 skip_tensor_guards_with_matching_dict_tags = True
 wrap_top_frame = False
+
+
+class _Config(types.ModuleType):
+    """The module itself: two switches have a second name, and all can be set for a while."""
+
+    @property
+    def cache_size_limit(self) -> int:
+        """``recompile_limit`` by its former name."""
+        return self.recompile_limit
+
+    @cache_size_limit.setter
+    def cache_size_limit(self, limit: int) -> None:
+        self.recompile_limit = limit
+
+    @property
+    def accumulated_cache_size_limit(self) -> int:
+        """``accumulated_recompile_limit`` by its former name."""
+        return self.accumulated_recompile_limit
+
+    @accumulated_cache_size_limit.setter
+    def accumulated_cache_size_limit(self, limit: int) -> None:
+        self.accumulated_recompile_limit = limit
+
+    @contextlib.contextmanager
+    def patch(self, changes: str | dict | None = None, value=None, **named):
+        """Set some switches for a ``with`` block or a decorated function: by name and value, as a
+        dict or as keywords."""
+        changes = {changes: value} if isinstance(changes, str) else {**(changes or {}), **named}
+        before = {name: getattr(self, name) for name in changes}
+        try:
+            for name, new in changes.items():
+                setattr(self, name, new)
+            yield
+        finally:
+            for name, old in before.items():
+                setattr(self, name, old)
+
+
+sys.modules[__name__].__class__ = _Config

@@ -59,6 +59,9 @@ class Runner:
             )
         leaves, spec = trees.flatten((args, {k: kwargs[k] for k in order}))
         if spec != self.in_spec:
+            leaves = []
+            if _take((args, {k: kwargs[k] for k in order}), self.in_spec, leaves):
+                return leaves
             raise ValueError(
                 "Trying to flatten user inputs with exported input tree spec: \n"
                 f"{self.in_spec!r}\nbut actually got inputs with tree spec of: \n{spec!r}"
@@ -211,6 +214,23 @@ class Runner:
             else:
                 out.append(evaluate(what, sizes) if kind == "size" else what)
         return out
+
+
+def _take(tree, spec: trees.Spec, leaves: list) -> bool:
+    """Collect the leaves in the order of a structure; False if the tree is of another one.
+
+    The entries of dicts may stand in any order.
+    """
+    found = trees._children(tree)
+    if found is None or found[0] is not spec.kind:
+        leaves.append(tree)
+        return found is None and spec.kind is None
+    kind, context, parts = found
+    if kind is dict and set(context) == set(spec.context):
+        parts = [tree[key] for key in spec.context]
+    elif context != spec.context or len(parts) != len(spec.parts):
+        return False
+    return all([_take(part, below, leaves) for part, below in zip(parts, spec.parts, strict=True)])
 
 
 def _argument(x, sizes, numpy_type):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torchlike.compiler._compile import Compiled, wrappers
 from torchlike.nn.modules.module import Module
 
-_OWN = frozenset(("_orig_mod", "_call", "_plain"))
+_OWN = frozenset(("_orig_mod", "_call", "_plain", "_is_full_backward_hook"))
 
 
 class OptimizedModule(Module):
@@ -20,6 +20,8 @@ class OptimizedModule(Module):
         state["_modules"]["_orig_mod"] = mod
 
     def __call__(self, *args, **kwargs):
+        if "_hooked" in self.__dict__:  # hooks of its own, around the original's
+            return super().__call__(*args, **kwargs)
         return self._call(*args, **kwargs)
 
     def forward(self, *args, **kwargs):
