@@ -618,6 +618,34 @@ def tangents_by_the_users_jvp(t):
     return [*out, said(lambda: kind.apply(t.ones(1, requires_grad=True), x, 1).sum().backward())]
 
 
+# ---- second derivatives ------------------------------------------------------------------------
+
+
+@case
+def second_derivatives_of_calls_in_place(t):
+    F = t.nn.functional
+    calls = {
+        "sin": lambda y: y.sin_(), "exp": lambda y: y.exp_(), "pow": lambda y: y.pow_(3),
+        "log": lambda y: y.abs_().log_(), "mul": lambda y: y.mul_(weight),
+        "leaky_relu": lambda y: F.leaky_relu_(y, 0.2), "elu": lambda y: F.elu_(y),
+        "silu": lambda y: F.silu(y, inplace=True), "mish": lambda y: F.mish(y, inplace=True),
+        "relu6": lambda y: F.relu6(y, inplace=True), "hardtanh": lambda y: F.hardtanh_(y),
+        "twice": lambda y: F.leaky_relu_(F.silu(y, inplace=True), 0.1),
+        "written to": lambda y: y.sin_().mul_(2),
+    }  # fmt: skip
+    out = []
+    for call in calls.values():
+        x, weight = leaf(t, 6), leaf(t, 6)
+        z = call(x * 3 - 1.4)
+        (g,) = t.autograd.grad((z * z).sum(), x, create_graph=True)
+        (h,) = t.autograd.grad((g * g).sum(), x, create_graph=True)
+        out += [g, h, *t.autograd.grad(h.sum(), x)]
+    x, y = leaf(t, 3), leaf(t, 3) * 1
+    z = (y * x).sum()
+    y.sin_()  # what another call has saved may not be overwritten
+    return [*out, said(lambda: t.autograd.grad(z, x, create_graph=True), 40)]
+
+
 # ---- checks of gradients -----------------------------------------------------------------------
 
 

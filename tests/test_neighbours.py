@@ -64,6 +64,13 @@ for check in (torch._check, torch._check_index, torch._check_value, torch._check
         check(False, lambda: "no")
     except Exception as error:
         print(type(error).__name__, error)
+g, x = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([[0.25, 1.0, -3.0]])
+print(torch._softmax_backward_data(g, x.softmax(1), 1, torch.float32))
+print(torch._log_softmax_backward_data(g, x.log_softmax(-1), -1, torch.float32))
+print(torch._weight_norm(x, torch.ones(1, 3), 1), torch._weight_norm(x, torch.tensor(2.0), -1))
+print(torch._dim_arange(x, 1), torch._euclidean_dist(x, g), torch.cuda._initialized)
+print(torch._unique2(torch.tensor([3, 1, 3])), torch._unique2(torch.tensor([3, 1]), True, True))
+print(torch._VF.tanh(x), torch._VF.lstm is torch.lstm, torch.__file__.endswith("__init__.py"))
 print(torch._utils._flatten_dense_tensors(xs).shape, torch.jit.Final[int], torch.torch is torch)
 
 class Labelled(torch.Tensor):

@@ -21,6 +21,24 @@ CONVOLUTIONS = {
     ),
     "kernel of one, by image": ("conv2d", (3, 4, 20, 20), (6, 4, 1, 1), {"stride": (1, 2)}),
     "kernel of one, at once": ("conv2d", (3, 64, 3, 4), (32, 64, 1, 1), {}),
+    "phases of the stride": (
+        "conv2d", (2, 20, 27, 24), (12, 20, 9, 8), {"stride": (2, 3), "padding": (4, 0)},
+    ),
+    "phases, kernel narrower than the stride": (
+        "conv2d", (2, 16, 40, 19), (3, 16, 26, 2), {"stride": (2, 3)},
+    ),
+    "phases, transposed": (
+        "conv_transpose2d", (2, 8, 6, 5), (8, 16, 8, 9),
+        {"stride": 3, "padding": (1, 3), "output_padding": 2},
+    ),
+    "volume": (
+        "conv3d", (2, 3, 9, 8, 7), (4, 3, 3, 2, 3), {"stride": (2, 1, 2), "padding": (1, 0, 2)},
+    ),
+    "volume, dilated": ("conv3d", (2, 3, 9, 8, 7), (4, 3, 3, 2, 1), {"dilation": (3, 2, 1)}),
+    "volume, transposed": (
+        "conv_transpose3d", (2, 3, 4, 3, 5), (3, 4, 4, 3, 2),
+        {"stride": (2, 3, 3), "padding": 1, "output_padding": (1, 0, 2)},
+    ),
     "batch in parts": ("conv2d", (10, 6, 40, 40), (80, 6, 3, 3), {"padding": 1, "stride": 1}),
 }  # fmt: skip
 

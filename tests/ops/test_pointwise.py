@@ -242,6 +242,9 @@ NUMBER_FIRST = [
     Row("add", [S(2, M), S(1, 2)]),
     Row("mul", [S(2, M), S(2.5, I)]),
     Row("div", [S(2, M), S(2, NZ)]),
+    Row("div", [S(a, b, rounding_mode=m) for a, b in ((7, 2), (-7, 2.5), (True, 2), (3.0, 0))
+        for m in ("trunc", "floor")], errors=[S(3, 0, rounding_mode="floor"),
+        S(True, True, rounding_mode="trunc")], grad=False),
     Row("remainder", [S(5, M), S(-5, NZ)], grad=False),  # PyTorch has no derivative here
     Row("floor_divide", [S(2.0, M), S(7, NZ)], grad=False),
     Row("pow", [S(2, M), S(2.5, M), S(2, NZ), S(1, M), S(1 + 1j, M)], forms=("out",)),

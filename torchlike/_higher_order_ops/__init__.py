@@ -7,3 +7,5 @@ from torchlike._higher_order_ops.scan import scan
 from torchlike._higher_order_ops.while_loop import while_loop
 
 __all__ = ["associative_scan", "cond", "map", "scan", "while_loop"]
+
+_shadowed = tuple(__all__)  # modules that are not found by their names: the functions have them

@@ -177,10 +177,10 @@ def divide_toward_zero(x, y):
 
 binary("floor_divide", divide_down, vjp=NO_DERIVATIVE, numbers=_BOTH, forms=(),
        grad_name="NotImplemented")  # fmt: skip
-binary("div_floor", lambda x, y: lax.stop_gradient(divide_down(x, y)), linear=True,
+binary("div_floor", lambda x, y: lax.stop_gradient(divide_down(x, y)), linear=True, numbers=_BOTH,
        grad_name="DivBackward2", forms=())  # fmt: skip
 binary("div_trunc", lambda x, y: lax.stop_gradient(divide_toward_zero(x, y)), linear=True,
-       grad_name="DivBackward2", forms=())  # fmt: skip
+       numbers=_BOTH, grad_name="DivBackward2", forms=())  # fmt: skip
 
 
 @op(promotes="result", computes="opmath", forms=(), needs=_BY_OTHER,

@@ -23,6 +23,8 @@ _HOMES = {
     "torchvision": ("torchlike._runner.torchvision",),
     "torchaudio": ("torchlike._runner.torchaudio",),
 }
+# Modules of torchlike that are PyTorch's although their names begin with an underscore.
+_THEIRS = ("__future__", "_higher_order_ops")
 
 
 class Torch(types.ModuleType):
@@ -34,6 +36,7 @@ class Torch(types.ModuleType):
         super().__init__("torch", torchlike.__doc__)
         names = {k: v for k, v in vars(torchlike).items() if not k.startswith("_")}
         self.__dict__.update(names, torch=self)
+        self.__file__ = torchlike.__file__  # some look beside it, or print it
         self.__version__ = f"{COMPATIBLE}+torchlike.{torchlike.__version__}"
         _adopt_submodules(torchlike, "torch")
 
@@ -90,7 +93,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     @staticmethod
     def _ours(name: str) -> str | None:
         root, _, rest = name.partition(".")
-        private = rest.startswith("_") and rest != "__future__"
+        private = rest.startswith("_") and rest.partition(".")[0] not in _THEIRS
         for home in _HOMES[root]:
             if private and home == "torchlike":
                 continue  # a private module of ours is none of PyTorch's, whatever its name

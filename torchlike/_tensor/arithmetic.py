@@ -42,7 +42,7 @@ def _division(name, a, b):
             if kind <= _INTEGRAL:
                 return TABLE[name + NONZERO]
     elif (b.__class__ is int or b.__class__ is bool) and b == 0:
-        kind = a._value.aval.dtype.category if is_tensor(a) else dt.INTEGRAL
+        kind = a._value.aval.dtype.category if is_tensor(a) else dt.scalar_dtype(type(a)).category
         if kind == dt.INTEGRAL or (kind == dt.BOOL and b.__class__ is int):
             raise RuntimeError("ZeroDivisionError")
     return TABLE[name]

@@ -208,7 +208,12 @@ class Node:
                 for i, r in enumerate(self.results)
             ]
         out = graph.apply(self.plan.vjp, tensors + grads, self.plan.statics)
-        return out if isinstance(out, tuple) else (out,)
+        out = out if isinstance(out, tuple) else (out,)
+        if self.own is not None:  # what this derivative is given of it is no newer
+            for result in out:
+                if result._node is not None:
+                    result._node.own = self.own
+        return out
 
 
 class Barrier(Node):

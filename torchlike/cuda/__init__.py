@@ -85,6 +85,12 @@ def is_initialized() -> bool:
     return is_available()
 
 
+def __getattr__(name: str):
+    if name == "_initialized":  # private, but what reversible layers and checkpoints read
+        return is_initialized()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def init() -> None:
     """Raises ``AssertionError`` without a GPU; JAX starts one when it is first used."""
     _gpu()

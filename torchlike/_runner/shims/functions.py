@@ -99,6 +99,40 @@ def _log_softmax(input, dim: int, half_to_float: bool = False):
     return torch.log_softmax(input, dim, dtype=torch.float32 if half_to_float else None)
 
 
+def _softmax_backward_data(grad_output, output, dim: int, input_dtype):
+    """The gradient of softmax's input, from the gradient of its output and the output."""
+    weighted = grad_output * output
+    return (weighted - output * weighted.sum(dim, keepdim=True)).to(input_dtype)
+
+
+def _log_softmax_backward_data(grad_output, output, dim: int, input_dtype):
+    """The gradient of log_softmax's input, from the gradient of its output and the output."""
+    return (grad_output - output.exp() * grad_output.sum(dim, keepdim=True)).to(input_dtype)
+
+
+def _weight_norm(v, g, dim: int = 0):
+    """``v`` with the lengths ``g`` for its slices along ``dim``; -1 is the whole of it."""
+    others = [i for i in range(v.ndim) if i != dim]
+    return v * (g / torch.linalg.vector_norm(v, dim=others or None, keepdim=dim != -1))
+
+
+def _dim_arange(like, dim: int):
+    """The indices along a dimension of a tensor."""
+    return torch.arange(like.shape[dim], device=like.device)
+
+
+def _euclidean_dist(x1, x2):
+    """The distances between the rows of two matrices."""
+    return torch.cdist(x1, x2, compute_mode="use_mm_for_euclid_dist")
+
+
+def _unique2(input, sorted=True, return_inverse=False, return_counts=False):
+    """The unique elements, the inverse and the counts; an empty tensor for what is not asked."""
+    found, inverse, counts = torch.unique(input, sorted, return_inverse=True, return_counts=True)
+    none = input.new_empty(0, dtype=torch.int64)
+    return found, inverse if return_inverse else none, counts if return_counts else none
+
+
 def _is_functional_tensor(t) -> bool:
     """False: there are no such tensors here."""
     return False
