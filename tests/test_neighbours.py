@@ -70,6 +70,10 @@ print(torch._log_softmax_backward_data(g, x.log_softmax(-1), -1, torch.float32))
 print(torch._weight_norm(x, torch.ones(1, 3), 1), torch._weight_norm(x, torch.tensor(2.0), -1))
 print(torch._dim_arange(x, 1), torch._euclidean_dist(x, g), torch.cuda._initialized)
 print(torch._unique2(torch.tensor([3, 1, 3])), torch._unique2(torch.tensor([3, 1]), True, True))
+from torch.nn.attention.flex_attention import (
+    _DEFAULT_SPARSE_BLOCK_SIZE, _mask_mod_signature, _score_mod_signature,
+)
+print(_DEFAULT_SPARSE_BLOCK_SIZE, _mask_mod_signature.__args__ == (torch.Tensor,) * 5)
 print(torch._VF.tanh(x), torch._VF.lstm is torch.lstm, torch.__file__.endswith("__init__.py"))
 print(torch._utils._flatten_dense_tensors(xs).shape, torch.jit.Final[int], torch.torch is torch)
 

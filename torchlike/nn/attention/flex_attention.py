@@ -10,6 +10,7 @@ import inspect as _inspect
 import itertools as _itertools
 import math as _math
 import warnings as _warnings
+from collections.abc import Callable as _Callable
 from typing import NamedTuple as _NamedTuple
 from typing import TypedDict as _TypedDict
 
@@ -32,7 +33,10 @@ __all__ = [
     "or_masks",
 ]
 
-_BLOCK = 128
+# PyTorch's own private names, which libraries import.
+_DEFAULT_SPARSE_BLOCK_SIZE = 128
+_mask_mod_signature = _Callable[[_Tensor, _Tensor, _Tensor, _Tensor], _Tensor]
+_score_mod_signature = _Callable[[_Tensor, _Tensor, _Tensor, _Tensor, _Tensor], _Tensor]
 _told: set = set()
 
 
@@ -143,7 +147,7 @@ def _takes_score(mod) -> bool:
 
 def create_block_mask(
     mask_mod, B: int | None, H: int | None, Q_LEN: int, KV_LEN: int, device=None,
-    BLOCK_SIZE: int | tuple[int, int] = _BLOCK, _compile: bool = False,
+    BLOCK_SIZE: int | tuple[int, int] = _DEFAULT_SPARSE_BLOCK_SIZE, _compile: bool = False,
     separate_full_blocks: bool = True, compute_dq_write_order: bool = False,
     dq_kv_order: bool = True,
 ) -> BlockMask:  # fmt: skip
@@ -215,7 +219,7 @@ class BlockMask:
     def __init__(
         self, seq_lengths: tuple[int, int], kv_num_blocks, kv_indices, full_kv_num_blocks,
         full_kv_indices, q_num_blocks, q_indices, full_q_num_blocks, full_q_indices,
-        BLOCK_SIZE: tuple[int, int] = (_BLOCK, _BLOCK), mask_mod=noop_mask, *,
+        BLOCK_SIZE: tuple[int, int] = (_DEFAULT_SPARSE_BLOCK_SIZE,) * 2, mask_mod=noop_mask, *,
         dq_write_order=None, dq_write_order_full=None, dq_kv_order=None, dq_kv_order_spt=None,
     ):  # fmt: skip
         if kv_indices.dim() < 2:
@@ -240,7 +244,8 @@ class BlockMask:
     @classmethod
     def from_kv_blocks(
         cls, kv_num_blocks, kv_indices, full_kv_num_blocks=None, full_kv_indices=None,
-        BLOCK_SIZE: int | tuple[int, int] = _BLOCK, mask_mod=None, seq_lengths=None,
+        BLOCK_SIZE: int | tuple[int, int] = _DEFAULT_SPARSE_BLOCK_SIZE, mask_mod=None,
+        seq_lengths=None,
         compute_q_blocks: bool = True, *, dq_write_order=None, dq_write_order_full=None,
         dq_kv_order=None,
     ) -> BlockMask:  # fmt: skip
