@@ -433,6 +433,34 @@ def case_grids_that_are_wrong(lib):
     ]  # fmt: skip
 
 
+def case_bytes_resized(lib):
+    """In fixed point, as PyTorch does on CPU: not as the rounded floats would be."""
+    resize, out = lib.nn.functional.interpolate, []
+    x = (lib.arange(3 * 20 * 31) * 7919 % 256).to(lib.uint8).view(1, 3, 20, 31)
+    wide = x[:, :1].expand(1, 1, 20, 31).repeat(1, 1, 1, 12)
+    for mode, antialias in (
+        ("bilinear", False), ("bilinear", True), ("bicubic", False), ("bicubic", True),
+        ("lanczos", True),
+    ):  # fmt: skip
+        given = {"mode": mode, "antialias": antialias}
+        for size in ((7, 9), (33, 40), (20, 5)):
+            out.append(resize(x, size, **given))
+        out.append(resize(wide, (20, 300), **given))
+        out.append(resize(x, scale_factor=(0.4, 1.7), **given))
+        if mode != "lanczos":
+            out.append(resize(x, (13, 14), **given, align_corners=True))
+    wrong = [({"mode": "lanczos"}, x)]
+    wrong.append(({"mode": "lanczos", "antialias": True, "align_corners": True}, x))
+    wrong.append(({"mode": "bilinear", "antialias": True}, x[0]))
+    return out, [told(resize, y, 4, **given) for given, y in wrong]
+
+
+def case_lanczos(lib):
+    x = lib.sin(lib.arange(2 * 3 * 7 * 9.0)).view(2, 3, 7, 9).requires_grad_()
+    y = [lib.nn.functional.interpolate(x, s, mode="lanczos", antialias=True) for s in (3, (9, 20))]
+    return y, lib.autograd.grad(sum((z * z).sum() for z in y), x)[0]
+
+
 def case_dropout_of_other_kinds(lib):
     f = lib.nn.functional
     calls = (f.dropout2d, (1, 2)), (f.dropout2d, (1, 2, 2)), (f.dropout3d, (1, 2, 2))

@@ -279,6 +279,7 @@ def channel_shuffle(input, groups: int):
 
 # Above this many entries the matrix of a resized dimension gives way to gathers.
 _MAX_MATRIX = 1 << 16
+_MAX_TAPS = 16  # as long as each output element is made of no more
 
 
 def _source(n, out, scale, align_corners, kind, cubic=False):
@@ -315,13 +316,26 @@ def _cubic_taps(n, out, scale, align_corners, kind):
     ]
 
 
-def _antialias_matrix(n, out, scale, align_corners, cubic):
+def _lanczos(t):
+    """A sinc within the main lobe of another, thrice as wide."""
+    return np.where(np.abs(t) < 3, np.sinc(t) * np.sinc(t / 3), 0)
+
+
+# Per mode the filter, and how far it reaches.
+_FILTERS = {
+    "bilinear": (lambda t: np.maximum(1 - np.abs(t), 0), 1),
+    "bicubic": (lambda t: _cubic(t, -0.5), 2),
+    "lanczos": (_lanczos, 3),
+}
+
+
+def _antialias_matrix(n, out, scale, align_corners, mode):
     """Weights of a filter that grows with the shrinking, as Pillow's."""
+    kernel, half = _FILTERS[mode]
     if align_corners:
         step = (n - 1) / (out - 1) if out > 1 else 0
     else:
         step = 1 / scale if scale else n / out
-    half = 2 if cubic else 1
     support = half * step if step >= 1 else half
     inverse = 1 / step if step >= 1 else 1
     matrix = np.zeros((out, n))
@@ -330,7 +344,7 @@ def _antialias_matrix(n, out, scale, align_corners, cubic):
         low = max(int(center - support + 0.5), 0)
         high = min(int(center + support + 0.5), n)
         t = (np.arange(low, high) - center + 0.5) * inverse
-        w = _cubic(t, -0.5) if cubic else np.maximum(1 - np.abs(t), 0)
+        w = kernel(t)
         matrix[i, low:high] = w / w.sum()
     return matrix
 
@@ -359,8 +373,21 @@ def _resize_bytes(x, axis, matrix):
     """Weights as 16-bit integers, and a rounded image after each dimension, as Pillow has them."""
     bits = next(b for b in range(23) if b == 22 or matrix.max() * 2 ** (b + 1) + 0.5 >= 1 << 15)
     weights = np.trunc(matrix * (1 << bits) + np.copysign(0.5, matrix)).astype(np.int32)
-    sums = _apply_matrix(x.astype(np.int32), axis, weights) + (1 << bits >> 1)
-    return jnp.clip(sums >> bits, 0, 255).astype(np.uint8)
+    out, n = weights.shape
+    used = weights != 0
+    low = used.argmax(1)
+    width = int((n - used[:, ::-1].argmax(1) - low).max())
+    if weights.size <= _MAX_MATRIX or width > _MAX_TAPS:
+        # A product of floats is fast, and exact: no sum needs as many bits as float64 has.
+        sums = _apply_matrix(x.astype(np.float64), axis, weights).astype(np.int32)
+    else:
+        low, sums = np.minimum(low, n - width), 0
+        shape = [1] * x.ndim
+        shape[axis] = out
+        for k in range(width):
+            w = jnp.asarray(weights[np.arange(out), low + k].reshape(shape))
+            sums = sums + jnp.take(x, jnp.asarray(low + k), axis=axis).astype(np.int32) * w
+    return jnp.clip((sums + (1 << bits >> 1)) >> bits, 0, 255).astype(np.uint8)
 
 
 def _apply_matrix(x, axis, matrix):
@@ -407,7 +434,7 @@ def upsample(input, size: Shape, scales: Shape, mode: str, align_corners: bool, 
         if nearest:
             x = _nearest(x, axis, out, scale, mode == "nearest-exact")
         elif antialias:
-            matrix = _antialias_matrix(n, out, scale, align_corners, mode == "bicubic")
+            matrix = _antialias_matrix(n, out, scale, align_corners, mode)
             x = (_resize_bytes if bytes_ else _apply_matrix)(x, axis, matrix)
         else:
             taps = _cubic_taps if mode == "bicubic" else _linear_taps

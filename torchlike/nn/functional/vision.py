@@ -6,7 +6,6 @@ import math
 import warnings
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.modes import modes
@@ -61,7 +60,7 @@ native_channel_shuffle = channel_shuffle
 
 # ---- resizing ----------------------------------------------------------------------------------
 
-_RANKS = {"linear": 3, "bilinear": 4, "bicubic": 4, "trilinear": 5}
+_RANKS = {"linear": 3, "bilinear": 4, "bicubic": 4, "lanczos": 4, "trilinear": 5}
 _ANY = ("nearest", "nearest-exact", "area")
 
 
@@ -70,8 +69,6 @@ def interpolate(
     recompute_scale_factor: bool | None = None, antialias: bool = False,
 ):  # fmt: skip
     """Resize the spatial dimensions (https://pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html)."""
-    if mode == "lanczos":
-        raise NotSupported("interpolate(mode='lanczos')", "use 'bicubic' with antialias=True")
     if mode in _ANY:
         if align_corners is not None:
             raise ValueError(
@@ -101,7 +98,10 @@ def interpolate(
             scales = (None,) * rank
     if recompute_scale_factor and scale_factor is None:
         raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
-    if antialias and mode not in ("bilinear", "bicubic"):
+    if mode == "lanczos" and (align_corners or not antialias):
+        told = "requires antialias=True" if not antialias else "does not support align_corners=True"
+        raise ValueError(f"Lanczos mode {told}")
+    if antialias and (mode not in ("bilinear", "bicubic", "lanczos") or rank != 2):
         raise ValueError(
             "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires "
             "a 4-D tensor as input"
