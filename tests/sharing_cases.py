@@ -4,11 +4,16 @@ import ctypes
 import importlib
 import multiprocessing as mp
 import sys
+import warnings
+from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 
 torch = importlib.import_module(sys.argv[1])
 nn, data = importlib.import_module(f"{sys.argv[1]}.nn"), torch.utils.data
+
+
+NAMED: list[SharedMemory] = []
 
 
 # ---- memory that a loader's workers write ------------------------------------------------------
@@ -18,12 +23,13 @@ class Written(data.Dataset):
     """Three samples, each of which writes its number to ``target``."""
 
     def __init__(self, target):
-        self.target = target
+        self.target, self.kept = target, NAMED[:]
 
     def __len__(self):
         return 3
 
     def __getitem__(self, i):
+        assert not self.kept or self.kept[0].buf is not None
         self.target[i] += i + 1
         return i
 
@@ -49,6 +55,14 @@ def view_of_a_shared_tensor():
     return torch.zeros(2, 3).share_memory_()[1]
 
 
+def named_memory():
+    memory = SharedMemory(create=True, size=24)
+    NAMED.append(memory)
+    array = np.ndarray((3,), "f8", buffer=memory.buf)
+    array[:] = 0
+    return array
+
+
 def many_tensors():
     return [torch.zeros(()).share_memory_() for _ in range(70)]
 
@@ -63,7 +77,7 @@ def own_tensor():
 
 TARGETS = [
     raw_array, rows_of_an_array, tensor_of_an_array, shared_tensor, view_of_a_shared_tensor,
-    many_tensors, own_array, own_tensor,
+    named_memory, many_tensors, own_array, own_tensor,
 ]  # fmt: skip
 
 
@@ -75,6 +89,33 @@ def seen_by_workers_later():
     target.fill_(10)
     list(loader)
     return target.tolist()
+
+
+class OfWorkers(data.Dataset):
+    """What a worker has of the settings of its loader's process."""
+
+    def __init__(self, listed):
+        self.listed = listed
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, i):
+        self.listed.append(i)
+        try:
+            warnings.warn("an error here", FutureWarning, stacklevel=1)
+        except FutureWarning:
+            return sys.getrecursionlimit()
+        return 0
+
+
+def settings_of_workers():
+    sys.setrecursionlimit(1234)
+    with mp.Manager() as manager, warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        listed = manager.list()
+        limit = [x.item() for x in data.DataLoader(OfWorkers(listed), num_workers=1)]
+        return list(listed), limit
 
 
 # ---- forks of a process that has computed ------------------------------------------------------
@@ -133,7 +174,10 @@ if __name__ == "__main__":
         target = make()
         list(data.DataLoader(Written(target), num_workers=2))
         print(make.__name__, [float(target[i]) for i in range(3)], flush=True)
-    print(seen_by_workers_later.__name__, seen_by_workers_later(), flush=True)
+    for case in (seen_by_workers_later, settings_of_workers):
+        print(case.__name__, case(), flush=True)
+    for memory in NAMED:
+        memory.unlink()
 
     (torch.ones(300, 300) @ torch.ones(300, 300)).sum().item()
     training(mp.get_context("fork").SimpleQueue())

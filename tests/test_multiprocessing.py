@@ -27,8 +27,8 @@ def printed():
 
 NAMES = [
     "raw_array", "rows_of_an_array", "tensor_of_an_array", "shared_tensor",
-    "view_of_a_shared_tensor", "many_tensors", "own_array", "own_tensor",
-    "seen_by_workers_later",
+    "view_of_a_shared_tensor", "named_memory", "many_tensors", "own_array", "own_tensor",
+    "seen_by_workers_later", "settings_of_workers",
     "training", "a_large_product", "random_numbers", "what_was_pending", "hogwild",
 ]  # fmt: skip
 

@@ -25,7 +25,7 @@ from torchlike._tensor.sparse.parts import SparseTensor
 from torchlike._tensor.tensor import Tensor
 
 
-class _Descriptor:
+class Descriptor:
     """An open file's number, closed with the last reference."""
 
     def __init__(self, number: int):
@@ -38,12 +38,12 @@ class _Descriptor:
 class Memory(mmap.mmap):
     """The mapping, and the file that it maps: that is what travels."""
 
-    file: _Descriptor
+    file: Descriptor
 
 
 def map_file(descriptor: int, size: int) -> Memory:
     """The file as memory; takes over the descriptor."""
-    file = _Descriptor(descriptor)
+    file = Descriptor(descriptor)
     memory = Memory(descriptor, size)
     memory.file = file
     return memory

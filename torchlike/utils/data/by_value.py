@@ -24,6 +24,7 @@ import threading
 import types
 import typing
 from collections.abc import Callable
+from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ _SINGLETONS = {
 _LOCKS = {type(threading.Lock()): threading.Lock, type(threading.RLock()): threading.RLock}
 
 
-def dumps(obj: Any) -> tuple[bytes, list[memoryview], list[int]]:
+def dumps(obj: Any) -> tuple[bytes, list[memoryview], list]:
     """A pickle for another process of this program, and the memory of arrays that goes with it:
     copies, and the descriptors of what the processes share."""
     buffers: list[memoryview] = []
@@ -529,6 +530,7 @@ _RULES: dict[type, Callable] = {
     functools._lru_cache_wrapper: _reduced_lru_cache,
     types.MappingProxyType: lambda m: (types.MappingProxyType, (dict(m),)),
     io.TextIOWrapper: _reduced_file,
+    SharedMemory: lambda m: (memory.attached, (m.name,)),
     io.BufferedReader: _reduced_file,
     **{kind: (lambda _, make=make: (make, ())) for kind, make in _LOCKS.items()},
 }

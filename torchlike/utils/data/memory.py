@@ -8,6 +8,8 @@ import ctypes
 import mmap
 import os
 import pickle
+from multiprocessing import resource_tracker
+from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from torchlike._core import devices
 from torchlike._core.errors import warn_once
 from torchlike._tensor import bridge, shared_memory
 from torchlike._tensor.host_reads import wrap_host
+from torchlike._tensor.shared_memory import Descriptor
 from torchlike._tensor.tensor import Tensor
 from torchlike.nn.parameter import Parameter, UninitializedTensorMixin
 
@@ -72,46 +75,46 @@ class _File:
 
     def __init__(self, place: int, mapping: mmap.mmap):
         self.place, self.size, self.mapping = place, len(mapping), mapping
+        self.start = np.frombuffer(mapping, np.uint8).ctypes.data
 
     def __reduce__(self):
         return _mapped, (self.place, self.size)
 
 
 class Shared:
-    """What a pickle holds of memory that processes share, as ``multiprocessing.Array`` makes it
-    and ``share_memory_``: the descriptors to send along."""
+    """What a pickle holds of memory that processes share, made by ``share_memory_``,
+    ``multiprocessing.Array`` or ``SharedMemory``: the descriptors to send along."""
 
     def __init__(self, wanted: bool):
-        self.descriptors: list[int] = []
-        self._files: dict[int, _File] = {}
+        self.descriptors: list[Descriptor] = []
+        self._files: dict[int, _File | None] = {}
         self._wanted = wanted  # else all goes as copies
 
-    def _file(self, mapping: mmap.mmap, descriptor: int) -> _File:
-        file = self._files.get(id(mapping))
-        if file is None:
-            file = self._files[id(mapping)] = _File(len(self.descriptors), mapping)
-            self.descriptors.append(descriptor)
-        return file
-
-    def _window(self, array: np.ndarray, owner: np.ndarray) -> tuple | None:
-        """An array in the memory of ``owner`` as a window on a file; None if that is not shared."""
-        mapping, descriptor = _origin(owner)
-        if mapping is None or not self._wanted:
+    def _file(self, array: np.ndarray) -> _File | None:
+        """The file under an array; None if nobody shares its memory."""
+        base = array
+        while isinstance(base, (np.ndarray, memoryview)):
+            base = base.base if isinstance(base, np.ndarray) else base.obj
+        if base is None or not self._wanted:
             return None
-        file = self._file(mapping, descriptor)
-        start = np.frombuffer(mapping, np.uint8).ctypes.data
-        return file, array.shape, array.dtype, array.strides, array.ctypes.data - start
+        if id(base) not in self._files:
+            found = _origin(base, array)
+            self._files[id(base)] = found and _File(len(self.descriptors), found[0])
+            if found is not None:
+                self.descriptors.append(found[1])
+        return self._files[id(base)]
 
     def reduced_array(self, array: np.ndarray):
         """How to pickle an array in shared memory; None for any other."""
-        window = self._window(array, array)
-        return window and (_opened, window)
+        file = self._file(array)
+        return file and (_opened, _window(file, array))
 
     def reduced_tensor(self, tensor):
         """How to pickle a tensor in shared memory; None for any other, and for one so large that
         sharing it would cost more than it saves."""
         owner = shared_memory.memory_of(tensor)
-        if owner is None or not tensor.is_leaf or _origin(owner)[0] is None:
+        file = None if owner is None or not tensor.is_leaf else self._file(owner)
+        if file is None:
             return None
         if owner.nbytes > _SMALL:
             warn_once(
@@ -120,25 +123,48 @@ class Shared:
                 "a NumPy array over multiprocessing.Array, or as a np.memmap."
             )
             return None
-        window = self._window(bridge.array_of(tensor), owner)
-        if window is None:
-            return None
         kind = type(tensor), tensor.requires_grad, dict(tensor.__dict__)
-        return _opened_tensor, (window, kind)
+        return _opened_tensor, (_window(file, bridge.array_of(tensor)), kind)
 
 
-def _origin(array: np.ndarray) -> tuple[mmap.mmap | None, int]:
-    """The mapping under an array and its descriptor, if they are known and made for sharing."""
-    base = array
-    while isinstance(base, (np.ndarray, memoryview)):
-        base = base.base if isinstance(base, np.ndarray) else base.obj
+def _window(file: _File, array: np.ndarray) -> tuple:
+    return file, array.shape, array.dtype, array.strides, array.ctypes.data - file.start
+
+
+def _origin(base, array: np.ndarray) -> tuple[mmap.mmap, Descriptor] | None:
+    """What maps the memory of ``base``, if it is made for sharing, and the file that is mapped."""
     if isinstance(base, shared_memory.Memory):
-        return base, base.file.number
+        return base, base.file
+    if isinstance(base, mmap.mmap):
+        path = _shared_path(array.ctypes.data) if array.flags.writeable else None
+        return path and (base, Descriptor(os.open(path, os.O_RDWR)))
     if isinstance(base, (ctypes.Array, ctypes._SimpleCData)) and hasattr(base, "_wrapper"):
         (arena, *_), _ = base._wrapper._state  # of multiprocessing.sharedctypes
         if getattr(arena, "fd", -1) >= 0:
-            return arena.buffer, arena.fd
-    return None, -1
+            return arena.buffer, Descriptor(os.dup(arena.fd))
+    return None
+
+
+def _shared_path(address: int) -> str | None:
+    """The path of the ``SharedMemory`` at an address; None if it is none, or cannot be told."""
+    with contextlib.suppress(OSError), open("/proc/self/maps") as lines:
+        for line in lines:
+            span, rights, _, _, _, *path = line.split(maxsplit=5)
+            start, end = (int(x, 16) for x in span.split("-"))
+            if start <= address < end:
+                name = path[0].strip() if path else ""
+                shared = rights == "rw-s" and name.startswith("/dev/shm/")
+                return name if shared and os.path.exists(name) else None
+    return None
+
+
+def attached(name: str) -> SharedMemory:
+    """The ``SharedMemory`` of this name, which stays when this process ends."""
+    register, resource_tracker.register = resource_tracker.register, lambda *_: None
+    try:
+        return SharedMemory(name)
+    finally:
+        resource_tracker.register = register
 
 
 _received: list[int] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import random
@@ -10,6 +11,7 @@ import sys
 import sysconfig
 import traceback
 import types
+import warnings
 from typing import Any
 
 import numpy as np
@@ -53,9 +55,21 @@ def surroundings() -> dict:
         },
         # A function: where it comes from, a worker learns by unpickling it.
         "runner": runner.install if installed else None,
+        "filters": [found for found in warnings.filters if _is_plain(found)],
+        "recursion": sys.getrecursionlimit(),
+        "authkey": bytes(multiprocessing.current_process().authkey),  # managers ask for it
         "dtype": dt.get_default_dtype(),
         "grad": modes.grad,
     }
+
+
+def _is_plain(found: tuple) -> bool:
+    """Whether a worker can have this filter of warnings: its class may be of the main program."""
+    try:
+        pickle.dumps(found)
+    except Exception:
+        return False
+    return found[2].__module__ != "__main__"
 
 
 def _directory() -> str | None:
@@ -79,6 +93,10 @@ def _settle(around: dict) -> None:
     sys.modules["__main__"] = main
     if around["runner"] is not None:
         around["runner"]()
+    warnings.filters[:] = around["filters"]
+    warnings._filters_mutated()  # type: ignore[attr-defined]
+    sys.setrecursionlimit(around["recursion"])
+    multiprocessing.current_process().authkey = around["authkey"]
     dt.set_default_dtype(around["dtype"])
     modes.grad = around["grad"]
 

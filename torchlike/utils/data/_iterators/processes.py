@@ -71,7 +71,7 @@ class ProcessIterator(TaskIterator):
                     body, [] if snapshot is None else [os.dup(snapshot.descriptor)]
                 )
                 for at in range(0, len(shared), _AT_ONCE):
-                    some = [os.dup(descriptor) for descriptor in shared[at : at + _AT_ONCE]]
+                    some = [os.dup(file.number) for file in shared[at : at + _AT_ONCE]]
                     handle.channel.queue(b"", some)
                 handle.channel.flush()
         finally:
