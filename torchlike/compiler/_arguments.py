@@ -11,8 +11,10 @@ from torchlike._tensor import views
 from torchlike._tensor.dispatch import TENSORS
 from torchlike._tensor.tensor import FIELDS, Tensor, _holds
 from torchlike.compiler._parts import ATOMS
+from torchlike.compiler._results import is_its_attributes
 
 _MAX_CONTENT = 1 << 16
+_FEW = 16
 _TENSOR = "tensor"
 
 # What is compared of a tensor; of one with a history or strides of its own, more.
@@ -68,7 +70,7 @@ class Flat:
     tensors   the tensors, in order
     objects   other objects, which are looked into like what the function itself can reach
     kinds     classes of containers that Python does not know by itself
-    owners    lists, dicts and sets, each once
+    owners    lists, dicts, sets and objects that are opened, each once
     homes     (place of a tensor, owner, key) of those that stand in one
     """
 
@@ -103,28 +105,27 @@ class Flat:
             return kind, repr(x)
         if isinstance(x, tuple | list):
             if kind is list:
-                return kind, *self._own(x, range(len(x)), x)
+                return kind, *self._own(x, range(len(x)), x, x)
             if kind is tuple:
                 return kind, tuple([self._put(y) for y in x])
             self.kinds.append(kind)
             own = getattr(x, "__dict__", None) or {}
             notes = tuple([(name, self._put(y)) for name, y in own.items()])
-            return kind, tuple([self._put(y) for y in x]), notes
+            return kind, *self._own(x, range(len(x)), x), notes
         if kind is dict:
-            return kind, self._keys(x), *self._own(x, x, x.values())
+            return kind, self._keys(x), *self._own(x, x, x.values(), x)
         if isinstance(x, dict) and not getattr(x, "__dict__", None):
             self.kinds.append(kind)
             factory = self._put(getattr(x, "default_factory", None))
-            return kind, self._keys(x), tuple([self._put(y) for y in x.values()]), factory
+            return kind, self._keys(x), *self._own(x, x, x.values()), factory
         if kind is slice or kind is range:
             return kind, self._put((x.start, x.stop, x.step))
         if (kind is set or kind is frozenset) and ATOMS.issuperset(map(type, x)):
             return kind, *self._own(x, x, x)
-        if dataclasses.is_dataclass(x) and not isinstance(x, type) and hasattr(x, "__dict__"):
+        if _is_record(x, kind):
+            self.kinds.append(kind)
             own = vars(x)
-            if "_modules" not in own:  # a module may be a dataclass too
-                self.kinds.append(kind)
-                return kind, tuple(own), tuple([self._put(y) for y in own.values()])
+            return kind, tuple(own), *self._own(x, own, own.values(), own)
         if isinstance(x, np.ndarray) and x.dtype != object and x.nbytes <= _MAX_CONTENT:
             return kind, x.shape, x.strides, x.dtype, x.tobytes()
         if isinstance(x, np.generic):
@@ -136,16 +137,19 @@ class Flat:
         """The keys of a dict, told from those that are equal but not the same: 1, True and 1.0."""
         return tuple([key if key.__class__ is str else self._put(key) for key in x])
 
-    def _own(self, x, keys, values):
-        """(which list, dict or set this is, what it holds): one may be passed in two places."""
+    def _own(self, x, keys, values, home=None):
+        """(which object this is, what it holds): one may be passed in two places.
+
+        home is where a call may put another tensor, if it may.
+        """
         for n, owner in enumerate(self.owners):
             if owner is x:
                 return n, None
         n, held, homes = len(self.owners), [], self.homes
         self.owners.append(x)
         for key, y in zip(keys, values, strict=True):
-            if isinstance(y, Tensor):
-                homes.append((len(self.tensors), x, key))
+            if home is not None and isinstance(y, Tensor):
+                homes.append((len(self.tensors), home, key))
             held.append(self._put(y))
         return n, tuple(held)
 
@@ -186,6 +190,30 @@ class Flat:
     def identities(self) -> list[tuple[int, int]]:
         """Of each tensor, which it is and which memory it shows; of use while they live."""
         return [(id(t), id(t if t._storage is None else t._storage)) for t in self.tensors]
+
+
+def _is_record(x, kind: type) -> bool:
+    """Whether an object is what its attributes are: a dataclass, or a few with a tensor among them,
+    as of a batch."""
+    own = getattr(x, "__dict__", None)
+    if own.__class__ is not dict or isinstance(x, type) or "_modules" in own:
+        return False
+    if dataclasses.is_dataclass(x):
+        return True
+    return (
+        len(own) <= _FEW
+        and any([isinstance(y, Tensor) for y in own.values()])
+        and all([_is_short(y) for y in own.values()])
+        and is_its_attributes(kind)
+        and kind.__setattr__ is object.__setattr__
+    )
+
+
+def _is_short(x) -> bool:
+    return (
+        x.__class__ in ATOMS or isinstance(x, Tensor)
+        or (x.__class__ in (tuple, list, dict) and len(x) <= _FEW)
+    )  # fmt: skip
 
 
 def aliases(identities: list, lasting: dict) -> tuple:

@@ -236,7 +236,9 @@ class Recording(Opening):
             return None
         self.filled = [
             (n, new) for n, (old, new) in enumerate(zip(self.held, now, strict=True))
-            if len(old) != len(new) or not all(map(is_, _parts_of(old), _parts_of(new)))
+            if old is not None and (
+                len(old) != len(new) or not all(map(is_, _parts_of(old), _parts_of(new)))
+            )
         ]  # fmt: skip
         return []
 

@@ -252,18 +252,27 @@ class Replay:
             refill(moment.owners[n], make(moment))
 
 
+def _container(owner):
+    """What an argument keeps its parts in; None if that runs code of the user's."""
+    if owner.__class__ in (list, dict, set):
+        return owner
+    return None if isinstance(owner, list | tuple | dict | frozenset) else vars(owner)
+
+
 def contents(owner):
-    """A copy of a list, dict or set."""
-    return owner.__class__(owner)
+    """A copy of what a list, dict, set or object among the arguments holds; None of another."""
+    container = _container(owner)
+    return None if container is None else container.copy()
 
 
 def refill(owner, held) -> None:
-    """Let a list, dict or set hold what another one does."""
-    if owner.__class__ is list:
-        owner[:] = held
-    elif owner.__class__ is not frozenset:
-        owner.clear()
-        owner.update(held)
+    """Let it hold what another one does."""
+    container = _container(owner)
+    if container.__class__ is list:
+        container[:] = held
+    elif container is not None:
+        container.clear()
+        container.update(held)
 
 
 def owners_of(scheduler, owners: list) -> None:

@@ -92,7 +92,7 @@ class Results:
                 return out
 
             return make
-        if _is_its_attributes(kind):
+        if is_its_attributes(kind):
 
             def make(moment):
                 out = object.__new__(kind)
@@ -141,7 +141,7 @@ def _attributes(x) -> dict:
     return own if own.__class__ is dict else {}
 
 
-def _is_its_attributes(kind: type) -> bool:
+def is_its_attributes(kind: type) -> bool:
     """Whether an object of a class is known by its attributes: none is kept elsewhere."""
     if kind.__new__ is not object.__new__ or not kind.__flags__ & _HEAP_TYPE:
         return False
@@ -178,7 +178,7 @@ def tensors_in(x, found: list, seen: set | None = None) -> None:
         for y in x.values():
             tensors_in(y, found, seen)
     is_record = dataclasses.is_dataclass(x) and not isinstance(x, type)
-    if is_record or isinstance(x, tuple | dict) or _is_its_attributes(x.__class__):
+    if is_record or isinstance(x, tuple | dict) or is_its_attributes(x.__class__):
         seen.add(id(x))
         for y in _attributes(x).values():
             tensors_in(y, found, seen)
