@@ -746,6 +746,8 @@ PIPES = {
     "map": lambda d: wrapped(d).map(lambda x: x * 2),
     "map a column": lambda d: wrapped(d, [(1, 2), (3, 4)]).map(lambda x: -x, input_col=1),
     "map two columns": lambda d: wrapped(d, [[1, 2]]).map(max, input_col=[0, 1], output_col=-1),
+    "map columns": lambda d: wrapped(d, [(1, 2, 3)]).map(max, input_col=[0, 2]),
+    "map keys": lambda d: wrapped(d, [{"a": 1, "b": 2}]).map(max, input_col=["b", "a"]),
     "filter": lambda d: wrapped(d).filter(lambda x: x % 3 == 0),
     "batch": lambda d: wrapped(d).batch(4),
     "batch, drop": lambda d: wrapped(d).batch(4, drop_last=True),
@@ -778,6 +780,8 @@ def test_data_pipes(name):
         out = [list(pipe), list(pipe)]
         if not name.startswith("by key"):
             out.append(list(d.DataLoader(pipe, batch_size=None)))
+            for shuffle in (True, False) if "shuffle" in name else (False,):
+                out.append(list(d.DataLoader(pipe, batch_size=None, shuffle=shuffle)))
         return [[list(x) if isinstance(x, d.DataChunk) else x for x in part] for part in out]
 
     # PyTorch warns that it cannot pickle lambdas; here they are sent by value.

@@ -94,7 +94,7 @@ def test_a_trace_runs_from_its_file_with_any_batch(tmp_path):
     traced.eval()
     extra = {"labels": ""}
     loaded = jit.load(path, map_location="cpu", _extra_files=extra)
-    assert extra == {"labels": "a,b"} and loaded.original_name == "Layers"
+    assert extra == {"labels": b"a,b"} and loaded.original_name == "Layers"
     assert loaded.state_dict().keys() == net.state_dict().keys()
     assert [p.shape for p in loaded.parameters()] == [p.shape for p in net.parameters()]
     for b in (1, 3):

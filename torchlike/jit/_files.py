@@ -206,6 +206,8 @@ def load(f, map_location=None, extra_files=None):
         raise ValueError(f"Unsupported type {type(map_location)} of map_location")
     device = None if map_location is None else devices.canonical(map_location)
     found = _file.read(f, extra_files, device)
+    for name, text in (extra_files or {}).items():
+        extra_files[name] = text.encode() if isinstance(text, str) else text
     if found.kind != "jit":
         raise RuntimeError(f"{f} is a program of torch.export: read it with torch.export.load")
     return LoadedModule(found)

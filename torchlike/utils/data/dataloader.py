@@ -22,6 +22,8 @@ from torchlike.utils.data._iterators import (
     parts_of,
 )
 from torchlike.utils.data.collate import default_collate, default_convert
+from torchlike.utils.data.datapipes.datapipe import IterDataPipe
+from torchlike.utils.data.datapipes.graph import set_shuffle
 from torchlike.utils.data.dataset import Dataset, IterableDataset
 from torchlike.utils.data.nursery import nursery
 from torchlike.utils.data.position import Position, Resume, set_random_states, state_dict
@@ -115,6 +117,9 @@ class DataLoader(Generic[Sample]):
         self.multiprocessing_context = multiprocessing_context
         self.in_order = in_order
         self._iterable = isinstance(dataset, IterableDataset)
+        if isinstance(dataset, IterDataPipe) and shuffle is not None:
+            set_shuffle(dataset, shuffle)
+            shuffle = None
         if self._iterable:
             _check_iterable(shuffle, sampler, batch_sampler)
         shuffle = bool(shuffle)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from torchlike._core.errors import NotSupported
 from torchlike._core.streams import HostStream
 from torchlike.utils.data.datapipes.datapipe import IterDataPipe, MapDataPipe
 
@@ -24,6 +25,18 @@ def pipes_of(pipe) -> Iterator:
             seen[id(found)] = found
             yield found
             waiting.extend(reversed(list(vars(found).values())))
+
+
+def set_shuffle(pipe, shuffle: bool) -> None:
+    """Turn on or off all shuffling in it."""
+    shufflers = [p for p in pipes_of(pipe) if {"set_shuffle", "set_seed"} <= set(dir(type(p)))]
+    if shuffle and not shufflers:
+        raise NotSupported(
+            "DataLoader(shuffle=True) of a data pipe that has no shuffle() in it",
+            "put .shuffle() into the pipe",
+        )
+    for shuffler in shufflers:
+        shuffler.set_shuffle(shuffle)
 
 
 def prepare(dataset, seed: int | None, worker: tuple[int, int] | None = None) -> None:

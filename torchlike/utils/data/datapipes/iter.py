@@ -60,6 +60,10 @@ class Mapper(IterDataPipe):
     def __init__(self, datapipe: IterDataPipe, fn: Callable, input_col=None, output_col=None):
         if input_col is None and output_col is not None:
             raise ValueError("`output_col` must be None when `input_col` is None.")
+        if isinstance(output_col, (list, tuple)):
+            if len(output_col) > 1:
+                raise ValueError("`output_col` must be a single-element list or tuple")
+            output_col = output_col[0]
         self.datapipe, self.fn = datapipe, fn
         self.input_col, self.output_col = input_col, output_col
 
@@ -70,15 +74,16 @@ class Mapper(IterDataPipe):
         many = isinstance(columns, (list, tuple))
         result = self.fn(*[data[c] for c in columns]) if many else self.fn(data[columns])
         target = self.output_col
-        if target is None:
-            target = columns[0] if many else columns
-        if isinstance(target, (list, tuple)):
-            target = target[0]
         out = dict(data) if isinstance(data, dict) else list(data)
         if target == -1 and not isinstance(out, dict):
             out.append(result)
-        else:
+        elif target is not None:
             out[target] = result
+        else:  # in place of the first column that it was made of, and the others go
+            first, *others = columns if many else (columns,)
+            out[first] = result
+            for column in sorted(others, reverse=True):
+                del out[column]
         return tuple(out) if isinstance(data, tuple) else out
 
     def __iter__(self) -> Iterator:
