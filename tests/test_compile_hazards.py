@@ -27,10 +27,8 @@ from tests.hazards import (
 )
 from torchlike._core.errors import NotSupported
 
-assert (
-    alike and given and handles and hidden and kept and modules and recipes
-)  # they fill the table
-assert tensors and training and unseen and values
+assert alike and given and handles and hidden and kept and modules  # they fill the table
+assert recipes and tensors and training and unseen and values
 NAMED = {hazard.name: hazard for hazard in HAZARDS}
 
 
@@ -98,7 +96,8 @@ def test_compiled_shows_what_eager_shows(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "batches_made_for_each_call", "records_written_inside", "argument_list_emptied", "argument_list_filled", "plain_values_made_for_each_call",
+        "argument_list_emptied", "argument_list_filled", "batches_made_for_each_call",
+        "plain_values_made_for_each_call", "records_written_inside",
         "tensor_in_a_slot_replaced", "tensor_of_an_outer_function_replaced",
         "views_put_into_an_argument",
     ],

@@ -85,6 +85,25 @@ def records_written_inside(torch, compile):
 
 
 @hazard
+def names_of_functions_and_classes(torch, compile):
+    class Kind:
+        pass
+
+    def helper():
+        """Two."""
+
+    kind, x = Kind(), numbers(torch, 3)
+    run = compile(lambda x: x * len(type(kind).__name__ + helper.__name__ + helper.__doc__))
+    seen = again(run, x)
+    Kind.__name__ = "Another"
+    seen += again(run, x)
+    helper.__doc__ = "Some."
+    seen += again(run, x)
+    helper.__name__ = "other"
+    return seen + again(run, x)
+
+
+@hazard
 def one_object_passed_twice(torch, compile):
     def function(a, b):
         a.x = a.x + 1

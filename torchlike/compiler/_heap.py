@@ -51,6 +51,9 @@ _PLAIN_NAMES = frozenset((
 # Classes in C of which all is looked at.
 _KEPT_IN_SIGHT = frozenset((collections.OrderedDict, collections.defaultdict, collections.deque))
 _GETTERS = (operator.attrgetter, operator.methodcaller)
+# What is read of these by name, and stands in none of their dicts.
+_OF_CLASSES = frozenset(("__name__", "__qualname__"))
+_OF_FUNCTIONS = _OF_CLASSES | {"__doc__"}
 _MAX_OBJECTS = 100_000
 _MAX_CONTENT = 1 << 16  # bytes of a NumPy array that are compared at each call
 
@@ -311,7 +314,8 @@ class Heap:
                 self._later(f.__wrapped__, path)
             return
         self.functions.add(f.__code__)
-        self._part(Slots(f, path, ("__code__", "__defaults__", "__kwdefaults__")))
+        named = tuple(self.names & _OF_FUNCTIONS)
+        self._part(Slots(f, path, ("__code__", "__defaults__", "__kwdefaults__", *named)))
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=False):
             self._later(cell, name)
         wrapped = f.__dict__.get("__wrapped__")
@@ -329,7 +333,7 @@ class Heap:
         own = vars(kind)
         keys = tuple([k for k, x in own.items() if k in self.names or self._runs(x)])
         self._part(Attributes(own, kind.__qualname__, keys, self.names.__contains__))
-        self._part(Slots(kind, kind.__qualname__, ("__bases__",)))
+        self._part(Slots(kind, kind.__qualname__, ("__bases__", *(self.names & _OF_CLASSES))))
         for other in (type(kind), *kind.__mro__[1:]):
             self._later(other, other.__qualname__)
 
