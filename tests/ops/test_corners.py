@@ -6,6 +6,7 @@ import torchlike
 from tests.ops.table import torch
 from tests.test_idioms import outcome
 
+inf = float("inf")
 PRELUDE = """
 T, F, lin, inf, nan = L.tensor, L.nn.functional, L.linalg, L.inf, L.nan
 a = lambda *s: L.arange(1.0, 1.0 + L.Size(s).numel()).double().reshape(s)
@@ -51,6 +52,29 @@ CASES = [
     "L.ldexp(T([1e-30]), T([140]))", "L.ldexp(T([1, 2, 0.5]).half(), T([1, -3, 20]))",
     "L.ldexp(T(1.5).double(), T([2]))", "L.ldexp(T([1.0]), T([2.5]))",
     "T([1.0, 2.0]).ldexp_(T([3, 4]))",
+    # Numbers that a dtype cannot hold.
+    *(f"L.clamp(T([1, 2], dtype=L.{d}), {limits})" for d, limits in (
+        ("uint8", "-1, 3"), ("uint8", "max=300"), ("int8", "max=128"), ("int32", "max=2**31"),
+        ("uint8", "-1, 2.5"), ("float16", "-1e6, 1e6"), ("float32", "max=1e60"),
+        ("bfloat16", "max=1e60"), ("float16", "max=inf"), ("float64", "max=1e60"),
+    )),
+    "T([1, 2], dtype=L.uint8).clamp_min(-1)", "T([1], dtype=L.uint8).clamp_(max=300)",
+    *(f"L.where(T([{yes}]), T([1], dtype=L.{d}), {number})" for yes in (True, False)
+      for d, number in (("uint8", 300), ("uint8", -1), ("int32", 2**40), ("float16", 1e6),
+                        ("float32", 1e60), ("float64", 1e60), ("float32", inf))),
+    *(f"{call}" for d, number in (("half", -1e9), ("half", -inf), ("float", 1e39),
+                                  ("half", 65504.5),
+                                  ("bfloat16", -1e9), ("bfloat16", 1e39), ("double", 1e60))
+      for call in (
+        f"L.full((2,), {number}, dtype=L.{d})", f"L.ones(2).{d}().fill_({number})",
+        f"L.ones(2).{d}().masked_fill(T([True, False]), {number})",
+        f"L.ones(2).{d}().index_fill(0, T([0]), {number})",
+        f"L.ones(2).{d}().scatter(0, T([0]), {number})",
+        f"F.pad(L.ones(2).{d}(), (1, 0), value={number})",
+        f"(lambda x: (x.__setitem__(0, {number}), x))(L.ones(2).{d}())",
+        f"(lambda x: (x.__setitem__(T([True, False]), {number}), x))(L.ones(2).{d}())",
+    )),
+    *(f"F.pad(L.ones(1, dtype=L.uint8), (1, 1), value={number})" for number in (300, -1, 2, 2.5)),
     # Gradients of factorizations.
     "G(lin.cholesky, m @ m.mT)", "G(lambda x: lin.cholesky(x @ x.mH), c)",
     "G(lin.cholesky, c @ c.mH)", "G(lambda x: lin.cholesky(x, upper=True), c @ c.mH)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from math import inf
 
 import ml_dtypes
 import numpy as np
@@ -117,6 +118,21 @@ C_NAMES = {
     uint8: "unsigned char", bool_: "bool", complex64: "c10::complex<float>",
     complex128: "c10::complex<double>",
 }  # fmt: skip
+
+
+# The largest finite number of a floating dtype; a number of Python's is no larger than float64's.
+LARGEST = {
+    float16: 65504.0, bfloat16: float(ml_dtypes.finfo(ml_dtypes.bfloat16).max),
+    float32: float(np.finfo(np.float32).max), complex64: float(np.finfo(np.float32).max),
+    float8_e4m3fn: 448.0, float8_e5m2: 57344.0,
+}  # fmt: skip
+
+
+def check_held(x, d: dtype) -> None:
+    """Raise PyTorch's error for a finite number that a floating dtype cannot hold."""
+    largest = LARGEST.get(d)
+    if largest is not None and not -largest <= x <= largest and -inf < x < inf:
+        raise does_not_fit(d)
 
 
 def does_not_fit(d: dtype) -> RuntimeError:

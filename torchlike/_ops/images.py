@@ -10,12 +10,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from torchlike._ops.table import Shape
+from torchlike._core import dtypes as dt
+from torchlike._ops.table import Shape, torch_dtype
 from torchlike._ops.windows import layer, require_floating, slices, widen
 
 # ---- padding -----------------------------------------------------------------------------------
 
 _MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def _held(x, d):
+    """A number as an element of a dtype; PyTorch's error if it cannot hold it."""
+    if d.category != dt.INTEGRAL:
+        if d.category >= dt.FLOATING:
+            dt.check_held(x, d)
+        return x
+    info = np.iinfo(d.numpy)
+    if not info.min <= x <= info.max:
+        raise dt.does_not_fit(d)
+    return int(x)
 
 
 @layer("constant_pad_nd", linear=True, signature="pad(input, pad)")
@@ -28,7 +41,7 @@ def constant_pad_nd(input, pad: Shape, value: float):
                 f"The input size {n}, plus negative padding {a} and {b} resulted in a negative "
                 "output size, which is invalid."
             )
-    fill = jnp.asarray(0 if value is None else value).astype(input.dtype)
+    fill = jnp.asarray(_held(0 if value is None else value, torch_dtype(input)), input.dtype)
     return lax.pad(input, fill, [(a, b, 0) for a, b in zip(low, high)])
 
 

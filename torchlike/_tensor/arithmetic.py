@@ -10,6 +10,7 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import TENSORS, apply
 from torchlike._tensor.forms import FUNCTIONS, METHODS, alias, function, method
+from torchlike._tensor.host_data import check_limit
 from torchlike._tensor.shapes import named
 from torchlike._tensor.views import apply_view, conjugated
 
@@ -274,6 +275,9 @@ def where(condition, input=None, other=None, *, out=None):
             "where received a uint8 condition tensor. This behavior is deprecated and will be "
             "removed in a future version of PyTorch. Use a boolean condition instead."
         )
+    for number, tensor in ((input, other), (other, input)):
+        if not is_tensor(number) and is_tensor(tensor) and tensor.dtype not in dt.HALF:
+            check_limit(number, tensor)
     return written(out, apply(TABLE["where"], (condition, input, other)))
 
 

@@ -424,6 +424,8 @@ def python_number(function, argument, position, x):
 def _fill(x, d):
     if x.__class__ is complex and d.category < dt.COMPLEX:
         raise dt.does_not_fit(d)
+    if d.category >= dt.FLOATING and x.__class__ in (int, float):
+        dt.check_held(x, d)
     return fitting(x, d, dt.does_not_fit)
 
 

@@ -12,10 +12,12 @@ from torchlike._core.errors import PACKAGE
 from torchlike._core.sizes import Size
 from torchlike._ops.table import TABLE, Arrays, Dim, Dims, Dtype, Number, Op, Shape, is_input
 from torchlike._tensor import dispatch, older_calls
+from torchlike._tensor.host_data import check_limit
 
 FUNCTIONS: dict = {}  # public functions of the top-level namespace, by name
 METHODS: dict = {}  # methods of Tensor, by name
 RETURN_TYPES: dict = {}  # the named tuples of functions with several results
+_LIMITS = {"clamp": ("min", "max"), "clamp_min": ("min",), "clamp_max": ("max",)}
 _UNSET = type("_Unset", (), {"__repr__": lambda self: "<unset>"})()
 _SEQUENCES = (tuple, list, Size)
 
@@ -122,6 +124,11 @@ def _source(op: Op, form: str, name: str, scope: dict) -> str:
         if p.annotation is Dtype:
             prologue.append(f"if {p.name} is not None:")
             prologue.append(f"    {p.name} = as_dtype({op.name!r}, {p.name})")
+        if p.name in _LIMITS.get(op.name, ()):
+            scope["check_limit"] = check_limit
+            large = f"{p.name}.__class__ in (int, float) and not -127 <= {p.name} <= 127"
+            prologue.append(f"if {large}:")
+            prologue.append(f"    check_limit({p.name}, input)")
     if older:
         now = f"{name}(*tensors, **numbers{', out=out' if 'out=None' in extra else ''})"
         given = ", ".join(older_calls.operands(op))

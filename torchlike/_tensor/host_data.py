@@ -94,6 +94,31 @@ def number_for(x, d: dt.dtype):
     return x
 
 
+def number_held(x, d: dt.dtype):
+    """``number_for``, where a floating dtype must hold the number as well."""
+    if d.category == dt.INTEGRAL:
+        return number_for(x, d)
+    if x.__class__ is float or x.__class__ is int:
+        dt.check_held(x, d)
+    return x
+
+
+def number_rounded(x, d: dt.dtype):
+    """``number_held``, where half precision rounds what is beyond it, mostly to infinity."""
+    if d in dt.HALF and x.__class__ in (int, float) and not -dt.LARGEST[d] <= x <= dt.LARGEST[d]:
+        with np.errstate(over="ignore"):
+            return float(np.float64(x).astype(d.numpy))
+    return number_held(x, d)
+
+
+def check_limit(x, input) -> None:
+    """Raise PyTorch's error for a limit that a tensor's dtype cannot hold, nor widens to."""
+    if isinstance(input, dispatch._Tensor):
+        d = input._value.aval.dtype
+        if d.category >= dt.FLOATING or (x.__class__ is int and d.category == dt.INTEGRAL):
+            number_held(x, d)
+
+
 def _limits(d: dt.dtype):
     """The range of numbers that PyTorch takes; unsigned dtypes wrap negative ones."""
     info = np.iinfo(d.numpy)

@@ -13,7 +13,7 @@ from torchlike._engine.values import from_array
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
-from torchlike._tensor.host_data import number_for
+from torchlike._tensor.host_data import number_rounded
 from torchlike._tensor.host_reads import host_read
 from torchlike._tensor.modes import modes
 from torchlike._tensor.shapes import named
@@ -69,7 +69,7 @@ def setitem(self, key, value, /) -> None:
         raise TypeError(f"can't assign a {name} to a torch.{dt.SCALAR_NAMES[self.dtype]}Tensor")
     if isinstance(value, complex) and self.dtype.category < dt.COMPLEX:
         raise dt.does_not_fit(self.dtype)
-    value = number_for(value, self.dtype)
+    value = number_rounded(value, self.dtype)
     if key is False:  # nothing is written, and nothing is checked
         return
     part, advanced = basic_part(self, None if key is True else key)

@@ -17,7 +17,7 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, indexing
 from torchlike._tensor.dispatch import apply, value_of, wrap
 from torchlike._tensor.forms import FUNCTIONS, METHODS, method
-from torchlike._tensor.host_data import number_for
+from torchlike._tensor.host_data import number_held
 from torchlike._tensor.shapes import broadcast_shapes
 from torchlike._tensor.tensor import Tensor
 
@@ -293,7 +293,7 @@ def fill_(self, value):
     a = self._value.aval
     if isinstance(value, complex) and a.dtype.category < dt.COMPLEX:
         raise dt.does_not_fit(a.dtype)
-    value = number_for(value, a.dtype)
+    value = number_held(value, a.dtype)
     result = apply(TABLE["full_like"], (self.detach(), value), (None,))
     return dispatch.rebind(self, result, fills=True)
 

@@ -12,7 +12,7 @@ from torchlike._ops.table import TABLE, check_broadcast
 from torchlike._tensor import dispatch, indexing
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, function, method
-from torchlike._tensor.host_data import number_for
+from torchlike._tensor.host_data import number_held
 from torchlike._tensor.products import need_tensor
 from torchlike._tensor.shapes import broadcast_shapes, broadcast_tensors, named, shape_of, wrap_dim
 
@@ -51,7 +51,7 @@ def masked_fill(input, mask, value):
     is_complex = value.is_complex() if tensor else isinstance(value, complex)
     if is_complex and input.dtype.category < dt.COMPLEX:
         raise dt.does_not_fit(input.dtype)
-    value = number_for(value, input.dtype)
+    value = number_held(value, input.dtype)
     return apply(TABLE["masked_fill_value"], (input, mask, value))
 
 
@@ -167,6 +167,7 @@ def scatter(input, dim, index, src=_UNSET, *, value=_UNSET, reduce=None):
     if reduce not in (None, "add", "multiply"):
         raise RuntimeError("reduce argument must be either add or multiply.")
     checked = _checked(index, input, dim, _scatter_shapes(src, dim))
+    src = number_held(src, input.dtype)
     if reduce == "multiply":
         return apply(TABLE["scatter_multiply"], (input, index, src), (dim, checked))
     how = "add" if reduce else "put"
@@ -280,6 +281,7 @@ def index_fill(input, dim, index, value):
         raise RuntimeError(
             "index_fill_(): Converting complex Scalar to non-complex type is not supported"
         )
+    value = number_held(value, input.dtype)
     dim = wrap_dim(dim, input._value.aval.ndim)
     shape = shape_of(input) or (1,)
     checked = indexing.check_index(index, shape[dim], dim)
