@@ -72,3 +72,14 @@ def _fresh_caches():
     from torchlike import compiler
 
     compiler.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_lines():
+    """No test inherits what others' steps at the same lines say of their kinds: whether a program
+    is compiled at once depends on it, and with that the last bit of a first step."""
+    yield
+    from torchlike._engine import glances, places
+
+    places.forget()
+    glances.forget()

@@ -181,7 +181,6 @@ def test_a_fixed_rate_cannot_be_scheduled():
 
 @pytest.mark.parametrize("name", ["inject", "multi_transform"])
 def test_its_state_goes_through_a_file(name):
-    compiler.clear_caches()  # and what other tests' steps at these lines say of their kinds
     make = TRANSFORMATIONS[name]
     params = tensors()
     optimizer = from_optax(params, make())

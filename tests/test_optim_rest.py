@@ -137,7 +137,6 @@ def test_a_state_dict_of_the_other_library_continues(name, chosen, target):
 
 @EACH
 def test_copies_go_their_own_way(name, chosen):
-    torchlike.compiler.clear_caches()  # and what other tests' steps at these lines say of them
     params, optimizer = make(torchlike, name, chosen)
     train(torchlike, params, optimizer, 3)
     other = copy.deepcopy(optimizer)
