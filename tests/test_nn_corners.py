@@ -469,6 +469,13 @@ def case_dropout_of_other_kinds(lib):
     return told(f.dropout, lib.ones(2, dtype=lib.long)), told(f.normalize, lib.ones(2, 2), dim=5)
 
 
+def case_curvature_at_the_edge_of_huber(lib):
+    x = lib.tensor([0.0, 0.5, 1, 2, 3]).requires_grad_()
+    loss = lib.nn.functional.huber_loss(x, lib.ones(5), reduction="sum")
+    slope = lib.autograd.grad(loss, x, create_graph=True)[0]
+    return slope.detach(), lib.autograd.grad(slope.sum(), x)[0]
+
+
 def case_distances_of_ties(lib):
     """|0| has the slope 0, and each of the largest gets the gradient."""
     rows, out = lib.tensor([[1.0, 2], [1, 2], [3, 4]]), []
@@ -483,15 +490,6 @@ def case_distances_of_ties(lib):
 
 
 # ---- utils -------------------------------------------------------------------------------------
-
-
-def case_modules_that_need_no_import(lib):
-    sizes = lib.nn.common_types._size_2_t
-    return [
-        lib.nn.utils.fusion.fuse_conv_bn_eval.__name__,
-        str(sizes),
-        lib.nn.utils.init.__name__[-4:],
-    ]
 
 
 def case_module_tracker(lib):

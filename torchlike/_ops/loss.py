@@ -96,7 +96,7 @@ def huber_loss(input, target, weight=None, *, reduction: str, delta: float):
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     require_floating(input, "huber_cpu")
     size = jnp.abs(input - target)
-    loss = jnp.where(size <= delta, 0.5 * size * size, delta * (size - 0.5 * delta))
+    loss = jnp.where(size < delta, 0.5 * size * size, delta * (size - 0.5 * delta))
     # Unlike its neighbours' the mean is plain, not by the sum of the weights.
     return reduce_loss(loss if weight is None else loss * weight, reduction)
 

@@ -339,6 +339,7 @@ __all__ = [
     "ZeroPad2d",
     "ZeroPad3d",
     "attention",
+    "factory_kwargs",
     "functional",
     "init",
     "modules",
@@ -348,5 +349,7 @@ __all__ = [
 ]  # fmt: skip
 
 __getattr__, __dir__ = _later(
-    "torchlike.nn", ("attention", "common_types", "grad", "parallel"), {"DataParallel": "parallel"}
+    "torchlike.nn",
+    ("_reduction", "attention", "common_types", "grad", "parallel"),
+    {"DataParallel": "parallel", "factory_kwargs": "modules._arguments"},
 )

@@ -40,6 +40,10 @@ from torchlike.nn.functional.activation import (
     threshold_,
 )
 from torchlike.nn.functional.attention import (
+    _canonical_mask,  # noqa: F401 - these four for attention that is written elsewhere
+    _in_projection,  # noqa: F401
+    _in_projection_packed,  # noqa: F401
+    _none_or_dtype,  # noqa: F401
     multi_head_attention_forward,
     scaled_dot_product_attention,
 )

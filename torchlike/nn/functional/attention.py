@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 import math
+import warnings
 
 from torchlike._core.dtypes import bool_
 from torchlike._ops.table import TABLE
 from torchlike._tensor import random
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.tensor import Tensor
 from torchlike.nn.functional.activation import softmax
 from torchlike.nn.functional.dropout import dropout
 from torchlike.nn.functional.layers import linear
@@ -110,6 +112,47 @@ def _project(query, key, value, w, b):
     biases = (None, None, None) if b is None else (b[:width], b[width : 2 * width], b[2 * width :])
     weights = w[:width], w[width : 2 * width], w[2 * width :]
     return tuple(linear(x, wi, bi) for x, wi, bi in zip((query, key, value), weights, biases))
+
+
+# ---- what attention written after PyTorch's imports --------------------------------------------
+
+
+def _in_projection_packed(q, k, v, w, b=None) -> tuple:
+    """Query, key and value times their thirds of one weight."""
+    return _project(q, k, v, w, b)
+
+
+def _in_projection(q, k, v, w_q, w_k, w_v, b_q=None, b_k=None, b_v=None) -> tuple:
+    """Query, key and value times a weight each, to the query's width."""
+    width = q.size(-1)
+    for name, x, w, b in (("query", q, w_q, b_q), ("key", k, w_k, b_k), ("value", v, w_v, b_v)):
+        if w.shape != (width, x.size(-1)):
+            raise AssertionError(
+                f"expecting {name} weights shape of {(width, x.size(-1))}, but got {w.shape}"
+            )
+        if b is not None and b.shape != (width,):
+            raise AssertionError(f"expecting {name} bias shape of {(width,)}, but got {b.shape}")
+    return linear(q, w_q, b_q), linear(k, w_k, b_k), linear(v, w_v, b_v)
+
+
+def _none_or_dtype(input):
+    if input is not None and not isinstance(input, Tensor):
+        raise RuntimeError("input to _none_or_dtype() must be None or torch.Tensor")
+    return None if input is None else input.dtype
+
+
+def _canonical_mask(mask, mask_name, other_type, other_name, target_type, check_other=True):
+    """A mask to add to the scores; warns where it is of another kind than the other mask."""
+    if mask is not None and check_other and other_type not in (None, mask.dtype):
+        warnings.warn(
+            f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type for "
+            "both instead.",
+            stacklevel=2,
+        )
+    return _as_float_mask(mask, mask_name, target_type)
+
+
+# ---- heads -------------------------------------------------------------------------------------
 
 
 def _check_ranks(query, key, value, key_padding_mask, attn_mask, num_heads) -> None:

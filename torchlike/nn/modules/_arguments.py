@@ -34,3 +34,19 @@ def typename(x) -> str:
     if home.partition(".")[0] == "torchlike":
         home = "torch" + home[len("torchlike") :]
     return named.__qualname__ if home in ("", "builtins") else f"{home}.{named.__qualname__}"
+
+
+def factory_kwargs(kwargs: dict | None) -> dict:
+    """The arguments of a layer that are its parameters' too, given directly or in
+    ``factory_kwargs`` (https://pytorch.org/docs/stable/generated/torch.nn.factory_kwargs.html)."""
+    kwargs = kwargs or {}
+    names = {"device", "dtype", "memory_format"}
+    unknown = kwargs.keys() - names - {"factory_kwargs"}
+    if unknown:
+        raise TypeError(f"unexpected kwargs {unknown}")
+    found = dict(kwargs.get("factory_kwargs", {}))
+    for name in names & kwargs.keys():
+        if name in found:
+            raise TypeError(f"{name} specified twice, in **kwargs and in factory_kwargs")
+        found[name] = kwargs[name]
+    return found

@@ -30,10 +30,10 @@ def additive_mask(mask, name: str, dtype, *, beside=None, beside_name: str = "at
     )
 
 
-def causal_mask(size: int, device=None, dtype=None):
-    """(size, size): 0 on and below the diagonal, -inf above."""
+def causal_mask(sz: int, device=None, dtype=None):
+    """(sz, sz): 0 on and below the diagonal, -inf above."""
     return FUNCTIONS["triu"](
-        full((size, size), float("-inf"), dtype=dtype or dt.get_default_dtype(), device=device),
+        full((sz, sz), float("-inf"), dtype=dtype or dt.get_default_dtype(), device=device),
         diagonal=1,
     )
 

@@ -10,7 +10,7 @@ from itertools import chain
 
 from torchlike._tensor.tensor import Tensor
 from torchlike.nn.modules._arguments import typename
-from torchlike.nn.modules.module import Module, _indented
+from torchlike.nn.modules.module import Module, _addindent
 from torchlike.nn.parameter import Parameter
 
 __all__ = [
@@ -207,9 +207,9 @@ class ModuleList(_ListOfModules):
         lines = []
         for first, last, text in runs:
             if first == last:
-                lines.append(_indented(f"({first}): {text}"))
+                lines.append(_addindent(f"({first}): {text}", 2))
             else:
-                lines.append(_indented(f"({first}-{last}): {last - first + 1} x {text}"))
+                lines.append(_addindent(f"({first}-{last}): {last - first + 1} x {text}", 2))
         body = "\n  ".join(lines)
         return f"{self._get_name()}(\n  {body}\n)"
 

@@ -53,10 +53,10 @@ _HOOK_DICTS = (
 )  # fmt: skip
 
 
-def _indented(text: str) -> str:
+def _addindent(text: str, spaces: int) -> str:
     """The text with all lines but the first moved right, and blank ones left blank."""
     first, *rest = text.split("\n")
-    return "\n".join([first, *("  " + line if line.strip() else "" for line in rest)])
+    return "\n".join([first, *(" " * spaces + line if line.strip() else "" for line in rest)])
 
 
 def _renamed(function, name: str):
@@ -573,7 +573,7 @@ class Module(Called, Stateful):
         lines = extra.split("\n") if extra else []
         one_line = len(lines) == 1 and not self._modules
         for name, module in self._modules.items():
-            lines.append(f"({name}): {_indented(repr(module))}")
+            lines.append(f"({name}): {_addindent(repr(module), 2)}")
         if not lines:
             return f"{self._get_name()}()"
         body = lines[0] if one_line else "\n  " + "\n  ".join(lines) + "\n"

@@ -33,16 +33,35 @@ def _activation(activation):
     return F.relu if activation == "relu" else F.gelu
 
 
-def _clones(module, count):
-    return ModuleList([copy.deepcopy(module) for _ in range(count)])
-
-
 def _is_causal(mask, is_causal, x, batch_first) -> bool:
+    return _detect_is_causal_mask(mask, is_causal, _get_seq_len(x, batch_first))
+
+
+# ---- PyTorch's names for them, which layers written after these import -------------------------
+
+
+def _get_clones(module, N: int) -> ModuleList:
+    return ModuleList([copy.deepcopy(module) for _ in range(N)])
+
+
+def _get_activation_fn(activation: str):
+    if not isinstance(activation, str):
+        raise RuntimeError(f"activation should be relu/gelu, not {activation}")
+    return _activation(activation)
+
+
+def _get_seq_len(src, batch_first: bool) -> int:
+    return src.size(0) if src.dim() == 2 else src.size(1 if batch_first else 0)
+
+
+def _detect_is_causal_mask(mask, is_causal: bool | None = None, size: int | None = None) -> bool:
     """What the layers are told: the caller's word, or else a look at the mask."""
     if is_causal is None and mask is not None:
-        size = x.size(0) if x.dim() == 2 else x.size(1 if batch_first else 0)
         return is_causal_mask(mask, size)
     return is_causal is True
+
+
+_generate_square_subsequent_mask = causal_mask
 
 
 class TransformerEncoderLayer(Module):
@@ -115,7 +134,7 @@ class TransformerEncoder(Module):
         enable_nested_tensor: bool = True, mask_check: bool = True,
     ):  # fmt: skip
         super().__init__()
-        self.layers = _clones(encoder_layer, num_layers)
+        self.layers = _get_clones(encoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
         self.enable_nested_tensor = enable_nested_tensor
@@ -252,7 +271,7 @@ class TransformerDecoder(Module):
 
     def __init__(self, decoder_layer, num_layers: int, norm: Module | None = None):
         super().__init__()
-        self.layers = _clones(decoder_layer, num_layers)
+        self.layers = _get_clones(decoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
 

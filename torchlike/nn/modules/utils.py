@@ -23,6 +23,21 @@ _triple = _ntuple(3, "_triple")
 _quadruple = _ntuple(4, "_quadruple")
 
 
+def _reverse_repeat_tuple(t: tuple, n: int) -> tuple:
+    """A layer's padding as ``pad`` takes it: from the last dimension on, each ``n`` times."""
+    return tuple(x for x in reversed(t) for _ in range(n))
+
+
+def _list_with_default(out_size, defaults):
+    """Sizes, with those of ``defaults`` from its end on for None."""
+    if isinstance(out_size, int):
+        return out_size
+    if len(defaults) <= len(out_size):
+        raise ValueError(f"Input dimension should be at least {len(out_size) + 1}")
+    given = zip(out_size, defaults[-len(out_size) :])
+    return [default if size is None else size for size, default in given]
+
+
 def consume_prefix_in_state_dict_if_present(state_dict, prefix: str) -> None:
     """Strip a prefix from the keys of a state dict, in place."""
     for key in list(state_dict):
