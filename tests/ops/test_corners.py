@@ -95,7 +95,9 @@ CASES = [
       for antialias in (False, True) for more in ("", ", align_corners=True")),
     *(f"F.interpolate(u(1, 5, 9, 11), scale_factor={scale}, mode='{mode}').tolist()"
       for scale in (0.3, 1.7, 2) for mode in ("bilinear", "bicubic")),
+    "L.kron(T([1], dtype=L.uint8), T(1, dtype=L.int16))", "L.kron(T([1.0]), T(1.0).double())",
     # What is refused.
+    "L.from_dlpack(w)", "L.from_dlpack(w.detach())",
     "lin.inv(m, out=L.empty(3, 3))", "lin.vector_norm(m, out=L.empty(()))",
     "L.cdist(T([[1]]), T([[2]]))", "L.cdist(m, m, compute_mode='x')",
     "L.zeros(3, 2).index_copy(0, T(0), L.ones(2))", "L.zeros(3).index_fill(0, T([0]), 3j)",
@@ -110,6 +112,13 @@ CASES = [
 def test_both_refuse(code):
     ours, theirs = (outcome(lib, code, PRELUDE)[0].split(":")[0] for lib in (torchlike, torch))
     assert ours == theirs and "Error" in ours
+
+
+def test_a_covariance_of_too_few_observations_warns():
+    code = "L.cov(L.ones(2, 3), correction=3)"
+    ours, theirs = (outcome(library, code, PRELUDE) for library in (torchlike, torch))
+    assert ours[0] == theirs[0]
+    assert [w[:2] for w in ours[1]] == [(k, text) for k, text, _ in theirs[1]] != []
 
 
 @pytest.mark.parametrize("code", CASES)

@@ -375,7 +375,8 @@ def tensordot(a, b, dims_a: Shape, dims_b: Shape):
 )
 def kron(input, other):
     """The Kronecker product: every element of the first times the whole second."""
-    common = common_dtype([input, other])
+    # A number that is a tensor has the part of any tensor here.
+    common = dt.promote_types(torch_dtype(input), torch_dtype(other)).numpy
     input, other = input.astype(common), other.astype(common)
     n = max(input.ndim, other.ndim)
     a = input.reshape((*(1,) * (n - input.ndim), *input.shape))

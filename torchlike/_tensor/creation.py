@@ -226,6 +226,8 @@ class _Capsule:
 def from_dlpack(ext_tensor, *, device=None, copy=None):
     """A tensor over another library's array that speaks DLPack; elsewhere or copied if asked."""
     if isinstance(ext_tensor, dispatch._Tensor):
+        if ext_tensor.requires_grad:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
         out = ext_tensor.detach()
     else:
         if type(ext_tensor).__name__ == "PyCapsule":

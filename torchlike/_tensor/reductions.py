@@ -138,6 +138,12 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
     for name, w in (("fweights", fweights), ("aweights", aweights)):
         if _at_hand(w) and w.dtype.category <= dt.FLOATING and (w._host() < 0).any():
             raise RuntimeError(f"cov(): {name} cannot be negative")
+    shape = input._value.aval.shape
+    if fweights is None and aweights is None and shape[-1:] and shape[-1] <= correction:
+        warn(
+            "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number "
+            "of observations."
+        )
     return apply(TABLE["cov"], (input, fweights, aweights), (correction,))
 
 
