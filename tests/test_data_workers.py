@@ -245,6 +245,17 @@ def test_errors_are_pytorchs():
         next(iterator)
 
 
+def test_workers_are_joined():
+    iterator = iter(DataLoader(range(4), num_workers=2))
+    workers = iterator._workers
+    workers[0].join(0.01)
+    assert workers[0].is_alive()
+    list(iterator)
+    for worker in workers:
+        worker.join(10)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+
+
 def test_no_batch_ahead():
     with pytest.raises(AssertionError, match="prefetch_factor must be greater than 0"):
         list(DataLoader([1], num_workers=1, prefetch_factor=0))

@@ -55,21 +55,13 @@ def surroundings() -> dict:
         },
         # A function: where it comes from, a worker learns by unpickling it.
         "runner": runner.install if installed else None,
-        "filters": [found for found in warnings.filters if _is_plain(found)],
+        # Those of Python's own classes: another's would have each worker import where it is from.
+        "filters": [f for f in warnings.filters if f[2].__module__ == "builtins"],
         "recursion": sys.getrecursionlimit(),
         "authkey": bytes(multiprocessing.current_process().authkey),  # managers ask for it
         "dtype": dt.get_default_dtype(),
         "grad": modes.grad,
     }
-
-
-def _is_plain(found: tuple) -> bool:
-    """Whether a worker can have this filter of warnings: its class may be of the main program."""
-    try:
-        pickle.dumps(found)
-    except Exception:
-        return False
-    return found[2].__module__ != "__main__"
 
 
 def _directory() -> str | None:

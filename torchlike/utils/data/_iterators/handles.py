@@ -6,6 +6,7 @@ import os
 import pickle
 import select
 import signal
+import time
 from collections import deque
 
 from torchlike.utils.data import by_value
@@ -73,6 +74,15 @@ class WorkerHandle:
         if not self.channel.ended:
             self.read()
         return not self.channel.ended
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the process has ended, or so many seconds have gone by."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while self.is_alive():
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            select.select([self.channel], [], [], left)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to the process."""
