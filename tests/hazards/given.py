@@ -1,6 +1,7 @@
 """Hazards of objects among the arguments: batches, records, containers of the user's classes."""
 
 import collections
+import copy
 import dataclasses
 
 from tests.hazards import again, hazard, numbers
@@ -129,6 +130,17 @@ def object_given_that_is_state(torch, compile):
     seen = [run(state if n % 2 else Box(h=numbers(torch, 3)), x) for n in range(8)]
     state.h = numbers(torch, 3, start=5)
     return seen + [run(state, x) for _ in range(3)], state.h
+
+
+@hazard
+def containers_that_are_known_or_only_alike(torch, compile):
+    x = numbers(torch, 3)
+
+    def told_apart(known):
+        run = compile(lambda given, x: x * (2 if given is known else 3))
+        return [run(known if n % 2 else copy.copy(known), x) for n in range(6)]
+
+    return [told_apart(known) for known in ([1, 2], {1}, {"a": 1}, [x], Box(x=x), Record(x))]
 
 
 @hazard

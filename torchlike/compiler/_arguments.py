@@ -216,8 +216,9 @@ def _is_short(x) -> bool:
     )  # fmt: skip
 
 
-def aliases(identities: list, lasting: dict) -> tuple:
-    """Which tensors are one, or share memory, among the arguments and those that last."""
+def aliases(identities: list, owners: list, lasting: dict) -> tuple:
+    """Which tensors are one, or share memory, among the arguments and those that last, and which
+    of the containers last."""
     out: list = []
     tensors: dict = {}
     memories: dict = {}
@@ -226,6 +227,8 @@ def aliases(identities: list, lasting: dict) -> tuple:
             tensors.setdefault(tensor, i), memories.setdefault(memory, i),
             lasting.get(tensor), lasting.get(memory),
         )  # fmt: skip
+    if owners:
+        out += map(lasting.get, map(id, owners))
     return tuple(out)
 
 

@@ -106,7 +106,7 @@ class Compiled:
                 seen = identities if replay.no_grad is None else [*identities, *flat.gradients()]
                 if replay.no_grad is not None and replay.no_grad != flat.no_grad():
                     failed.append("whether an argument has a .grad")
-                elif replay.alias != aliases(seen, replay.lasting):
+                elif replay.alias != aliases(seen, flat.owners, replay.lasting):
                     failed.append("which arguments share memory")
                 elif replay.hold():
                     return self._replay(replay, flat)
@@ -160,8 +160,10 @@ class Compiled:
                 for n, t in enumerate(replay.guards.tensors):
                     if t._storage is not None:
                         replay.lasting[id(t._storage)] = ~n
+                known = [*(p.owner for p in replay.guards.parts), *replay.guards.instances]
+                replay.lasting.update({id(x): (n,) for n, x in enumerate(known)})
                 seen = identities if replay.no_grad is None else [*identities, *gradients]
-                replay.alias = aliases(seen, replay.lasting)
+                replay.alias = aliases(seen, flat.owners, replay.lasting)
                 self.replays = [replay, *self.replays]
             else:
                 self._consider(recording)
