@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 
 try:
@@ -67,3 +69,15 @@ def matmul_precision() -> str:
 def has_started() -> bool:
     """Whether this process, or one that it was forked from, has started XLA with its threads."""
     return _backends is None or _backends()
+
+
+@functools.cache
+def prompt_device():
+    """The device of a second client of the CPU that runs programs on the calling thread; None where
+    JAX gives none."""
+    try:
+        from jax._src.lib import xla_client
+
+        return xla_client.make_cpu_client(asynchronous=False).devices()[0]
+    except (ImportError, AttributeError, TypeError, RuntimeError):
+        return None

@@ -22,6 +22,7 @@ from torchlike._engine.places import forget as forget_places
 from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.primitives import Unsupported
 from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
+from torchlike._engine.prompt import PromptProgram, suits
 from torchlike._engine.stats import stats
 from torchlike._engine.values import (
     Batched,
@@ -106,7 +107,7 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
         if worth_compiling(node, sighting, place, why, small):
             place.reused = False
             place.compiled += 1 + node.calls // (2 * _MANY)
-            compile_and_run(segment, live)
+            compile_and_run(segment, live, why, place)
         else:
             start = time.perf_counter()
             run_op_by_op(segment, live, small, sighting)
@@ -197,9 +198,10 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
     return seen > 1 + place.fresh // _FRESH_KEYS
 
 
-def compile_and_run(segment: Segment, live: tuple) -> None:
+def compile_and_run(segment: Segment, live: tuple, why: str, place: Place) -> None:
     """Compile the program of a new key, run it, and keep it."""
-    program = Program(segment.node, live)
+    kind = PromptProgram if suits(segment, live, why, place) else Program
+    program = kind(segment.node, live)
     start, loads = time.perf_counter(), stats.loads
     try:
         execute(segment, program)
@@ -234,6 +236,9 @@ def _call(segment: Segment, program: Program, results: list) -> None:
     arrays = segment.arrays
     if len(arrays) != program.owner.externals:
         arrays = arrays[: program.owner.externals]
+    if program.__class__ is PromptProgram:
+        results.append(program.run(segment, arrays))
+        return
     if program.donated:
         arrays = protect(segment, program, arrays)
     if segment.device is devices.CPU:

@@ -38,6 +38,8 @@ class Program:
     __slots__ = ("body", "checks", "donated", "fixed", "forwarded", "function", "host", "live",
                  "needed", "outputs", "owner", "pack", "packed", "parts")  # fmt: skip
 
+    place = None  # the device that its numbers are kept on; None: where JAX puts them
+
     def __init__(self, node: Prefix, live: tuple[int, ...]):
         self.live = live
         self.owner = node
@@ -69,7 +71,9 @@ class Program:
             node = self.owner
             kind = self.needed, self.outputs, self.donated, node.floats, node.ints
             key = stored.key_of(("program", *kind, effort(node), *self.parts))
-            device = next((a.device for call in self.needed for a in call.avals), None)
+            device = self.place or next(
+                (devices.jax_device(a.device) for call in self.needed for a in call.avals), None
+            )
             path = device and key and stored.path_of(key, arguments, device)
         if path is None:
             self.let_go()
@@ -104,8 +108,8 @@ class Program:
         """Have the function that takes any arguments."""
         self.function, self.fixed = self.jitted(), None
 
-    def arguments(self, segment, arrays) -> tuple:
-        """The call's arguments: packed run-time numbers, then the external arrays."""
+    def numbers(self, segment):
+        """The packed run-time numbers: floats, then the bits of integers."""
         node = self.owner
         floats, ints = segment.floats, segment.ints
         if len(floats) != node.floats or len(ints) != node.ints:
@@ -115,11 +119,16 @@ class Program:
         if last is not None and data == last[0]:
             numbers = last[1]
             if numbers.__class__ is np.ndarray:  # seen twice: worth a place on the device
-                self.packed = (data, jax.device_put(numbers))
+                self.packed = (data, jax.device_put(numbers, self.place))
         else:
             # One transfer for all numbers: each host argument costs several microseconds.
             numbers = np.frombuffer(data, np.float64)
             self.packed = (data, numbers)
+        return numbers
+
+    def arguments(self, segment, arrays) -> tuple:
+        """The call's arguments: packed run-time numbers, then the external arrays."""
+        numbers = self.numbers(segment)
         for n, x in enumerate(arrays):
             if x.__class__ is np.ndarray:
                 arrays = self.settle(segment, arrays, n)

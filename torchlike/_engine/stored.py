@@ -171,24 +171,23 @@ def _here() -> str:
 # ---- on disk -----------------------------------------------------------------------------------
 
 
-def path_of(key: str, arguments: tuple, device) -> str | None:
+def path_of(key: str, arguments: tuple, device: jax.Device) -> str | None:
     """The file of a program for such arguments on a device: an executable knows where it runs."""
     place = folder()
     if place is None:
         return None
     kinds = [(x.shape, str(x.dtype)) for x in arguments]
-    device = devices.jax_device(device)
     machine = device.platform, device.device_kind, device.id, device.client.platform_version
     name = hashlib.sha256(f"{key} {kinds} {machine}".encode()).hexdigest()
     return os.path.join(place, f"torchlike-{name}{SUFFIX}")
 
 
-def find(path: str, device) -> tuple | None:
+def find(path: str, device: jax.Device) -> tuple | None:
     """(function, notes) of a stored program, or None."""
     if not os.path.exists(path):
         return None
     try:
-        compiled, notes = _read(path, devices.jax_device(device))
+        compiled, notes = _read(path, device)
     except (*_DAMAGED, jax.errors.JaxRuntimeError) as error:
         warn_once(f"the stored program {path} is of no use, and compiled anew: {error}")
         with suppress(OSError):

@@ -184,7 +184,8 @@ class Replay:
         programs = call.programs
         if self.fast is None and programs and call.depth == 1:
             program = next(reversed(programs.values()))
-            if len(program.live) == len(self.composite.outs) and not program.forwarded:
+            known = len(program.live) == len(self.composite.outs) and program.place is None
+            if known and not program.forwarded:
                 self.fast = Direct(self, program)
                 self.careful = bool(
                     self.slow or self.fast.other_grads or self.entries or self.homes or self.filled
