@@ -131,8 +131,9 @@ LARGEST = {
 def check_held(x, d: dtype) -> None:
     """Raise PyTorch's error for a finite number that a floating dtype cannot hold."""
     largest = LARGEST.get(d)
-    if largest is not None and not -largest <= x <= largest and -inf < x < inf:
-        raise does_not_fit(d)
+    for part in (x.real, x.imag):
+        if largest is not None and not -largest <= part <= largest and -inf < part < inf:
+            raise does_not_fit(d)
 
 
 def does_not_fit(d: dtype) -> RuntimeError:

@@ -6,10 +6,13 @@ arrays promoted to one dtype. A *rule* is the ``vjp=`` of an op: (call, gradient
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from torchlike._ops.dims import axes, axis, count, kept
+from torchlike._ops.extremes import is_first
 
 
 def with_slopes(fn, *slopes):
@@ -64,7 +67,7 @@ def magnitude(x):
 def each_largest(x):
     """The largest of each row, as distances take it: all that are largest get the gradient."""
     top = jax.lax.stop_gradient(x.max(-1, keepdims=True))
-    at = (x == top) & jnp.isfinite(x)
+    at = ((x == top) | is_first(x, (x.ndim - 1,))) & jnp.isfinite(x)
     slope = jnp.where(at, x - jax.lax.stop_gradient(x), 0)  # zeros, for their derivative
     return top[..., 0] + slope.sum(-1)
 
@@ -109,12 +112,12 @@ def power_by_exponent(r, x, y):
 # The slopes of log(e ** x + e ** y) and of its like in base 2 do without the result, which may be
 # infinite beside a finite operand.
 LOG_SUM = (
-    lambda r, x, y: 1 / (1 + jnp.exp(y - x)),
-    lambda r, x, y: 1 / (1 + jnp.exp(x - y)),
+    lambda r, x, y: jax.nn.sigmoid(x - y),
+    lambda r, x, y: jax.nn.sigmoid(y - x),
 )
 LOG2_SUM = (
-    lambda r, x, y: 1 / (1 + jnp.exp2(y - x)),
-    lambda r, x, y: 1 / (1 + jnp.exp2(x - y)),
+    lambda r, x, y: jax.nn.sigmoid((x - y) * math.log(2)),
+    lambda r, x, y: jax.nn.sigmoid((y - x) * math.log(2)),
 )
 
 
@@ -149,10 +152,23 @@ def _unreduced(c, *arrays):
     return [None if a is None else kept(a, shape, dim, keepdim) for a in arrays]
 
 
-def evenly(c, g, which=0):
-    """amax, amin: elements equal to the result share the gradient; none is (0 / 0) beside a nan."""
-    result, g = _unreduced(c, c.results[which], g)
-    return share(g, c.operands[0] == result, axes(c.statics["dim"], c.operands[0].ndim))
+def _ties(x, r, dims, smallest):
+    """Where an extreme stands, of which there is one at least, unless it is a nan."""
+    at = is_first(x, tuple(range(x.ndim)) if dims is None else dims, smallest) & (r == r)
+    return at | (x == r)
+
+
+def evenly(c, g, which=1):
+    """amax: elements equal to the result share the gradient; none is (0 / 0) beside a nan."""
+    x = c.operands[0]
+    result, g = _unreduced(c, c.results[which if len(c.results) > 1 else 0], g)
+    dims = axes(c.statics["dim"], x.ndim)
+    return share(g, _ties(x, result, dims, which == 0), dims)
+
+
+def evenly_min(c, g):
+    """amin: as ``evenly``."""
+    return evenly(c, g, 0)
 
 
 def evenly_both(c, *grads):
@@ -161,10 +177,18 @@ def evenly_both(c, *grads):
     return shares[0] if len(shares) == 1 else shares[0] + shares[1]
 
 
-def evenly_over_all(c, g):
-    """Full max, min, median: as ``evenly``, and a nan result goes to the nans."""
-    x, r = c.operands[0], c.result
-    return share(g, (x == r) | ((x != x) & (r != r)), None)
+def _over_all(at):
+    def rule(c, g):
+        x, r = c.operands[0], c.result
+        return share(g, at(x, r) | ((x != x) & (r != r)), None)
+
+    return rule
+
+
+# Full max, min, median: as ``evenly``, and a nan result goes to the nans.
+evenly_over_all = _over_all(lambda x, r: x == r)
+evenly_over_max = _over_all(lambda x, r: _ties(x, r, None, False))
+evenly_over_min = _over_all(lambda x, r: _ties(x, r, None, True))
 
 
 def share(g, at, dims):

@@ -6,6 +6,7 @@ from math import prod
 
 import jax.numpy as jnp
 
+from torchlike._ops.extremes import number_of_first
 from torchlike._ops.table import Shape
 from torchlike._ops.windows import layer, require_floating
 
@@ -52,8 +53,8 @@ def _starts(sample, size, out, kernel):
 def _first_maximum(x):
     """The place in the last dimension of the first maximum, or of the last nan."""
     place = jnp.arange(1, x.shape[-1] + 1) * (x != x)
-    first = jnp.argmax(x == x.max(-1, keepdims=True), -1)
-    return jnp.where(place.any(-1), jnp.argmax(place, -1), first)[..., None]
+    first = number_of_first(x, x.ndim - 1)
+    return jnp.where(place.any(-1, keepdims=True), jnp.argmax(place, -1, keepdims=True), first)
 
 
 @layer("fractional_max_pool", grad_name=lambda c: f"FractionalMaxPool{c.rank}DBackward0")

@@ -11,6 +11,7 @@ from jax import lax
 
 from torchlike._core import dtypes as dt
 from torchlike._ops.dims import is_open, surely
+from torchlike._ops.extremes import is_first, number_of_first
 from torchlike._ops.table import Shape, report_bad_index, torch_dtype
 from torchlike._ops.windows import (
     MAX_UNROLLED,
@@ -133,18 +134,6 @@ def _check_rank(input, rank, name):
 # ---- maximum -----------------------------------------------------------------------------------
 
 
-def _first_maximum(x, best, axes):
-    """Number of the first element of each window that is its maximum (or a nan)."""
-    number = 0
-    for axis in axes:
-        number = number * x.shape[axis] + lax.broadcasted_iota(jnp.int32, x.shape, axis)
-    hit = x == best
-    if jnp.issubdtype(x.dtype, jnp.inexact):
-        hit |= x != x
-    count = prod(x.shape[a] for a in axes)
-    return jnp.min(jnp.where(hit, number, count), axes, keepdims=True), number
-
-
 def _node(name):
     """The node's name by rank; PyTorch pools one dimension as two."""
     return lambda c: "SqueezeBackward1" if c.rank == 1 else name.format(c.rank)
@@ -160,8 +149,7 @@ def _max_pool_vjp(c, g):
     if not geo.tiled:
         return jax.vjp(lambda x: _max_windows(x, geo, False)[0], input)[1](g)
     x, axes = geo.tiles(input)
-    first, number = _first_maximum(x, x.max(axes, keepdims=True), axes)
-    return jnp.where(number == first, jnp.expand_dims(g, axes), 0).reshape(input.shape)
+    return jnp.where(is_first(x, axes), jnp.expand_dims(g, axes), 0).reshape(input.shape)
 
 
 _MAX = {
@@ -271,8 +259,7 @@ def _max_gathered(input, at, valid):
     flat = flat.transpose(turn).reshape(*outs, -1)
     # Padding must not be picked, not even where a window's elements are all the lowest number.
     mark = inside.transpose(turn).reshape(*outs, -1)
-    hit = (x == x.max(-1, keepdims=True)) | (x != x)
-    pick = jnp.argmax(hit & mark, -1, keepdims=True)
+    pick = number_of_first(x, -1 % x.ndim, among=mark)
     best = jnp.take_along_axis(x, pick, -1)[..., 0]
     found = jnp.take_along_axis(jnp.broadcast_to(flat, x.shape), pick, -1)[..., 0]
     return best, found.astype(jnp.int64)

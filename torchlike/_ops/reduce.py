@@ -6,11 +6,11 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions, table
 from torchlike._ops.dims import along, axes, count, dropped
+from torchlike._ops.extremes import number_of_first
 from torchlike._ops.overloads import by_dim
 from torchlike._ops.table import Dim, Dims, Dtype, torch_dtype
 
@@ -178,38 +178,27 @@ def amax(input, dim: Dims = (), keepdim: bool = False):
     return _extreme("amax", jnp.max, "max_values_cpu", input, dim, keepdim)
 
 
-@op(saves="both", vjp=conventions.evenly, forms=SIMPLE)
+@op(saves="both", vjp=conventions.evenly_min, forms=SIMPLE)
 def amin(input, dim: Dims = (), keepdim: bool = False):
     """The smallest elements; ties share the gradient."""
     return _extreme("amin", jnp.min, "min_values_cpu", input, dim, keepdim)
 
 
-@op("max", saves="both", vjp=conventions.evenly_over_all, grad_name="MaxBackward1")
+@op("max", saves="both", vjp=conventions.evenly_over_max, grad_name="MaxBackward1")
 def max_all(input):
     """The largest element of all."""
     return _extreme("max", jnp.max, "max_all", input, None, False)
 
 
-@op("min", saves="both", vjp=conventions.evenly_over_all, grad_name="MinBackward1")
+@op("min", saves="both", vjp=conventions.evenly_over_min, grad_name="MinBackward1")
 def min_all(input):
     """The smallest element of all."""
     return _extreme("min", jnp.min, "min_all", input, None, False)
 
 
 def first_extreme(input, at: int, fn):
-    """(values, index of the first) along a dimension, kept as one; a nan is the extreme.
-
-    Two plain reductions: jnp.argmax is one that XLA does not vectorise on CPU, 263 against 67 us
-    at (512, 128), and with the values 263 against 40.
-    """
-    best = fn(input, at, keepdims=True)
-    here = input == best
-    if jnp.issubdtype(input.dtype, jnp.floating):
-        here |= input != input
-    n = input.shape[at]
-    place = lax.broadcasted_iota(np.int32, input.shape, at)
-    first = jnp.min(jnp.where(here, place, jnp.asarray(n, np.int32)), at, keepdims=True)
-    return best, first.astype(np.int64)
+    """(values, index of the first) along a dimension, kept as one; a nan is the extreme."""
+    return fn(input, at, keepdims=True), number_of_first(input, at, fn is jnp.min)
 
 
 def _extreme_at(name, fn, input, dim, keepdim):
