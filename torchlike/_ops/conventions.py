@@ -185,8 +185,15 @@ def _over_all(at):
     return rule
 
 
+def _equal_or_nearest(x, r):
+    """Where a number stands that was picked from these, also if it was rounded otherwise there."""
+    far = jnp.where(x == r, jnp.zeros((), x.dtype), -jnp.abs(x - r))
+    nearest = is_first(jnp.where(far != far, -jnp.inf, far), tuple(range(x.ndim)))
+    return (x == r) | (nearest & (r == r))
+
+
 # Full max, min, median: as ``evenly``, and a nan result goes to the nans.
-evenly_over_all = _over_all(lambda x, r: x == r)
+evenly_over_all = _over_all(_equal_or_nearest)
 evenly_over_max = _over_all(lambda x, r: _ties(x, r, None, False))
 evenly_over_min = _over_all(lambda x, r: _ties(x, r, None, True))
 

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from torchlike._ops.dims import surely
+
 
 def number_of_first(x, axes: int | tuple, smallest: bool = False, among=None):
     """The number (row-major, over these axes, which stay as 1) of the first largest element of
@@ -24,9 +26,9 @@ def number_of_first(x, axes: int | tuple, smallest: bool = False, among=None):
     301 and 9,700.
     """
     axes = (axes,) if isinstance(axes, int) else axes
-    if not axes:
-        return jnp.zeros(x.shape, np.int64)
     count = prod(x.shape[a] for a in axes)
+    if not axes or surely(lambda: count == 0):
+        return jnp.zeros([1 if a in axes else n for a, n in enumerate(x.shape)], np.int64)
     key = _order(x)
     if smallest:
         key = -1 - key
