@@ -7,6 +7,9 @@ PyTorch and torchlike in turn in one process; microseconds an op and the ratio.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import numpy as np
 import torch
 from measure import busy, calls_for, in_turn, table
 
@@ -62,12 +65,28 @@ def growing(lib, steps: int):
     return run
 
 
+def policy(lib, steps: int):
+    """What an agent does with a small network: one observation in, the result read."""
+    lib.manual_seed(0)
+    widths, nn = (4, 128, 128, 2), lib.nn
+    layers = [f for a, b in pairwise(widths) for f in (nn.Linear(a, b), nn.ReLU())]
+    model = nn.Sequential(*layers[:-1])
+    seen = np.linspace(-1, 1, 4 * steps, dtype=np.float32).reshape(steps, 4)
+
+    def run():
+        with lib.no_grad():
+            return [model(lib.as_tensor(x)).numpy() for x in seen]
+
+    return run
+
+
 CASES = {
     "chain of 100 ops, 100 numbers": (lambda lib: chain(lib, 100, 100), 100),
     "chain of 100 ops, 100,000 numbers": (lambda lib: chain(lib, 100_000, 100), 100),
     "64 rows read and written": (lambda lib: rows(lib, 64), 256),
     "five statistics of 64,000 numbers": (lambda lib: statistics(lib, 64_000), 5),
     "200 steps of growing length": (lambda lib: growing(lib, 200), 800),
+    "a network of one observation, read": (lambda lib: policy(lib, 50), 50),
 }
 
 

@@ -53,6 +53,11 @@ class Capture:
             return True
         return False
 
+    def reads_history(self, number: int) -> None:
+        """Note that the tape node of this number is looked at: another tensor's has other nodes."""
+        if number < self.start:
+            self.refuse("the history of a tensor is read")
+
     def refuse(self, why: str) -> None:
         """Note that the call cannot be replayed; an error under ``fullgraph``."""
         if self.broken is None:

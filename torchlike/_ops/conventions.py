@@ -159,7 +159,10 @@ def _ties(x, r, dims, smallest):
 
 
 def evenly(c, g, which=1):
-    """amax: elements equal to the result share the gradient; none is (0 / 0) beside a nan."""
+    """amax: elements equal to the result share the gradient; none is (0 / 0) beside a nan.
+
+    which: 0 for the smallest, 1 for the largest, as ``aminmax`` orders its results.
+    """
     x = c.operands[0]
     result, g = _unreduced(c, c.results[which if len(c.results) > 1 else 0], g)
     dims = axes(c.statics["dim"], x.ndim)

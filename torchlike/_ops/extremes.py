@@ -36,7 +36,7 @@ def number_of_first(x, axes: int | tuple, smallest: bool = False, among=None):
             key = jnp.where(x != x, np.iinfo(key.dtype).max, key)
     if among is not None:
         key = jnp.where(among, key, np.iinfo(key.dtype).min)
-    if key.dtype == np.int64:  # no room for the place beside it
+    if key.dtype == np.int64 or surely(lambda: count >= 2**31):  # no room for the place beside it
         return _first_of_wide(key, axes)
     place = (key.astype(np.int64) << 32) | (count - 1 - _numbers(x.shape, axes)).astype(np.int64)
     return count - 1 - (place.max(axes, keepdims=True) & 0xFFFFFFFF)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotTraceable, warn_once
+from torchlike._core.errors import warn_once
 from torchlike._core.settings import settings
 from torchlike._engine.prefix import local, record
 from torchlike._engine.values import Value
@@ -123,8 +123,7 @@ def backward(
 ):  # fmt: skip
     """Accumulate into ``.grad`` of the leaves the gradients of ``tensors``
     (https://pytorch.org/docs/stable/generated/torch.autograd.backward.html)."""
-    if modes.sealed:
-        raise NotTraceable("backward()")
+    modes.check_unsealed("backward()")
     if modes.transforms:
         raise RuntimeError(
             "backward() called inside a functorch transform. This is not supported, please use "

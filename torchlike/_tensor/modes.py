@@ -6,6 +6,8 @@ import functools
 import inspect
 import threading
 
+from torchlike._core.errors import NotTraceable
+
 
 class _Modes(threading.local):
     def __init__(self):
@@ -28,6 +30,11 @@ class _Modes(threading.local):
         self.around = None  # what calls ops in place of ``apply`` (see watching.py)
         self.saving = None  # a function of a call's result: hooks on what its node saves
         self.deriving = None  # told (node, gradients) before backward differentiates it
+
+    def check_unsealed(self, what: str) -> None:
+        """Raise ``NotTraceable`` where nothing outside may change."""
+        if self.sealed:
+            raise NotTraceable(what)
 
 
 modes = _Modes()

@@ -9,7 +9,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotTraceable, warn, warn_once
+from torchlike._core.errors import warn, warn_once
 from torchlike._core.sizes import Size, of_shape
 from torchlike._engine.flush import host_array, jax_array
 from torchlike._engine.prefix import local
@@ -144,10 +144,9 @@ class Tensor(_Instance):
     def grad_fn(self):
         """The tape node that made it, or None for a leaf."""
         self._refresh()
-        node, capture = self._node, local.capture
-        if capture is not None and node is not None and node.number < capture.start:
-            capture.refuse("the history of a tensor is read")  # another one's has other nodes
-        return node and tape.named(node)
+        if local.capture is not None and self._node is not None:
+            local.capture.reads_history(self._node.number)
+        return self._node and tape.named(self._node)
 
     @property
     def output_nr(self) -> int:
@@ -180,8 +179,7 @@ class Tensor(_Instance):
     def grad(self, value):
         if local.capture is not None:
             local.capture.gradients = True
-            if modes.sealed:
-                raise NotTraceable("setting .grad")
+            modes.check_unsealed("setting .grad")
         if value is not None:
             if not isinstance(value, Tensor):
                 raise TypeError(
@@ -206,9 +204,7 @@ class Tensor(_Instance):
 
     @grad.deleter
     def grad(self):
-        if local.capture is not None:
-            local.capture.gradients = True
-        self._grad = None
+        self.grad = None
 
     @property
     def data(self):

@@ -27,26 +27,18 @@ skip_tensor_guards_with_matching_dict_tags = True
 wrap_top_frame = False
 
 
+def _formerly(name: str) -> property:
+    """A switch by its former name."""
+    return property(
+        lambda self: getattr(self, name), lambda self, value: setattr(self, name, value)
+    )
+
+
 class _Config(types.ModuleType):
     """The module itself: two switches have a second name, and all can be set for a while."""
 
-    @property
-    def cache_size_limit(self) -> int:
-        """``recompile_limit`` by its former name."""
-        return self.recompile_limit
-
-    @cache_size_limit.setter
-    def cache_size_limit(self, limit: int) -> None:
-        self.recompile_limit = limit
-
-    @property
-    def accumulated_cache_size_limit(self) -> int:
-        """``accumulated_recompile_limit`` by its former name."""
-        return self.accumulated_recompile_limit
-
-    @accumulated_cache_size_limit.setter
-    def accumulated_cache_size_limit(self, limit: int) -> None:
-        self.accumulated_recompile_limit = limit
+    cache_size_limit = _formerly("recompile_limit")
+    accumulated_cache_size_limit = _formerly("accumulated_recompile_limit")
 
     @contextlib.contextmanager
     def patch(self, changes: str | dict | None = None, value=None, **named):
