@@ -162,6 +162,21 @@ def test_long_loops_keep_memory_flat():
     assert np.isfinite(x.numpy()).all()
 
 
+@pytest.mark.parametrize("same", [False, True])
+def test_a_segment_that_is_cut_compiles_at_once_unless_it_is_a_loop(same):
+    """Its ops one by one would compile as long where each has another shape."""
+    total = torch.zeros(())
+    parts = [torch.from_numpy(np.ones((300 + (not same) * n, 300))) for n in range(30)]
+    compiler.clear_stats()
+    with settings.override(max_ops=60, host=False):
+        for part in parts:
+            total = total + part.square().sum()
+        assert total.item() == sum(part.numel() for part in parts)
+    stats = compiler.stats()
+    assert sum(n for place, n in stats["flushes"].items() if place.startswith("bound")) == 1
+    assert (stats["single_ops"] > 0) is same, stats
+
+
 def test_prefixes_and_programs_are_evicted():
     # Without the host, which would leave no programs to evict.
     with settings.override(max_prefixes=50, max_programs=5, host=False):

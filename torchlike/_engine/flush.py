@@ -21,7 +21,14 @@ from torchlike._engine.places import Place, flush_lines, place_of
 from torchlike._engine.places import forget as forget_places
 from torchlike._engine.prefix import Prefix, Segment, local
 from torchlike._engine.primitives import Unsupported
-from torchlike._engine.programs import Program, cache, call_into, needed_calls, run_single
+from torchlike._engine.programs import (
+    Program,
+    cache,
+    call_into,
+    missing_singles,
+    needed_calls,
+    run_single,
+)
 from torchlike._engine.prompt import PromptProgram, suits
 from torchlike._engine.stats import stats
 from torchlike._engine.values import (
@@ -138,6 +145,7 @@ def sighting_of(node: Prefix, live: tuple) -> Sighting:
 # Seconds that XLA takes to compile one call of a program: a loop that is cut by its length, or that
 # somebody looks into after so many calls, may well end before its program has paid.
 _COMPILE = 4e-3
+_COMPILE_SINGLE = 2e-2  # and to compile one op as a program of its own
 _MANY = 128
 
 # By what factor a program is faster than NumPy at what NumPy takes its time for: arrays that are
@@ -191,6 +199,8 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
         return True
     sighting.count += 1
     seen = sighting.count
+    if long and seen == 1 and place.reused and not small:  # a network of many layers, not a loop
+        return missing_singles(node) * _COMPILE_SINGLE > node.calls * _COMPILE
     if long:  # once its runs took as much longer than a program's would have as a compile takes
         saved = sighting.best - node.work / _FASTER
         return seen > 1 and seen * saved > node.calls * _COMPILE

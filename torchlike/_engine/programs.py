@@ -373,10 +373,20 @@ def single_body(op, statics: tuple, in_avals: tuple):
     return single, sizes
 
 
+def single_key(call: Prefix) -> tuple:
+    """Which of its op's small programs runs a call."""
+    return call.statics, call.in_avals, dt.get_default_dtype()
+
+
+def missing_singles(node: Prefix) -> int:
+    """How many small programs running a segment op by op would have to compile."""
+    keys = {(call.op, single_key(call)) for call in node.path()}
+    return sum(key not in op.singles for op, key in keys)
+
+
 def run_single(call: Prefix, arrays):
     """Run one op as a small program of its own, cached by its statics and operand kinds."""
-    op = call.op
-    key = (call.statics, call.in_avals, dt.get_default_dtype())
+    op, key = call.op, single_key(call)
     function = op.singles.get(key)
     stats.single_ops += 1
     if function is None:
