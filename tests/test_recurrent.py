@@ -4,6 +4,7 @@ import copy
 import inspect
 import pickle
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -141,16 +142,36 @@ def test_first_weights_and_text(name, kwargs, call):
     assert type(ours).__module__ == "torchlike" + type(theirs).__module__[5:]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_evaluation_without_gradients(name):
+@pytest.mark.parametrize(
+    "name, more",
+    [*product(NETWORKS, [{}, {"bidirectional": True}]), ("LSTM", {"proj_size": 3})], ids=str,
+)  # fmt: skip
+def test_evaluation_without_gradients(name, more):
     """Dropout rests, and nothing is saved for a backward that cannot come."""
 
     def call(lib):
-        module = make(lib, name, 4, 6, num_layers=2, dropout=0.5).eval()
+        module = make(lib, name, 4, 6, num_layers=2, dropout=0.5, **more).eval()
         with lib.no_grad():
-            return {str(i): t for i, t in enumerate(flat(module(random(lib, (5, 3, 4), 1))))}
+            results = flat(module(random(lib, (5, 3, 4), 1)))
+            if not more:
+                packed = lib.nn.utils.rnn.pack_sequence([random(lib, (n, 4), n) for n in (7, 4)])
+                results += flat(module(packed)[1])
+        return {str(i): t for i, t in enumerate(results)}
 
     compare(call)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_many_steps_and_features(name):
+    """The weights' gradients are computed otherwise from some size on."""
+
+    def call(lib):
+        module = make(lib, name, 16, 96)
+        (out, _), x = module(random(lib, (64, 16, 16), 1)), random(lib, (16, 96), 2, grad=False)
+        (out[-1] * x).sum().backward()
+        return {n: p.grad for n, p in module.named_parameters()}
+
+    compare(call, tol=1e-4)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
