@@ -142,6 +142,7 @@ def test_first_weights_and_text(name, kwargs, call):
     assert type(ours).__module__ == "torchlike" + type(theirs).__module__[5:]
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")  # PyTorch's, of its slower way
 @pytest.mark.parametrize(
     "name, more",
     [*product(NETWORKS, [{}, {"bidirectional": True}]), ("LSTM", {"proj_size": 3})], ids=str,
