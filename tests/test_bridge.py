@@ -11,6 +11,7 @@ from torchlike._tensor.bridge import SharedStorage
 
 torch = pytest.importorskip("torch")
 
+MODULES = {torchlike.Tensor: torchlike, torch.Tensor: torch}
 VIEWS = [
     lambda t: t.t() if t.ndim == 2 else t[1:],
     lambda t: t[0] if t.ndim > 1 else t[:2],
@@ -24,6 +25,7 @@ WRITES = [
     lambda t, x: t.__setitem__(0, x),
     lambda t, x: t.data.sub_(x),
     lambda t, x: t.copy_(t * x),
+    lambda t, x: MODULES[type(t)].nn.init.constant_(t, x),  # which asks nothing of what was there
 ]
 ARRAY_VIEWS = [lambda n: n.T, lambda n: n[:1], lambda n: n[..., -1:], lambda n: n.view()]
 ARRAY_WRITES = [
@@ -38,7 +40,7 @@ def run(m, seed):
     rng = random.Random(seed)
     start = np.arange(12.0, dtype=rng.choice(["f4", "f8", "i4"])).reshape(3, 4)
     if rng.random() < 0.5:
-        tensors, arrays = [m.from_numpy(start)], [start]
+        tensors, arrays = [rng.choice([m.from_numpy, m.from_dlpack])(start)], [start]
     else:
         tensors, arrays = [m.tensor(start)], []
     seen = []
@@ -47,10 +49,12 @@ def run(m, seed):
         t, n = rng.choice(tensors), rng.choice(arrays) if arrays else None
         if kind == 0:
             tensors.append(rng.choice(VIEWS)(t))
+            if rng.random() < 0.3:
+                tensors.append(m.from_dlpack(m.utils.dlpack.to_dlpack(t)))
         elif kind == 1:
             rng.choice(WRITES)(t, x)
         elif kind == 2 or n is None:
-            arrays.append(rng.choice([lambda t: t.numpy(), np.asarray])(t))
+            arrays.append(rng.choice([lambda t: t.numpy(), np.asarray, np.from_dlpack])(t))
         elif kind == 3:
             rng.choice(ARRAY_WRITES)(n, x)
         elif kind == 4:

@@ -122,12 +122,6 @@ def map2_(self, x, y, callable):
 # ---- protocols ---------------------------------------------------------------------------------
 
 
-@function()
-def to_dlpack(tensor):
-    """A DLPack capsule over the data, for libraries that take no tensors."""
-    return tensor.detach().__dlpack__()
-
-
 @method("as_subclass")
 def as_subclass(self, cls):
     """The same data as an instance of a subclass, on the tape."""

@@ -57,7 +57,9 @@ class SharedStorage(Storage):
 
     @value.setter
     def value(self, value):
-        if not is_private(self.array):
+        if is_private(self.array):
+            _part(self)  # what it holds is older than the value: nobody may look at it again
+        else:
             try:
                 seen = host_array(value)
             except TypeError as error:  # a tracer: jax is compiling the user's function
@@ -91,8 +93,13 @@ def look(storage: SharedStorage) -> None:
     """Take over what was written to the array; end the sharing if nobody can write to it."""
     _take_over(storage)
     if is_private(storage.array):
-        storage.__class__ = Storage
-        storage.array = None
+        _part(storage)
+
+
+def _part(storage: SharedStorage) -> None:
+    """End the sharing."""
+    storage.__class__ = Storage
+    storage.array = None
 
 
 def _take_over(storage: SharedStorage) -> None:
@@ -182,6 +189,14 @@ def _window(owner: np.ndarray, dtype: np.dtype, shape, strides, offset: int) -> 
         "data": (owner.ctypes.data + offset * size, False),
     }
     return np.asarray(window).view(dtype)
+
+
+def writable(array: np.ndarray) -> np.ndarray:
+    """The same memory as an array that may be written: NumPy knows nothing of old capsules."""
+    if array.flags.writeable:
+        return array
+    strides = tuple(s // array.itemsize for s in array.strides)
+    return _window(array, array.dtype, array.shape, strides, 0)
 
 
 def _root(storage: Storage) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 
 import jax
@@ -149,6 +148,8 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=None):
         obj = FUNCTIONS["frombuffer"](obj, dtype=dtype or dt.get_default_dtype())
     if copy is False:
         _need_alias(obj, dtype)
+    if hasattr(obj, "__dlpack__") and not isinstance(obj, (dispatch._Tensor, np.ndarray)):
+        obj = FUNCTIONS["from_dlpack"](obj)
     if copy and not isinstance(obj, dispatch._Tensor):
         out = tensor(obj, dtype=dtype, device=device)
     else:
@@ -204,41 +205,6 @@ def from_jax(array):
     value = from_array(array)
     expose(array)
     return wrap(value)
-
-
-class _Capsule:
-    """A DLPack capsule as the object that JAX wants; its header says where the data is."""
-
-    def __init__(self, capsule):
-        self.capsule = capsule
-
-    def __dlpack__(self, **options):
-        return self.capsule
-
-    def __dlpack_device__(self):
-        pointer = ctypes.pythonapi.PyCapsule_GetPointer
-        pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-        header = (ctypes.c_int32 * 4).from_address(pointer(self.capsule, b"dltensor"))
-        return header[2], header[3]  # after the data's address
-
-
-@function()
-def from_dlpack(ext_tensor, *, device=None, copy=None):
-    """A tensor over another library's array that speaks DLPack; elsewhere or copied if asked."""
-    if isinstance(ext_tensor, dispatch._Tensor):
-        if ext_tensor.requires_grad:
-            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-        out = ext_tensor.detach()
-    else:
-        if type(ext_tensor).__name__ == "PyCapsule":
-            ext_tensor = _Capsule(ext_tensor)
-        with jax.enable_x64(True):
-            out = from_jax(jax.dlpack.from_dlpack(ext_tensor))
-    if device is not None and out.device != devices.canonical(device):
-        if copy is False:
-            raise ValueError(f"cannot move an array to {device} without a copy")
-        return out.to(device)
-    return out.clone() if copy else out
 
 
 @function()

@@ -79,6 +79,7 @@ from torchlike._tensor import attributes as _at  # noqa: E402, F401
 from torchlike._tensor import autocast as _au  # noqa: E402, F401
 from torchlike._tensor import copies as _cp  # noqa: E402, F401
 from torchlike._tensor import decompositions as _de  # noqa: E402, F401
+from torchlike._tensor import dlpack as _dl  # noqa: E402, F401
 from torchlike._tensor import eigenpairs as _ei  # noqa: E402, F401
 from torchlike._tensor import flags as _fl  # noqa: E402, F401
 from torchlike._tensor import foreach as _fe  # noqa: E402, F401

@@ -513,17 +513,6 @@ class Tensor(_Instance):
         data = (a.shape, a.dtype) if a.device is devices.META else np.array(self._host())
         return _rebuild, (type(self), data, self.requires_grad, state)
 
-    def __dlpack__(self, *, stream=-1, max_version=None, dl_device=None, copy=None):
-        if self.requires_grad:
-            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-        stream = None if stream == -1 else stream
-        return self.jax().__dlpack__(
-            stream=stream, max_version=max_version, dl_device=dl_device, copy=copy
-        )
-
-    def __dlpack_device__(self):
-        return self.jax().__dlpack_device__()
-
     @property
     def __cuda_array_interface__(self):
         raise AttributeError("use __dlpack__ or tensor.jax(): JAX owns the memory")
