@@ -646,6 +646,55 @@ def second_derivatives_of_calls_in_place(t):
     return [*out, said(lambda: t.autograd.grad(z, x, create_graph=True), 40)]
 
 
+@case
+def what_is_saved_is_as_forward_leaves_it(t):
+    """Changed after save_for_backward, by ops or by NumPy; and what others saved of it before."""
+    packed = []
+
+    def changed(ctx, x):
+        ctx.save_for_backward(x)
+        x.mul_(3)
+        ctx.mark_dirty(x)
+        return x
+
+    def by_numpy(ctx, x):
+        ctx.save_for_backward(x)
+        n = x.numpy()
+        n += 1
+        ctx.mark_dirty(x)
+        return x
+
+    def between(ctx, x):
+        out = x * 3
+        ctx.save_for_backward(out)
+        return out.mul_(2)
+
+    def back(ctx, g):
+        return g * ctx.saved_tensors[0]
+
+    def tried(forward, before):
+        x = leaf(t, 2)
+        c = x.clone()
+        early = before(c)
+        y = function(t, forward, back).apply(c)
+        ((y * y).sum() + early.sum()).backward()
+        return x.grad, y
+
+    def pack(x):
+        packed.append(x.tolist())
+        return x
+
+    befores = [lambda c: c * 2, lambda c: c * c]
+    out = [
+        said(lambda: tried(forward, before), 50)
+        for forward in (changed, by_numpy, between)
+        for before in befores
+    ]
+    with t.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        function(t, between, back).apply(leaf(t, 2))
+    return [*out, packed]
+
+
 # ---- checks of gradients -----------------------------------------------------------------------
 
 

@@ -1,8 +1,9 @@
 """DLPack: memory shared with other libraries
 (https://dmlc.github.io/dlpack/latest/python_spec.html).
 
-On the CPU it is NumPy's memory, so what either side writes shows at the other (bridge.py). Elsewhere,
-and in dtypes that NumPy has not, values are handed over without a copy, and writes do not show.
+On the CPU it is NumPy's memory, so what either side writes shows at the other (bridge.py).
+Elsewhere, and in dtypes that NumPy has not, values are handed over without a copy, and no write
+shows.
 """
 
 from __future__ import annotations

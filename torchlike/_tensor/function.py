@@ -12,6 +12,7 @@ from torchlike._core.errors import user_line, warn
 from torchlike._tensor import dispatch, saving, shown, tape, views
 from torchlike._tensor.levels import share
 from torchlike._tensor.modes import enable_grad, modes, no_grad
+from torchlike._tensor.tensor import copy_value
 
 
 class FunctionCtx:
@@ -202,7 +203,7 @@ class FunctionNode(tape.Node):
                     f"save_for_backward can only save variables, but argument {i} is of type "
                     f"{type(t).__name__}"
                 )
-        self.kept = tuple(None if t is None else saving.Saved(t, self.tracked) for t in tensors)
+        self.kept = tuple(None if t is None else saving.Saved(t, False) for t in tensors)
 
     def saved_tensors(self) -> tuple:
         """What was kept, as tensors."""
@@ -256,6 +257,9 @@ class FunctionNode(tape.Node):
                     "your Function cannot return more than one Tensor. Make sure that the input is "
                     "not a view (using .clone() for example) or let the Function return one Tensor."
                 )
+            if d._storage is not None and d._storage.__class__ is not views.Storage:
+                with no_grad():  # a write of NumPy's, of which nobody was told
+                    dispatch.rebind(d, dispatch.wrap(copy_value(dispatch.value_of(d))))
         return dirty
 
     def untracked(self, result, args, dirty):
@@ -485,6 +489,9 @@ class Function:
         if not tracked:
             results = tuple(node.untracked(r, args, dirty) for r in results)
             return results if isinstance(result, tuple) else results[0]
+        for x in node.kept:  # as forward leaves them
+            if x is not None:
+                x.renew()
         out = [node.on_tape(i, r, args, dirty) for i, r in enumerate(results)]
         if dirty or "non_differentiable" in node.attributes:
             for name in ("dirty_tensors", "non_differentiable"):

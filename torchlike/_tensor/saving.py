@@ -160,6 +160,12 @@ class Saved:
         if hooks and local.stack:
             self.pack(*local.stack[-1])
 
+    def renew(self) -> None:
+        """Keep the tensor as it is now; changes in place are noticed from here on."""
+        self.value = dispatch.value_of(self.tensor)
+        if local.stack:
+            self.pack(*local.stack[-1])
+
     def pack(self, pack, unpack, node=None) -> None:
         """Keep from here on what a pair of hooks makes of the tensor."""
         tensor = self.tensor if self.place is None else history(self.value, (node, self.place))
