@@ -6,6 +6,7 @@ import math
 import threading
 import warnings
 import weakref
+from functools import partial
 
 import pytest
 
@@ -686,7 +687,7 @@ def what_is_saved_is_as_forward_leaves_it(t):
 
     befores = [lambda c: c * 2, lambda c: c * c]
     out = [
-        said(lambda: tried(forward, before), 50)
+        said(partial(tried, forward, before), 50)
         for forward in (changed, by_numpy, between)
         for before in befores
     ]
