@@ -114,7 +114,7 @@ def by_schema(lib, ns):
 
 def by_a_library(lib, ns):
     part = lib.library.Library(ns, "DEF")
-    part.define("bar(Tensor x, *, bool up=True) -> Tensor")
+    assert part.define("bar(Tensor x, *, bool up=True) -> Tensor") == "bar"
     part.impl("bar", lambda x, *, up=True: x + 1 if up else x - 1, "CPU")
     op = getattr(lib.ops, ns).bar
     return op(lib.ones(2)).tolist(), op.default(lib.ones(2), up=False).tolist()

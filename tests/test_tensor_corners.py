@@ -108,6 +108,9 @@ CASES = [
     "L.linalg.norm(two, dim=D)", "L.gradient(a(4), dim=D)[0]",
     "F.normalize(two, dim=D)", "F.unfold(two[None, None], D + 2)",
     "F.max_pool1d(two, D + 2, D + 1)", "a(5).tensor_split(one)", "a(5).tensor_split(i(1)[None])",
+    # Python's numbers of complex tensors.
+    "float(L.tensor(3 + 0j)), int(L.tensor(3 + 0j)), complex(L.tensor(3 + 2j))",
+    "float(L.tensor(1j))", "int(L.tensor(1 + 1j))", "L.Generator('meta')",
 ]  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def define(qualname, schema, *, lib=None, tags=()):
     """Name an operator, whose kernels ``impl`` registers; in the older spelling
     ``define(library, "name(Tensor x) -> Tensor")`` it is a decorator for its kernel."""
     if isinstance(qualname, Library):
-        return impl(qualname.define(schema), "default")
+        return impl(f"{qualname.ns}::{qualname.define(schema)}", "default")
     if not isinstance(qualname, str):
         raise ValueError(f"define(qualname, schema): expected qualname to be instance of str, got "
                          f"{type(qualname)}")  # fmt: skip
@@ -206,7 +206,7 @@ class Library:
         """Name an operator, e.g. ``"mul2(Tensor x) -> Tensor"``; returns its name."""
         name, bracket, rest = schema.partition("(")
         define(f"{self.ns}::{name.strip()}", bracket + rest)
-        return f"{self.ns}::{name.strip()}"
+        return name.strip()
 
     def impl(self, op_name, fn, dispatch_key: str = "", *, with_keyset=False,
              allow_override=False) -> None:  # fmt: skip

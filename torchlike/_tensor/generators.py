@@ -28,6 +28,10 @@ class Generator:
 
     def __init__(self, device="cpu"):
         self.device = devices.canonical(device)
+        if self.device is devices.META:
+            raise RuntimeError("META device type not an accelerator.")
+        if self.device is not devices.CPU:
+            devices.jax_device(self.device)  # raises if the machine has none
         self.stream = HostStream(DEFAULT_SEED) if self.device is devices.CPU else None
         self._seed, self._offset = DEFAULT_SEED, 0
         self._lock = threading.Lock()

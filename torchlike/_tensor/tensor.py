@@ -444,10 +444,12 @@ class Tensor(_Instance):
         return bool(self.item())
 
     def __float__(self) -> float:
-        return float(_scalar(self))
+        x = _scalar(self)
+        return float(x if x.__class__ is not complex else _real(x, "double"))
 
     def __int__(self) -> int:
-        return int(_scalar(self))
+        x = _scalar(self)
+        return int(x if x.__class__ is not complex else _real(x, "int64_t"))
 
     def __complex__(self) -> complex:
         return complex(_scalar(self))
@@ -531,6 +533,12 @@ def _rebuild(kind, data, requires_grad, state):
     out._requires_grad = requires_grad
     _holds(out).update(state)
     return out
+
+
+def _real(x: complex, kind: str) -> float:
+    if x.imag:
+        raise RuntimeError(f"value cannot be converted to type {kind} without overflow")
+    return x.real
 
 
 def copy_value(value: Value) -> Value:
