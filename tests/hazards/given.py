@@ -4,6 +4,8 @@ import collections
 import copy
 import dataclasses
 
+import numpy as np
+
 from tests.hazards import again, hazard, numbers
 from tests.hazards.unseen import Box
 
@@ -161,3 +163,72 @@ def attributes_that_are_set_by_code(torch, compile):
         given = Doubled(numbers(torch, 3, start=n))
         seen += [run(given), given.x]
     return seen
+
+
+# ---- tensors over the memory of a NumPy array --------------------------------------------------
+
+
+def array(start=0.0):
+    return np.arange(1, 7, dtype=np.float32).reshape(2, 3) + np.float32(start)
+
+
+@hazard
+def arrays_as_batches(torch, compile):
+    """A new array for each call, or the same one filled anew, as loops over NumPy's data do."""
+    weight = numbers(torch, 3).requires_grad_()
+    run, kept, seen = compile(lambda x: (x @ weight).relu().sum()), array(), []
+    for n in range(5):
+        loss = run(torch.from_numpy(array(n)))
+        loss.backward()
+        kept += n
+        seen += [loss.detach(), weight.grad.clone(), run(torch.as_tensor(kept)).detach()]
+    return seen
+
+
+@hazard
+def one_array_behind_two_arguments(torch, compile):
+    run, seen = compile(lambda x, y: x * 2 + y), []
+    for n in range(5):
+        kept = array(n)
+        x, y = torch.from_numpy(kept), torch.from_numpy(kept if n % 2 else array(n))
+        seen.append(run(x, y))
+        kept[0] = -1
+        y[1] = 5
+        seen += [run(x, y), run(x[0], y[:, 1].sum())]
+    return seen
+
+
+@hazard
+def results_over_the_memory_of_an_array(torch, compile):
+    run, seen = compile(lambda x: (x[0], x.view(-1), x + 1)), []
+    for n in range(5):
+        kept = array(n)
+        row, flat, more = run(torch.from_numpy(kept))
+        kept[0] = n
+        flat[1] = 7.0
+        seen += [row, flat, more, kept]
+    return seen
+
+
+@hazard
+def arrays_written_by_the_call(torch, compile):
+    run, seen = compile(lambda x: x.mul_(2).sum() + x), []
+    for n in range(5):
+        kept = array(n)
+        x = torch.from_numpy(kept)
+        seen += [run(x), kept.copy(), x]
+    return seen
+
+
+@hazard
+def arrays_written_while_the_call_runs(torch, compile):
+    kept, log = array(), []
+
+    def function(x):
+        before = x * 1
+        log.append(0)
+        kept[0] = len(log)
+        return before + x
+
+    run = compile(function)
+    return [*[(run(torch.from_numpy(kept)), kept.copy()) for _ in range(5)], len(log)]

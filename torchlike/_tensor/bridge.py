@@ -16,7 +16,7 @@ from torchlike._core import devices
 from torchlike._core.errors import NotSupported
 from torchlike._engine.flush import host_array
 from torchlike._engine.prefix import local
-from torchlike._engine.values import Value, epoch_of
+from torchlike._engine.values import Value, epoch_of, host_copy
 from torchlike._tensor import views
 from torchlike._tensor.views import Storage
 
@@ -102,9 +102,16 @@ def _part(storage: SharedStorage) -> None:
     storage.array = None
 
 
+def _last_seen(value: Value) -> np.ndarray:
+    """What the last look has found. A look asks for no number: a call that is recorded goes on."""
+    if local.capture is None or value.array is None:
+        return host_array(value)
+    return value.array if value.array.__class__ is np.ndarray else host_copy(value.array)
+
+
 def _take_over(storage: SharedStorage) -> None:
     old = _value.__get__(storage)
-    seen = host_array(old)
+    seen = _last_seen(old)
     if storage.filled is None:
         now = _root(storage)
         if _same_bits(now, seen):
@@ -119,6 +126,8 @@ def _take_over(storage: SharedStorage) -> None:
         for start, end in written:
             now[start:end] = array[start:end]
         now = now.reshape(old.aval.shape)
+    if local.capture is not None:
+        local.capture.refuse("a tensor's memory is written by NumPy")
     value = Value(old.aval, now)
     value.epoch = epoch_of(old)
     _value.__set__(storage, value)
