@@ -583,6 +583,25 @@ def test_what_distributions_validate_is_part_of_the_program():
         compiled(x, action + 3).item()
 
 
+@pytest.mark.parametrize(
+    "draw, weights, message",
+    [
+        (lambda p: torch.multinomial(p, 1), [0.0, 0.0], "sum of probabilities <= 0.*recorded at"),
+        (lambda p: torch.multinomial(p, 1), [1.0, -1.0], "element < 0.*recorded at"),
+        (lambda p: torch.multinomial(p, 2), [1.0, float("nan")], "`inf`, `nan`.*recorded at"),
+        (torch.bernoulli, [1.0, 2.0], "p_in <= 1 to be true.*recorded at"),
+    ],
+)
+def test_weights_that_cannot_be_drawn_by(draw, weights, message):
+    compiled = torch.compile(lambda p: draw(p), fullgraph=True)
+    for _ in range(4):
+        compiled(torch.tensor([0.5, 0.25])).sum().item()
+    assert replays(compiled) >= 2
+    drawn = compiled(torch.tensor(weights))
+    with pytest.raises(RuntimeError, match=message):
+        drawn.sum().item()
+
+
 def test_a_cumulative_batch_norm_is_one_program():
     nets = [nn.BatchNorm1d(3, momentum=None) for _ in range(2)]
     compiled = torch.compile(nets[1].forward, fullgraph=True)

@@ -538,3 +538,21 @@ def hooks_of_all_modules(torch, compile):
     finally:
         handle.remove()
     return seen + again(run, x)
+
+
+@hazard
+def samples_by_the_weights_that_are_computed(torch, compile):
+    """A policy: what is drawn does not depend on the weights, what comes of it does."""
+    torch.manual_seed(0)
+    model, x = linear(torch, 3, 4), numbers(torch, 5, 3)
+
+    def act(x):
+        weights = model(x).softmax(-1)
+        chosen = torch.distributions.Categorical(weights)
+        action = chosen.sample()
+        rest = torch.multinomial(weights, 3), torch.multinomial(weights[0].double(), 1)
+        coins = torch.bernoulli(weights), torch.empty(5, 4).bernoulli_(weights.detach().double())
+        return action, chosen.log_prob(action), *rest, *coins
+
+    run = compile(act)
+    return [*(run(x * n) for n in range(6)), torch.rand(3)]

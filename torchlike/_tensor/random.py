@@ -325,16 +325,30 @@ def _bernoulli(input, p, generator, d):
     if p is not None and not isinstance(p, dispatch._Tensor):
         return bernoulli_mask(a.shape, p, d, a.device, generator)
     chances = input if p is None else p
+    if local.capture is not None and a.device is devices.CPU and not modes.levels:
+        chances = chances.detach()
+        _state((chances >= 0) & (chances <= 1), _NO_CHANCE)
+        kind = dt.float64 if chances.dtype is dt.float64 else dt.float32
+        u = draw(a.shape, kind, a.device, generator, lambda s: s.rand(a.shape, kind.numpy), None)
+        return (u < chances).to(d)
     if a.device is devices.CPU and not modes.levels:
         host = chances._host()
         if host.size and not (np.all(host >= 0) and np.all(host <= 1)):
-            raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+            raise RuntimeError(_NO_CHANCE)
         g = generator_of(a.device, generator)
         if p is not None and host.shape != a.shape:
             host = np.broadcast_to(host, a.shape)
         return from_host(np.asarray(g.stream.bernoulli(host, d.numpy)), devices.CPU)
     u = draw(a.shape, dt.float32, a.device, generator, lambda s: s.rand(a.shape), "draw_uniform")
     return (u < chances.detach()).to(d)
+
+
+_NO_CHANCE = "Expected p_in >= 0 && p_in <= 1 to be true, but got false."
+
+
+def _state(condition, text: str) -> None:
+    """Let the program of a call that is recorded check what its numbers have to satisfy."""
+    apply(TABLE["require"], (condition,), ("RuntimeError", text))
 
 
 def bernoulli_mask(shape, p: float, dtype, device, generator=None):
@@ -380,10 +394,12 @@ def multinomial(input, num_samples: int, replacement: bool = False, *, generator
 
         return _finish(out, levels.drawn_of(rows, input.detach()), False)
     if a.device is devices.CPU:
-        g = generator_of(a.device, generator)
         if out is not None and out.dtype is not dt.int64:
             kind = dt.SCALAR_NAMES[out.dtype]
             raise RuntimeError(f"multinomial expects Long tensor out, got: {kind}")
+        if local.capture is not None and a.numel and (num_samples == 1 or not replacement):
+            return _finish(out, _first_to_ring(input.detach(), num_samples, generator), False)
+        g = generator_of(a.device, generator)
         drawn = g.stream.multinomial(np.asarray(input._host()), num_samples, replacement)
         return _finish(out, from_host(np.asarray(drawn), devices.CPU), False)
     weights = input.detach().float()
@@ -397,6 +413,21 @@ def multinomial(input, num_samples: int, replacement: bool = False, *, generator
     u = draw(a.shape, dt.float32, a.device, generator, None, "draw_uniform")
     scores = weights / -(1 - u).log()
     return _finish(out, scores.topk(num_samples, -1)[1], False)
+
+
+def _first_to_ring(weights, num_samples: int, generator):
+    """What the stream's ``multinomial`` gives, as ops: its draws do not depend on the weights."""
+    a = weights._value.aval
+    _state(
+        (weights >= 0) & (weights < math.inf),
+        "probability tensor contains either `inf`, `nan` or element < 0",
+    )
+    _state((weights > 0).any(-1), "invalid multinomial distribution (sum of probabilities <= 0)")
+    rings = lambda s: s.exponential(a.shape, 1.0, a.dtype.numpy)  # noqa: E731
+    scores = weights / draw(a.shape, a.dtype, a.device, generator, rings, None)
+    if num_samples == 1:
+        return scores.argmax(-1, True)
+    return scores.argsort(-1, descending=True, stable=True)[..., :num_samples]
 
 
 @function()
