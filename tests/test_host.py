@@ -6,8 +6,12 @@ import pytest
 
 import torchlike as torch
 from torchlike import compiler
+from torchlike._core import devices
 from torchlike._core.settings import settings
 from torchlike._engine.host import plan
+from torchlike._engine.twins import TWINS
+from torchlike._engine.values import aval
+from torchlike._ops.table import TABLE
 
 
 def counted(function):
@@ -141,6 +145,76 @@ def test_many_small_calls_of_ever_other_shapes_compile_nothing():
 
     stats = counted(lambda: [step(60 + n % 5) for n in range(20)])
     assert stats["compiles"] <= 4
+
+
+def test_what_masks_select_compiles_little():
+    def farthest(points, count):
+        nearest, at, found = torch.full((64,), 1e9).double(), 0, []
+        for _ in range(count):
+            distance = ((points - points[at]) ** 2).sum(1)
+            mask = distance < nearest
+            nearest[mask] = distance[mask]
+            at = nearest.max(0)[1]
+            found.append(at)
+        return torch.stack(found).tolist()
+
+    def expected(points, count):
+        nearest, at, found = np.full(64, 1e9), 0, []
+        for _ in range(count):
+            nearest = np.minimum(nearest, ((points - points[at]) ** 2).sum(1))
+            at = int(nearest.argmax())
+            found.append(at)
+        return found
+
+    clouds = [np.random.default_rng(n).normal(size=(64, 3)) for n in range(12)]
+    found = []
+    stats = counted(lambda: found.extend(farthest(torch.tensor(c), 12) for c in clouds))
+    assert found == [expected(c, 12) for c in clouds]
+    assert stats["compiles"] <= 8
+    assert stats["single_compiles"] == 0
+
+
+def test_indices_that_nobody_has_seen_are_numpys():
+    def read(n):
+        x, order = torch.arange(n + 5.0), torch.randn(n + 5).argsort()
+        x[order[:3]] = -1.0
+        return x[order[0]].item() + x.index_select(0, order * 1).sum().item()
+
+    stats = counted(lambda: [read(n) for n in range(20)])
+    assert stats["single_ops"] == 0
+    with pytest.raises(IndexError, match="index 9"):
+        torch.arange(5)[torch.arange(8, 11) + 1].tolist()
+
+
+def test_reductions_by_a_function():
+    def earlier(a, b):
+        first = a[0] <= b[0]
+        return tuple(jax.numpy.where(first, x, y) for x, y in zip(a, b, strict=True))
+
+    x = np.random.default_rng(0).integers(0, 9, (3, 7, 2)).astype("int32")
+    for axes, shape in (((0,), (3, 7, 2)), ((1,), (3, 7, 2)), ((0, 2), (3, 7, 2)), ((0,), (0, 4))):
+        pair = x[:1].reshape(-1)[:0].reshape(shape) if 0 in shape else x, np.arange(len(x.flat))
+        pair = pair[0], pair[1][: pair[0].size].reshape(shape).astype("int32")
+
+        def reduced(a, b, axes=axes):
+            return jax.lax.reduce((a, b), (np.int32(5), np.int32(-1)), earlier, axes)
+
+        ours = plan(jax.make_jaxpr(reduced)(*pair))(*pair)
+        assert np.array_equal(ours[0], reduced(*pair)[0])
+
+
+def test_the_direction_of_lbfgs():
+    slots, n = 4, 6
+    data = np.random.default_rng(0).normal(size=(2 * slots + 1, n)).astype("float32")
+    data[[slots, 2 * slots]] = 0  # an empty slot
+    numbers = [np.float32(v) for v in (0.7, 1.5, 0.2, 3.0, 0.0)]
+    operands = [data[0], numbers[0], *data[1:], *numbers[1:]]
+    avals = tuple(aval(np.shape(x), torch.float32, devices.CPU) for x in operands)
+    twin = TWINS["lbfgs_direction"]((slots,), avals, (avals[0],))
+    arrays = [np.asarray(x) for x in operands]
+    ours, theirs = twin(*arrays), TABLE["lbfgs_direction"].run(arrays, (slots,))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 def test_large_work_compiles_at_once():

@@ -108,6 +108,20 @@ def test_resize():
             lib.ones(2, requires_grad=True).resize_(1)
 
 
+def test_memory_outlives_a_smaller_size():
+    found = []
+    for lib in (torchlike, torch):
+        x = lib.arange(10)
+        seen = []
+        for n in (6, 8, 3, 10, 4):  # and what is written shows in all of it
+            x.resize_(n).add_(n)
+            seen.append((x.tolist(), (x * 2).sum().item(), x.stride(), x.is_contiguous()))
+        for n in (14, 5, 20):
+            seen.append(x.resize_(n).copy_(lib.arange(n)).tolist())
+        found.append(seen)
+    assert found[0] == found[1]
+
+
 def test_growing_a_shared_storage_is_refused():
     x = torchlike.arange(3)
     view = x[1:]

@@ -164,7 +164,7 @@ _LONG, _SETUP = "bound", "setup"
 _FRESH_KEYS = 8
 
 # A place where so many programs were made, and never used so many times in a row, has steps of
-# changing kinds: a further one must come back, too.
+# changing kinds (as many as a mask selects): a further one must pay first.
 _VARIANTS = 4
 _ROW = 16
 
@@ -193,15 +193,14 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
     if node.exact and node.calls <= _FEW and node.work <= _TINY and sighting.plan is not False:
         return not small
     varies = small and place.compiled >= _VARIANTS and why != "module"
-    long = why == _LONG or (node.calls >= _MANY and (why == "value" or varies))
-    waits = varies or (small and node.exact)
-    if place.reused and not long and not waits and why != _SETUP:
+    pays = varies or why == _LONG or (node.calls >= _MANY and why == "value")
+    if place.reused and not pays and not (small and node.exact) and why != _SETUP:
         return True
     sighting.count += 1
     seen = sighting.count
-    if long and seen == 1 and place.reused and not small:  # a network of many layers, not a loop
+    if pays and seen == 1 and place.reused and not small:  # a network of many layers, not a loop
         return missing_singles(node) * _COMPILE_SINGLE > node.calls * _COMPILE
-    if long:  # once its runs took as much longer than a program's would have as a compile takes
+    if pays:  # once its runs took as much longer than a program's would have as a compile takes
         saved = sighting.best - node.work / _FASTER
         return seen > 1 and seen * saved > node.calls * _COMPILE
     if why == _SETUP:

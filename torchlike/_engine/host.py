@@ -7,12 +7,14 @@ frequent ops have a twin in NumPy, which needs no trace.
 
 from __future__ import annotations
 
+from math import prod
+
 import jax
 import jax.extend.core
 import numpy as np
 
 from torchlike._core import dtypes as dt
-from torchlike._engine import known_shapes  # noqa: F401  (registers its rules)
+from torchlike._engine import indexing_twins, known_shapes  # noqa: F401  (register their rules)
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.inference import abstract, broadcast, canonical
 from torchlike._engine.prefix import Prefix
@@ -413,4 +415,27 @@ def _scan(params):
     return scan
 
 
-_CONTROL = {"while": _while, "cond": _cond, "scan": _scan}
+def _reduce(params):
+    """A reduction by a function of its own, over pairs of neighbours until one is left."""
+    join, axes = plan(params["jaxpr"], _FREE), tuple(params["dimensions"])
+
+    def reduce(*xs):
+        many = len(xs) // 2
+        rows, starts = [], xs[many:]
+        for x in xs[:many]:
+            rest = [a for a in range(x.ndim) if a not in axes]
+            shape = [x.shape[a] for a in rest]
+            rows.append(x.transpose(*axes, *rest).reshape(prod(x.shape[a] for a in axes), *shape))
+        while (n := len(rows[0])) > 1:
+            even = n - n % 2
+            joined = join(*[x[:even:2] for x in rows], *[x[1:even:2] for x in rows])
+            rows = [np.concatenate([j, x[even:]]) if n % 2 else j
+                    for j, x in zip(joined, rows, strict=True)]  # fmt: skip
+        if not n:
+            return [np.broadcast_to(s, x.shape[1:]) for s, x in zip(starts, rows, strict=True)]
+        return join(*starts, *[x[0] for x in rows])
+
+    return reduce
+
+
+_CONTROL = {"while": _while, "cond": _cond, "scan": _scan, "reduce": _reduce}

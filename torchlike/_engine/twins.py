@@ -22,7 +22,7 @@ TWINS: dict = {}
 _REAL = frozenset((dt.float32, dt.float64))
 
 
-def _twin(*names):
+def twin_of(*names):
     """Register a function (statics, operand avals, result avals) -> twin."""
 
     def put(build):
@@ -80,25 +80,25 @@ def _same_shape(statics, in_avals):
     return [(in_avals[0].shape, in_avals[0].dtype)]
 
 
-@_twin("view", "squeeze_dims", "unsqueeze")
+@twin_of("view", "squeeze_dims", "unsqueeze")
 def _reshape(statics, in_avals, avals):
     shape = avals[0].shape
     return lambda x: (x.reshape(shape),)
 
 
-@_twin("permute")
+@twin_of("permute")
 def _permute(statics, in_avals, avals):
     (dims,) = statics
     return lambda x: (x.transpose(dims),)
 
 
-@_twin("expand")
+@twin_of("expand")
 def _expand(statics, in_avals, avals):
     shape = avals[0].shape
     return lambda x: (np.broadcast_to(x, shape),)
 
 
-@_twin("alias", "clone")
+@twin_of("alias", "clone")
 def _same(statics, in_avals, avals):
     return lambda x: (x,)
 
@@ -162,7 +162,7 @@ def _slices(parts, shape):
     return slices
 
 
-@_twin("index_basic")
+@twin_of("index_basic")
 def _index(statics, in_avals, avals):
     shape = in_avals[0].shape
     found = _parts(statics[0], shape, in_avals)
@@ -179,7 +179,7 @@ def _index(statics, in_avals, avals):
     return index
 
 
-@_twin("write_view")
+@twin_of("write_view")
 def _write_view(statics, in_avals, avals):
     (links,), (base, new, *numbers) = statics, in_avals
     if len(links) != 1 or links[0][0] != "index_basic" or base.dtype is not new.dtype:
@@ -216,7 +216,7 @@ def _split_shape(statics, in_avals):
     return [((*x.shape[:dim], n, *x.shape[dim + 1 :]), x.dtype) for n in sizes]
 
 
-@_twin("split_sizes")
+@twin_of("split_sizes")
 def _split(statics, in_avals, avals):
     sizes, dim = statics
     lead, places, start = (slice(None),) * dim, [], 0
@@ -234,7 +234,7 @@ def _unbind_shape(statics, in_avals):
     return [((*x.shape[:dim], *x.shape[dim + 1 :]), x.dtype)] * x.shape[dim]
 
 
-@_twin("unbind")
+@twin_of("unbind")
 def _unbind(statics, in_avals, avals):
     lead = (slice(None),) * statics[0]
     return lambda x: [x[(*lead, i)] for i in range(len(avals))]
@@ -258,7 +258,7 @@ def _cat_shape(statics, in_avals):
     return [((*first.shape[:dim], total, *first.shape[dim + 1 :]), first.dtype)]
 
 
-@_twin("cat")
+@twin_of("cat")
 def _cat(statics, in_avals, avals):
     dim = statics[0]
     if shape_rules["cat"](statics, in_avals) is None:
@@ -277,7 +277,7 @@ def _stack_shape(statics, in_avals):
     return [((*first.shape[:dim], len(in_avals), *first.shape[dim:]), first.dtype)]
 
 
-@_twin("stack")
+@twin_of("stack")
 def _stack(statics, in_avals, avals):
     dim = statics[0]
     if shape_rules["stack"](statics, in_avals) is None:
@@ -293,7 +293,7 @@ def _to_dtype_shape(statics, in_avals):
     return [(in_avals[0].shape, statics[0])]
 
 
-@_twin("to_dtype")
+@twin_of("to_dtype")
 def _to_dtype(statics, in_avals, avals):
     source, target = in_avals[0].dtype, statics[0]
     if source.category == dt.FLOATING and target in WRAPPED:
@@ -366,7 +366,7 @@ def _mean_shape(statics, in_avals):
     return [(_reduced(x, dim, keepdim), x.dtype)]
 
 
-@_twin("sum", "mean")
+@twin_of("sum", "mean")
 def _sum(statics, in_avals, avals):
     (x,), (dim, keepdim, dtype) = in_avals, statics
     if dtype is not None or x.dtype in dt.HALF or x.dtype in dt.FLOAT8:
@@ -420,7 +420,7 @@ def _softmax_shape(statics, in_avals):
     return [(x.shape, dtype or x.dtype)]
 
 
-@_twin("softmax")
+@twin_of("softmax")
 def _softmax(statics, in_avals, avals):
     (x,), (dim, dtype) = in_avals, statics
     if x.dtype not in _REAL or dtype not in (None, x.dtype) or not x.numel or not x.ndim:
@@ -433,7 +433,7 @@ def _softmax(statics, in_avals, avals):
     return softmax
 
 
-@_twin("log_softmax")
+@twin_of("log_softmax")
 def _log_softmax(statics, in_avals, avals):
     if _softmax(statics, in_avals, avals) is None:
         return None
@@ -486,7 +486,7 @@ _ranked("mv", 2, 1)
 _ranked("bmm", 3, 3)
 
 
-@_twin("matmul", "mm", "bmm", "mv")
+@twin_of("matmul", "mm", "bmm", "mv")
 def _matmul(statics, in_avals, avals):
     if not _plain(*in_avals):
         return None
@@ -503,7 +503,7 @@ def _linear_shape(statics, in_avals):
     return [((*x.shape[:-1], w.shape[0]), x.dtype)]
 
 
-@_twin("linear")
+@twin_of("linear")
 def _linear(statics, in_avals, avals):
     if shape_rules["linear"](statics, in_avals) is None:
         return None
@@ -522,7 +522,7 @@ def _layer_norm_shape(statics, in_avals):
     return [(x.shape, x.dtype)]
 
 
-@_twin("native_layer_norm")
+@twin_of("native_layer_norm")
 def _layer_norm(statics, in_avals, avals):
     if shape_rules["native_layer_norm"](statics, in_avals) is None:
         return None
@@ -550,7 +550,7 @@ def _embedding_shape(statics, in_avals):
     return [((*index.shape, weight.shape[1]), weight.dtype)]
 
 
-@_twin("embedding")
+@twin_of("embedding")
 def _embedding(statics, in_avals, avals):
     weight, index = in_avals
     rows = weight.shape[0]
@@ -566,3 +566,27 @@ def _embedding(statics, in_avals, avals):
         return np.take(w, i, 0, mode="clip"), flags
 
     return embedding, [(rows, index.ndim)]
+
+
+@twin_of("lbfgs_direction")
+def _lbfgs_direction(statics, in_avals, avals):
+    (slots,) = statics
+    if avals[0].dtype not in _REAL:
+        return None
+    number = avals[0].dtype.numpy.type
+
+    def direction(gradient, scale, *kept):
+        changes, steps, inverses = (kept[k * slots : (k + 1) * slots] for k in range(3))
+        inverses = [number(x) for x in inverses]
+        q, als = -gradient, np.zeros(slots, number)
+        for k in reversed(range(slots)):
+            if inverses[k]:  # an empty slot changes nothing
+                als[k] = al = steps[k].dot(q) * inverses[k]
+                q -= al * changes[k]
+        q *= number(scale)
+        for k in range(slots):
+            if inverses[k]:
+                q += (als[k] - changes[k].dot(q) * inverses[k]) * steps[k]
+        return q, als
+
+    return direction

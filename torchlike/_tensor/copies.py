@@ -13,7 +13,7 @@ from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
 from torchlike._tensor.modes import no_grad
 from torchlike._tensor.parts import split_with_sizes
-from torchlike._tensor.restriding import _shares, _writable
+from torchlike._tensor.restriding import _reshow, _shares, _writable
 from torchlike._tensor.shapes import shape_of, sizes_argument, wrap_dim
 
 # ---- twins of views ----------------------------------------------------------------------------
@@ -111,24 +111,29 @@ FUNCTIONS["addmv_"] = METHODS["addmv_"]
 
 @method("resize_")
 def resize_(self, *size, memory_format=None):
-    """Another size over the same elements in row-major order; what is new is zero."""
+    """Another size over the same memory in row-major order; what is new is zero."""
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
     size = check_size(sizes_argument(size))
     if size == shape_of(self):
         return self
     offset = views.geometry(self)[1]
-    whole = self._value if self._storage is None else self._storage.value
-    if prod(size) + offset <= whole.aval.numel:
-        return METHODS["as_strided_"](self, size, views.contiguous_strides(size), offset)
-    if self._base is not None or self._detached or _shares(self):
+    whole = (self._value if self._storage is None else self._storage.value).aval.numel
+    count = prod(size)
+    if count + offset <= whole:
+        dispatch.check_inplace(self)
+        # What a smaller tensor does not show stays in its memory, for when it grows again.
+        kept = 0 < count < whole or _shares(self)
+        shown = METHODS["as_strided"](self, size, views.contiguous_strides(size), offset)
+        return _reshow(self, shown, kept)
+    if self._base is not None or _shares(self):
         raise NotSupported(
             "growing a tensor that shares its storage with others by resize_", "clone() it first"
         )
-    flat = self.reshape(-1)
-    more = zeros(prod(size) - flat.numel(), dtype=self.dtype, device=self.device)
+    flat = METHODS["as_strided"](self, (whole,), (1,), 0)
+    more = zeros(offset + count - whole, dtype=self.dtype, device=self.device)
     version = views.version_of(self)
-    self.data = FUNCTIONS["cat"]([flat, more]).reshape(size)
+    self.data = FUNCTIONS["cat"]([flat, more])[offset:].reshape(size)
     self._version_count = version + 1
     return self
 
