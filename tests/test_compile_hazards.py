@@ -14,6 +14,7 @@ from tests.hazards import (
     alike,
     difference,
     given,
+    gradients,
     handles,
     hidden,
     kept,
@@ -27,8 +28,8 @@ from tests.hazards import (
 )
 from torchlike._core.errors import NotSupported
 
-assert alike and given and handles and hidden and kept and modules  # they fill the table
-assert recipes and tensors and training and unseen and values
+assert alike and given and gradients and handles and hidden and kept  # they fill the table
+assert modules and recipes and tensors and training and unseen and values
 NAMED = {hazard.name: hazard for hazard in HAZARDS}
 
 

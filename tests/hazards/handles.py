@@ -273,3 +273,22 @@ def results_that_were_there_before(torch, compile):
         y, first, second = run(x, given)
         seen += [y, first is held, second is given]
     return seen
+
+
+@hazard
+def all_attributes_of_an_object_replaced(torch, compile):
+    class Box:
+        pass
+
+    box, x, seen = Box(), numbers(torch, 3), []
+    box.total = numbers(torch, 3)
+
+    def function(x):
+        box.total = box.total + x
+        return box.total * 2
+
+    run = compile(function)
+    for i in range(3):
+        seen += [*again(run, x), box.total]
+        box.__dict__ = {"total": numbers(torch, 3, start=i)}
+    return seen, box.total

@@ -377,6 +377,52 @@ def gradient_scaler_inside(torch, compile):
 
 
 @hazard
+def gradient_scaler_skips_what_misses_a_gradient(torch, compile):
+    """States and counts that parameters shared part in a step that is skipped, too."""
+    seen, x = [], numbers(torch, 4, 3)
+    for kind in ("Adagrad", "Adam", "RMSprop"):
+        one, two = linear(torch), linear(torch, 2, 2)
+        optimizer = getattr(torch.optim, kind)([*one.parameters(), *two.parameters()], lr=0.1)
+        scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+
+        @compile
+        def step(x, both, one=one, two=two, optimizer=optimizer, scaler=scaler):
+            optimizer.zero_grad()
+            out = two(one(x)) if both else one(x)
+            scaler.scale(out.square().mean()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+
+        for factor, both in ((1.0, True), (1.0, True), (float("inf"), False), (1.0, False)):
+            step(x * factor, both)
+        step(x, True)
+        seen += [*parameters(one), *parameters(two), optimizer.state_dict()["state"]]
+    return seen
+
+
+@hazard
+def gradient_scaler_before_a_forward(torch, compile):
+    """What is left of the step, the gradients too, is waiting when ``backward`` adds to them."""
+    model = linear(torch)
+    optimizer = torch.optim.Adam(model.parameters(), lr=torch.tensor(0.01))
+    scaler, x = torch.amp.GradScaler("cpu", init_scale=8.0), numbers(torch, 4, 3)
+
+    @compile
+    def step(x):
+        optimizer.zero_grad()
+        scaler.scale(model(x).square().mean()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        return model(x)
+
+    seen = []
+    for _ in range(4):
+        step(x).sum().backward()
+        seen += [model.weight.grad, *parameters(model)]
+    return seen
+
+
+@hazard
 def two_models_against_each_other(torch, compile):
     first, second, x = linear(torch), linear(torch), numbers(torch, 4, 3)
     one = torch.optim.SGD(first.parameters(), lr=0.1)

@@ -203,6 +203,10 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
                             return apply_traced(op, statics, operands)
                         segment.frame.hold(x)
                     elif array is None:
+                        if x.segment.__class__ is Packed and x.segment.flat.segment is segment:
+                            segment.rollback()
+                            flush_hook[1](x)  # runs this segment: it computes what x is cut from
+                            return record(op, statics, operands)
                         if x.aval.device is not devices.META:  # which has no data, and never runs
                             array = flush_hook[1](x)
                     elif array.__class__ is Batched or isinstance(array, _Tracer):

@@ -10,6 +10,7 @@ import numpy as np
 from torchlike._tensor import views
 from torchlike._tensor.dispatch import TENSORS
 from torchlike._tensor.tensor import FIELDS, Tensor, _holds
+from torchlike.compiler._guards import gradient_state, identity
 from torchlike.compiler._parts import ATOMS
 from torchlike.compiler._results import is_its_attributes
 
@@ -178,14 +179,13 @@ class Flat:
         found = enumerate(zip(self.tensors, states, strict=True))
         return [(i, t, state[7]) for i, (t, state) in found if state[7].__class__ is Where]
 
-    def no_grad(self) -> list[bool]:
-        """Which tensors have no gradient."""
-        return [t._grad is None for t in self.tensors]
+    def no_grad(self) -> list:
+        """Which tensors have no gradient, and what is compared of the others'."""
+        return [t._grad is None or gradient_state(t) for t in self.tensors]
 
     def gradients(self) -> list[tuple[int, int]]:
         """The identities of the gradients."""
-        grads = [t._grad for t in self.tensors if t._grad is not None]
-        return [(id(g), id(g if g._storage is None else g._storage)) for g in grads]
+        return [identity(t._grad) for t in self.tensors if t._grad is not None]
 
     def identities(self) -> list[tuple[int, int]]:
         """Of each tensor, which it is and which memory it shows; of use while they live."""

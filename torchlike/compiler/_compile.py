@@ -103,7 +103,9 @@ class Compiled:
         failed, identities = [], flat.identities()
         for replay in self.replays:
             if replay.spec == flat.spec and replay.states == states and replay.surround == around:
-                seen = identities if replay.no_grad is None else [*identities, *flat.gradients()]
+                seen = identities
+                if replay.no_grad is not None:
+                    seen = [*identities, *flat.gradients(), *replay.guards.gradients()]
                 if replay.no_grad is not None and replay.no_grad != flat.no_grad():
                     failed.append("whether an argument has a .grad")
                 elif replay.alias != aliases(seen, flat.owners, replay.lasting):
@@ -113,9 +115,10 @@ class Compiled:
                 else:
                     why = replay.failed()
                     if why is None:
-                        replay.guards.refresh()
-                        replay.settle()
-                        return self._replay(replay, flat)
+                        replay.refresh()  # a tensor may have got a memory that others show
+                        if replay.alias == aliases(seen, flat.owners, replay.lasting):
+                            return self._replay(replay, flat)
+                        why = "which arguments share memory"
                     failed.append(why)
         if stance.name == "fail_on_recompile" and self.replays:
             raise RuntimeError(
@@ -156,13 +159,10 @@ class Compiled:
             replay = recording.replay
             if replay is not None:
                 replay.surround = around
-                replay.lasting = {id(t): n for n, t in enumerate(replay.guards.tensors)}
-                for n, t in enumerate(replay.guards.tensors):
-                    if t._storage is not None:
-                        replay.lasting[id(t._storage)] = ~n
-                known = [*(p.owner for p in replay.guards.parts), *replay.guards.instances]
-                replay.lasting.update({id(x): (n,) for n, x in enumerate(known)})
-                seen = identities if replay.no_grad is None else [*identities, *gradients]
+                replay.remember()
+                seen = identities
+                if replay.no_grad is not None:
+                    seen = [*identities, *gradients, *replay.used]
                 replay.alias = aliases(seen, flat.owners, replay.lasting)
                 self.replays = [replay, *self.replays]
             else:

@@ -93,7 +93,20 @@ def holds_tensors(x) -> bool:
     return any(tensors) and all(found or t.__class__ in ATOMS for found, t in zip(tensors, x))
 
 
-_gradient = attrgetter("_grad")
+_gradient, _attributes = attrgetter("_grad"), attrgetter("__dict__")
+
+
+def identity(t: Tensor) -> tuple[int, int]:
+    """Which tensor this is, and which memory it shows; of use while it lives."""
+    return id(t), id(t if t._storage is None else t._storage)
+
+
+def gradient_state(t: Tensor) -> tuple:
+    """What is compared of a gradient that is used: it may come to be a view, or get a history."""
+    g = t._grad
+    root = (g._storage.value.aval, g._base is None or g._base._requires_grad) if g._chain else ()
+    on_tape = g._requires_grad or g._node is not None
+    return g._value.aval, g.__class__, on_tape, g._chain or g._geometry, *root
 
 
 class Guards:
@@ -101,11 +114,14 @@ class Guards:
 
     def __init__(
         self, parts: list[Part], tensors: list[Tensor], grads: dict, places: list, instances: list,
-        constants=(),
+        constants=(), used=(),
     ):  # fmt: skip
         self.parts, self.tensors = parts, tensors
         self.constants = constants if grads else ()  # tensors that a gradient may come to be
+        # Of tensors of which the gradient is read, or added to, what it was.
+        self.used, self.used_states = list(used), list(dict(used).values())
         self.instances, self.kinds = instances, list(map(type, instances))
+        self.attributes = list(map(_attributes, instances))
         # grads: tensor -> whether it had none; places: (container, key, state) of those replaced.
         self.grads, self.no_grad = list(grads), list(grads.values())
         self.places = places
@@ -151,6 +167,10 @@ class Guards:
         met = zip(map(found.get, map(id, grads)), map(found.get, map(id, shown)), strict=True)
         return list(met)
 
+    def gradients(self) -> list[tuple[int, int]]:
+        """The identities of the gradients that are used."""
+        return [identity(t._grad) for t in self.used if t._grad is not None]
+
     def _state_at(self, owner, key):
         try:
             x = owner[key]
@@ -168,6 +188,7 @@ class Guards:
                 turned.count == self.turned
                 and list(map(len, self.sized)) == self.sizes
                 and list(map(type, self.instances)) == self.kinds
+                and all(map(is_, map(_attributes, self.instances), self.attributes))
                 and all(
                     map(is_, chain.from_iterable(map(dict.values, self.wholes)), self.whole_values)
                 )
@@ -185,6 +206,7 @@ class Guards:
                 and list(chain.from_iterable(map(_TENSOR_STATE, self.tensors))) == self.states
                 and [t._grad is None for t in self.grads] == self.no_grad
                 and (not self.found or self._met(self.found) == self.met)
+                and list(map(gradient_state, self.used)) == self.used_states
                 and all([self._state_at(*place[:2]) == place[2] for place in self.places])
                 and all([all(map(same, p.old, p.now())) for p in self.others])
             ):
@@ -209,9 +231,11 @@ class Guards:
                 if not same(old, new):
                     return f"{part.name(key)} is {brief(new)}, was {brief(old)}"
             part.old = now
-        for obj, kind in zip(self.instances, self.kinds, strict=True):
+        for obj, kind, own in zip(self.instances, self.kinds, self.attributes, strict=True):
             if type(obj) is not kind:
                 return f"the class of an object is {type(obj).__name__}, was {kind.__name__}"
+            if obj.__dict__ is not own:
+                return f"the __dict__ of a {kind.__name__} is another one"
         k = len(_STATE_NAMES)
         for n, t in enumerate(self.tensors):
             old, new = self.states[n * k : n * k + k], _TENSOR_STATE(t)
@@ -229,6 +253,8 @@ class Guards:
         for t, was in zip(self.grads, self.no_grad, strict=True):
             if (t._grad is None) is not was:
                 return f"the .grad of a parameter is {'None' if t._grad is None else 'a tensor'}"
+        if list(map(gradient_state, self.used)) != self.used_states:
+            return "a .grad is another kind of tensor, or a view"
         return None
 
 

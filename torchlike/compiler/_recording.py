@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from operator import is_
 
 import numpy as np
@@ -17,7 +18,14 @@ from torchlike._engine.values import Value, aval
 from torchlike._tensor import tape
 from torchlike._tensor.tensor import FIELDS, Tensor, _holds
 from torchlike.compiler._arguments import Flat
-from torchlike.compiler._guards import Guards, holds_tensors, same, state_of_entry
+from torchlike.compiler._guards import (
+    Guards,
+    gradient_state,
+    holds_tensors,
+    identity,
+    same,
+    state_of_entry,
+)
 from torchlike.compiler._heap import Heap, TooLarge
 from torchlike.compiler._library import switches
 from torchlike.compiler._opened import Spent, is_spent
@@ -61,6 +69,7 @@ class Recording(Opening):
     def __init__(self, compiled, flat, args, kwargs, states):
         self.compiled, self.flat, self.states = compiled, flat, states
         self.arguments, self.objects = flat.tensors, flat.objects
+        self.arguments_grads = flat.no_grad()
         self.args, self.kwargs = args, kwargs
         self.replay = self.why = self.result = self.shown = None
         self.complete = False
@@ -122,6 +131,12 @@ class Recording(Opening):
         for t in heap.tensors.values():
             self._know(Known(t), t)
         self.state = self._state()
+        owners = [t for t in heap.tensors.values() if t._grad is not None]
+        self.gradients = {t: (gradient_state(t), identity(t._grad)) for t in owners}
+        shown = [t for r, t in self.known.values() if not _is_gradient(r)]
+        memories = Counter(identity(t)[1] for t in [*shown, *(t._grad for t in owners)])
+        # Gradients that have another name, too, or show the memory of another tensor.
+        self.shared = [t for t in owners if memories[self.gradients[t][1][1]] > 1]
 
     def _know(self, reference, t: Tensor) -> None:
         if id(t) in self.known:
@@ -508,16 +523,45 @@ class Recording(Opening):
         ]  # fmt: skip
         grads = {}
         if self.capture.gradients:
-            grads = {t: self.state[id(t)][3] is None for t in tensors if t._requires_grad}
-            replay.no_grad = [
-                self.state[id(t)][3] is None if id(t) in self.state else t._grad is None
-                for t in self.arguments
-            ]
+            # Of those that need none, the code itself may read one, or an optimizer.
+            every = self.heap.reads("grad") or self.heap.optimizers
+            grads = {
+                t: self.state[id(t)][3] is None for t in tensors
+                if t._requires_grad or (every and not self.heap.is_internal(t))
+            }  # fmt: skip
+            replay.no_grad = self.arguments_grads
         constants = [t for t in tensors if not (t._requires_grad or self.heap.is_internal(t))]
+        used = self._used_gradients(replay)
+        replay.used = [where for _, where in used.values()]
         replay.guards = Guards(
-            parts, tensors, grads, list(self.placed.values()), self.heap.instances, constants
-        )
+            parts, tensors, grads, list(self.placed.values()), self.heap.instances, constants,
+            {t: state for t, (state, _) in used.items()},
+        )  # fmt: skip
         replay.paths = dict(self.heap.paths)
+
+    def _used_gradients(self, replay) -> dict:
+        """What the gradients were that a replay reads or adds to, by whose they are."""
+        used = {t: self.gradients[t] for t in self.shared if self.capture.gradients}
+        references = [*self.namer.used, *self.roots, *self.namer.roots(), *replay.targets]
+        references += [s.tensor for s in replay.sources if s.__class__ is ValueOf]
+        references += [reference for reference, *_ in replay.changes]
+        for reference in references:
+            while reference.__class__ is Through:
+                owner = reference.owner
+                if _is_gradient(reference):
+                    used[owner.tensor] = self.gradients[owner.tensor]
+                reference = owner
+        if any(state[2] for state, _ in used.values()):
+            raise Unreplayable("it reads a gradient that is on the tape")
+        return used
+
+
+def _is_gradient(reference) -> bool:
+    """Whether this leads to the gradient of a tensor that is no argument."""
+    return (
+        reference.__class__ is Through and reference.name == "_grad"
+        and reference.owner.__class__ is Known
+    )  # fmt: skip
 
 
 def _parts_of(held) -> list:

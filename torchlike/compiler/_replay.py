@@ -37,6 +37,8 @@ class Replay:
     moved     (argument, place) of those that are results of the new tape node from then on
     fragile   references that lead elsewhere once the call has written
     opened    None, or what the new tape node is made of
+    targets   where that leads
+    used      the identities that the gradients had which are read or added to
     """
 
     def __init__(self, compiled, flat, states, composite, sources):
@@ -51,6 +53,8 @@ class Replay:
         self.repeated: set[int] = set()
         self.actions: list = []
         self.opened = self.tree = self.guards = None
+        self.targets: list = []
+        self.used: list = []
         self.paths: dict = {}
         self.surround = self.no_grad = None
         self.runs = 0
@@ -89,6 +93,22 @@ class Replay:
                 self.quick.append((tensor.tensor, value.place, versions))
             else:
                 self.slow.append((tensor, value, versions, silent))
+
+    def remember(self) -> None:
+        """Number the tensors, memories and containers that last: an argument may be one of them."""
+        guards = self.guards
+        lasting = self.lasting = {id(t): n for n, t in enumerate(guards.tensors)}
+        for n, t in enumerate(guards.tensors):
+            if t._storage is not None:
+                lasting[id(t._storage)] = ~n
+        known = [*(part.owner for part in guards.parts), *guards.instances]
+        lasting.update({id(x): (n,) for n, x in enumerate(known)})
+
+    def refresh(self) -> None:
+        """Compare with the present state from here on: it is as good as the old one."""
+        self.guards.refresh()
+        self.settle()
+        self.remember()
 
     def hold(self) -> bool:
         """Whether all that the recording has read is as it was."""

@@ -25,16 +25,27 @@ class Conditional:
         if not self._can_decide():
             return False
         changed: dict[int, Tensor] = {}
+        entries: list = []  # (state of a parameter, name, tensor, its value unless it is a view)
         state = self.__dict__["state"]
         for group in self.param_groups:
             params = _stepped(group)
             self.prepare(group, params, self.flags(group))
-            states = [x for p in params for x in state.get(p, {}).values() if isinstance(x, Tensor)]
-            for t in (*params, *[x if x._base is None else x._base for x in states]):
+            states = [
+                (slot, name, x)
+                for slot in map(state.get, params) for name, x in (slot or {}).items()
+                if isinstance(x, Tensor)
+            ]  # fmt: skip
+            entries += [(*at, x, None if x._base is not None else value_of(x)) for *at, x in states]
+            for t in (*params, *[x if x._base is None else x._base for *_, x in states]):
                 changed[id(t)] = t
         tensors = list(changed.values())
         before = [wrap(value_of(t)) for t in tensors]  # immutable: they stay what they are
         self.step()
+        # A parameter without gradient leaves those whose states or counts it shared.
+        moved = {id(slot[name]): (slot[name], x, value) for slot, name, x, value in entries
+                 if slot[name] is not x}  # fmt: skip
+        tensors += [t for t, *_ in moved.values()]
+        before += [wrap(value_of(x) if value is None else value) for _, x, value in moved.values()]
         line = user_line()
         after = [wrap(value_of(t)) for t in tensors]
         with no_grad():

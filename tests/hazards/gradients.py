@@ -1,0 +1,122 @@
+"""Hazards of gradients that a call finds there: read, added to, and shown by something else too."""
+
+from tests.hazards import again, hazard, linear, numbers
+
+
+def _adding(torch, compile):
+    """Two leaves, and a function that adds to the gradients of both and reads them."""
+    one, two = numbers(torch, 4).requires_grad_(), numbers(torch, 4).requires_grad_()
+
+    def function(x):
+        (one * x.detach()).sum().backward()
+        (two * x.detach() * 2).sum().backward()
+        return x + one.grad + two.grad
+
+    return one, two, compile(function)
+
+
+@hazard
+def gradient_that_is_a_part_of_another_tensor(torch, compile):
+    one, _, run = _adding(torch, compile)
+    x, whole, seen = numbers(torch, 4), numbers(torch, 12), []
+    for gradient in (None, whole[:4], whole[6:10], whole.view(3, 4)[1], None):
+        one.grad = gradient
+        seen += [*again(run, x), whole.clone(), one.grad.clone()]
+    return seen
+
+
+@hazard
+def gradients_that_come_to_be_one(torch, compile):
+    one, two, run = _adding(torch, compile)
+    x, seen = numbers(torch, 4), []
+    seen += again(run, x)
+    one.grad = two.grad
+    seen += [*again(run, x), one.grad.clone()]
+    two.grad = one.grad[:]
+    seen += [*again(run, x), one.grad.clone()]
+    two.grad = two.grad.clone()
+    return [*seen, *again(run, x), one.grad, two.grad]
+
+
+@hazard
+def gradient_that_shows_its_own_tensor(torch, compile):
+    one, two, run = _adding(torch, compile)
+    x = numbers(torch, 4)
+    seen = again(run, x)
+    one.grad = one.detach()
+    seen += [*again(run, x), one.detach().clone()]
+    one.grad = two.detach()
+    return [*seen, *again(run, x), one, two]
+
+
+@hazard
+def gradient_given_as_an_argument(torch, compile):
+    """Of a tensor that is none: what the call adds to it, the argument shows."""
+    weight = numbers(torch, 4).requires_grad_()
+
+    def function(x):
+        (weight * 2).sum().backward()
+        return x + weight.grad
+
+    run, x = compile(function), numbers(torch, 4)
+    seen = again(run, x)
+    for _ in range(3):
+        seen += [run(weight.grad), run(weight.grad[:])]
+    return [*seen, *again(run, x), weight.grad]
+
+
+@hazard
+def gradient_that_is_on_the_tape(torch, compile):
+    one, _, run = _adding(torch, compile)
+    x, seen = numbers(torch, 4), []
+    for i in range(3):
+        one.grad = one * 2 if i else None
+        seen += [*again(run, x), one.grad.requires_grad]
+    return seen
+
+
+@hazard
+def gradient_of_what_needs_none(torch, compile):
+    frozen, plain = numbers(torch, 3), numbers(torch, 3)
+    run = compile(lambda x: x + sum(t.grad for t in (frozen, plain) if t.grad is not None))
+    x, seen = numbers(torch, 3), []
+    for t in (frozen, plain):
+        for gradient in (numbers(torch, 3), None, numbers(torch, 3, start=2)):
+            t.grad = gradient
+            seen += again(run, x)
+    return seen
+
+
+@hazard
+def step_of_what_needs_no_gradient(torch, compile):
+    layer, plain = linear(torch).requires_grad_(False), numbers(torch, 3)
+    optimizer = torch.optim.SGD([*layer.parameters(), plain], lr=0.1)
+    x = numbers(torch, 3)
+
+    @compile
+    def step():
+        optimizer.step()
+        return layer(x) + plain.sum()
+
+    seen = again(step)
+    plain.grad = numbers(torch, 3)
+    seen += again(step)
+    layer.bias.grad = numbers(torch, 2)
+    seen += again(step)
+    plain.grad = None
+    return seen + again(step)
+
+
+@hazard
+def state_that_an_argument_comes_to_share(torch, compile):
+    """When it was recorded, nothing could show the state's memory: there was one handle."""
+    state = numbers(torch, 4)
+
+    def function(x):
+        state.add_(1)
+        return x * 2
+
+    run = compile(function)
+    seen = again(run, numbers(torch, 4))
+    part = state[:]
+    return [*seen, *again(run, part), part, *again(run, numbers(torch, 4))]
