@@ -57,6 +57,19 @@ def case_full_hook_sees_inputs_without_gradients(lib):
     return seen
 
 
+def case_gradient_of_a_sampler_at_the_identity(lib):
+    """There it stands between two cells: the last digit of its places says of which."""
+    f, found = lib.nn.functional, []
+    for n in (7, 10, 11, 17, 28, 50):
+        x = lib.sin(ramp(lib, 1, 1, n, n + 1) ** 2)
+        for mode, corners in (("bilinear", False), ("bilinear", True), ("bicubic", False)):
+            theta = lib.eye(2, 3)[None].requires_grad_()
+            grid = f.affine_grid(theta, x.shape, align_corners=corners)
+            (f.grid_sample(x, grid, mode=mode, align_corners=corners) * x).sum().backward()
+            found.append(theta.grad / n**2)
+    return found
+
+
 def case_parameter_of_a_users_class(lib):
     class Mine(lib.Tensor):
         pass

@@ -466,17 +466,32 @@ def upsample(input, size: Shape, scales: Shape, mode: str, align_corners: bool, 
 @layer("affine_grid_generator", linear=True)
 def affine_grid_generator(theta, size: Shape, align_corners: bool):
     """Coordinates in [-1, 1] of an image of the given size, mapped by affine matrices."""
-    lines = []
-    for n in size[2:]:
-        line = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
-        lines.append(line if align_corners else line * (n - 1) / n)
+    kind = np.float64 if theta.dtype == np.float64 else np.float32
+    lines = [_centers(n, align_corners, kind) for n in size[2:]]
     grid = np.stack([*np.meshgrid(*lines, indexing="ij")[::-1], np.ones(size[2:])], -1)
     base = jnp.asarray(grid.reshape(-1, len(size) - 1), theta.dtype)
     out = lax.dot_general(base, theta, (((1,), (2,)), ((), ())))  # (points, N, coordinates)
     return jnp.moveaxis(out, 1, 0).reshape(size[0], *size[2:], len(size) - 2)
 
 
-def _unnormalize(x, n, align_corners):
+def _centers(n, align_corners, kind):
+    """The centers of n pixels in [-1, 1], rounded as PyTorch rounds them: at the identity a sampler
+    stands between two cells, and the last digit says which of their slopes is the gradient."""
+    if n == 1:
+        return np.zeros(1, kind)
+    step, i = float(kind(2) / kind(n - 1)), np.arange(n)
+    line = np.where(i < n // 2, step * i - 1, 1 - step * (n - 1 - i)).astype(kind)
+    return line if align_corners else line * kind(n - 1) / kind(n)
+
+
+def _unnormalize(x, n, align_corners, spatial):
+    """Coordinates in [-1, 1] as places, rounded as PyTorch does; which program it is in does not
+    change the last digit: see ``_centers``."""
+    if spatial == 2 and align_corners:
+        return (x + 1) * ((n - 1) / 2)
+    if spatial == 2:  # a product and a difference that are rounded once, together
+        wide = jnp.float64 if x.dtype == np.float32 else x.dtype
+        return ((x + 1).astype(wide) * (n / 2) - 0.5).astype(x.dtype)
     return (x + 1) / 2 * (n - 1) if align_corners else ((x + 1) * n - 1) / 2
 
 
@@ -501,7 +516,8 @@ def grid_sampler(input, grid, mode: str, padding_mode: str, align_corners: bool)
     spatial = input.shape[2:]
     batch = jnp.arange(input.shape[0]).reshape(-1, *[1] * (grid.ndim - 2))
     inside = lambda x, n: _fold_back(x, n, padding_mode, align_corners)  # noqa: E731
-    at = [_unnormalize(grid[..., -1 - d], n, align_corners) for d, n in enumerate(spatial)]
+    dims = len(spatial)
+    at = [_unnormalize(grid[..., -1 - d], n, align_corners, dims) for d, n in enumerate(spatial)]
     if mode != "bicubic":
         at = [inside(a, n) for a, n in zip(at, spatial)]
     image = jnp.moveaxis(input, 1, -1)  # (N, *spatial, C)

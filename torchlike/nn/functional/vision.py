@@ -171,7 +171,8 @@ def affine_grid(theta, size, align_corners: bool | None = None):
     if align_corners is None:
         warnings.warn(
             "Default grid_sample and affine_grid behavior has changed to align_corners=False since "
-            "1.3.0. Please specify align_corners=True if the old behavior is desired.",
+            "1.3.0. Please specify align_corners=True if the old behavior is desired. See the "
+            "documentation of grid_sample for details.",
             stacklevel=2,
         )
     size = tuple(size)
