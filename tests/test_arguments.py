@@ -1,6 +1,8 @@
 """Arguments of layers, losses, modules and their friends that are wrong, or only look so: what
 they give or raise, in PyTorch's words."""
 
+import re
+
 import pytest
 
 import torchlike
@@ -82,3 +84,85 @@ def test_a_wrong_place_of_a_maximum():
         torchlike.nn.functional.max_unpool1d(
             torchlike.ones(1, 2, 2), torchlike.tensor([[[0, 9], [1, 2]]]), 2
         ).tolist()
+
+
+# Where the words may differ: PyTorch's lists of overloads, positions of what is given by name.
+CLASSES = [
+    # Statics of another class, whatever was called before.
+    *(f"L.argmax(r(2, 3), dim=1, keepdim={k})" for k in ("True", "1", "'a'", "0.0", "N.bool_(1)")),
+    *(f"L.cumsum(r(2, 3), {d})" for d in ("1.0", "None", "'a'", "N.float64(1)", "N.int64(1)")),
+    "F.pad(x, (1, 2.0))", "F.grid_sample(r(1, 1, 2, 2), r(1, 2, 2, 2), align_corners=1)",
+    "L.std(x, keepdim=1, dim=0)", "F.avg_pool1d(r(1, 4), 2, ceil_mode=None)",
+    "L.polygamma(1.5, x)", "L.sort(x, descending=1)", "L.cross(r(2, 3), r(2, 3), dim=1.0)",
+    # A dimension under two names, and names that there are not.
+    "L.mean(r(2, 3), dim=1, axis=0)", "r(2, 3).sum(1, axis=0)", "L.cumsum(x, dim=0, axis=0)",
+    "r(2, 3).permute(dim=(1, 0))", "L.rand(2, sise=3)", "x.clone().uniform_(of=1)", "x.float(1)",
+    "x.reshape(2, sizes=1)", "x.contiguous(L.contiguous_format)",
+    # What is no tensor.
+    *(f"L.{call}" for call in (
+        "permute([1.0], (0,))", "reshape(N.ones(2), (2,))", "transpose(None, 0, 1)", "t('a')",
+        "gather([1.0], 0, z(1))", "diagonal(3)", "unsqueeze(2.0, 0)", "roll(N.ones(3), 1)",
+        "nn.functional.pad([1.0], (1, 1))", "index_select(x, 0, [1])", "scatter(3, 0, z(1), x)",
+        "take_along_dim([1.0], z(1))", "broadcast_to(N.ones(1), (2,))", "cdist(r(2, 2), [1.0])",
+    )),
+    # Numbers that do not fit in any program, and arrays that fit in no memory.
+    "x + 10**20", "x.clone().add_(10**20)", "x.add(x, alpha=10**20)", "L.zeros(2**62)",
+    "L.zeros(1).expand(2**61) + 1", "L.full((2**40, 2**40), 1.0)", "L.diagflat(x, 2**62)",
+    # Numbers of sums of products.
+    *(f"L.{op}(r(2, 2), r(2, 2), r(2, 2), {name}={value})" for op, name in (
+        ("addmm", "alpha"), ("addcmul", "value"),
+    ) for value in ("1j", "'a'")),
+    # Draws, and switches.
+    "L.zeros(2, requires_grad=1)", "L.tensor([1.0], requires_grad=0.5)", "w[0].copy_(3.5)",
+    "(L.manual_seed(0), x.clone().normal_(L.tensor(0.5)))[1]",
+    "(L.manual_seed(0), x.clone().exponential_(L.tensor(1.0)))[1]",
+    "L.multinomial(x, 1, 1)", "x.clone().exponential_('a')", "N.int64(1) in x",
+    "(lambda y: (y.__setitem__(0, N.int64(3)), y))(x.clone())", "x.clone().copy_(N.float32(2))",
+    "L.zeros(1).expand(3).copy_(3.5)", "L.zeros(1).expand(3).fill_(3.5)",
+    # Places to write to.
+    *(f"L.{call}, out={out})" for call in ("add(x, x", "matmul(x, x", "diag(x") for out in (
+        "x.double()", "x.new_empty(0, device='meta')", "'a'", "x.long()",
+    )),
+    # Values at the edges of what is meant.
+    "L.take_along_dim(L.eye(3), L.tensor([[-1], [5], [0]]), 1)", "L.logit(L.tensor([0.2, 0.9]), 1)",
+    "F.instance_norm(r(1, 2, 3), L.zeros(2), None)", "F.hardtanh(x, float('nan'), 1.0)",
+    "F.soft_margin_loss(x, x.double())", "F.margin_ranking_loss(x, x + 1, L.ones(2).byte())",
+    "F.margin_ranking_loss(x, x, x > 0)", "L.histogram(w, 2).bin_edges.requires_grad",
+    "L.scatter(w, 0, z(1), 2.0, reduce='multiply').requires_grad",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", CLASSES)
+def test_class(code):
+    found = [outcome(library, code, PRELUDE + HELPERS)[0] for library in (torchlike, torch)]
+    ours, theirs = (text.split("Error: ")[0] for text in found)
+    assert ours == theirs
+    for name in re.findall(r"argument '(\w+)'", found[1]):
+        assert f"'{name}'" in found[0]
+
+
+HALF_DONE = [
+    # What is written in two steps is not written in one of them.
+    ("(L.empty(0), L.empty(0))", "L.median(L.ones(2, 2), 0, out=made)"),
+    ("(L.empty(0), L.empty(0))", "L.frexp(L.ones(2), out=made)"),
+    ("(L.zeros(2), L.ones(3))", "L.nn.functional.instance_norm(L.ones(1, 2, 3), *made)"),
+    ("(L.zeros(2), L.ones(2).int())",
+     "L.native_batch_norm(L.ones(3, 2), None, None, *made, True, 0.1, 1e-5)"),
+    ("(L.ones(2),)", "made[0].add_(10**20)"),
+    ("(L.ones(2),)", "made[0].normal_([])"),
+    ("(L.ones(2),)", "made[0].exponential_('a')"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "call"), HALF_DONE)
+def test_an_error_leaves_things_as_they_were(made, call):
+    found = []
+    for library in (torchlike, torch):
+        scope = {"L": library}
+        library.manual_seed(0)
+        scope["made"] = eval(made, scope)
+        with pytest.raises((RuntimeError, OverflowError, TypeError)):
+            eval(call, scope)
+        found.append([(t.tolist(), t._version) for t in scope["made"]])
+        found[-1].append(library.get_rng_state().tolist()[:32])
+    assert found[0] == found[1]

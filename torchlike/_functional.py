@@ -10,12 +10,12 @@ from torchlike._core.dtypes import bool_, float64
 from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.forms import FUNCTIONS as _TORCH
 from torchlike._tensor.modes import no_grad
 from torchlike.nn import functional as F
 from torchlike.nn.functional.dropout import _drop
-from torchlike.nn.functional.normalization import _update as move_running
+from torchlike.nn.functional.normalization import _move as move_running
 from torchlike.nn.functional.sequences import ctc
 
 FUNCTIONS: dict = {}  # by name, for the top-level namespace
@@ -97,16 +97,14 @@ def native_batch_norm(
         none = _TORCH["empty"](0, dtype=result.dtype, device=result.device)
         return _into(out, (result, none, none.clone()))
     result, mean, variance = apply(TABLE["batch_norm_train"], (input, weight, bias), (eps,))
-    if running_mean is not None:
-        move_running(running_mean, mean, momentum)
-    if running_var is not None:
-        move_running(running_var, variance, momentum)
     a = input._value.aval
     count = a.numel // max(a.shape[1], 1)
     biased = variance.detach() * ((count - 1) / max(count, 1))
     given = next((t for t in (weight, running_mean) if t is not None), input)
     statistics = mean.detach(), (biased + eps).rsqrt()
-    return _into(out, (result, *(t.to(given.dtype) for t in statistics)))
+    results = _into(out, (result, *(t.to(given.dtype) for t in statistics)))
+    move_running(running_mean, running_var, mean, variance, momentum)
+    return results
 
 
 def _into(out, results):
@@ -135,9 +133,7 @@ def instance_norm(
         given = running_mean, running_var, weight, bias
         return F.instance_norm(input, *given, False, momentum, eps)
     out, mean, variance = apply(TABLE["instance_norm"], (input, weight, bias), (eps,))
-    for running, new in ((running_mean, mean), (running_var, variance)):
-        if running is not None:
-            move_running(running, new, momentum)
+    move_running(running_mean, running_var, mean, variance, momentum)
     return out
 
 
@@ -324,7 +320,7 @@ def hinge_embedding_loss(input, target, margin: float = 1.0, reduction: int = 0)
 @_twin
 def kl_div(input, target, reduction: int = 0, *, log_target: bool = False):
     """target * (log target - input)."""
-    return apply(TABLE["kl_div"], (input, target), (_reduction(reduction), bool(log_target)))
+    return apply(TABLE["kl_div"], (input, target), (_reduction(reduction), log_target))
 
 
 @_twin
@@ -337,7 +333,7 @@ def margin_ranking_loss(input1, input2, target, margin: float = 0.0, reduction: 
 @_twin
 def poisson_nll_loss(input, target, log_input: bool, full: bool, eps: float, reduction: int):
     """Negative log likelihood of counts under a Poisson distribution."""
-    statics = (bool(log_input), bool(full), eps, _reduction(reduction))
+    statics = (log_input, full, eps, _reduction(reduction))
     return apply(TABLE["poisson_nll_loss"], (input, target), statics)
 
 
@@ -347,7 +343,7 @@ def triplet_margin_loss(
     swap: bool = False, reduction: int = 0,
 ):  # fmt: skip
     """max(0, margin + d(anchor, positive) - d(anchor, negative))."""
-    statics = (float(margin), float(p), eps, bool(swap), _reduction(reduction))
+    statics = (float(margin), float(p), eps, swap, _reduction(reduction))
     return apply(TABLE["triplet_margin_loss"], (anchor, positive, negative), statics)
 
 
@@ -389,12 +385,12 @@ _OUTSIDE = ("zeros", "border", "reflection")
 
 def _grid_sampler(name, ndim):
     def sampler(input, grid, interpolation_mode: int, padding_mode: int, align_corners: bool):
-        if ndim and input._value.aval.ndim != ndim:
+        if ndim and aval_of(input).ndim != ndim:
             raise RuntimeError(
                 f"{name}(): expected {ndim}D input, but got input with sizes {list(input.shape)}"
             )
         mode, outside = _FOUND_BY[interpolation_mode], _OUTSIDE[padding_mode]
-        return F.grid_sample(input, grid, mode, outside, bool(align_corners))
+        return F.grid_sample(input, grid, mode, outside, align_corners)
 
     sampler.__doc__ = "``nn.functional.grid_sample`` with numbers for its modes."
     _public(name)(sampler)

@@ -124,6 +124,53 @@ def user_line() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
+def argument_place(parameter: str, function: str, at: int) -> str:
+    """``sum(): argument 'dim' (position 2)``, by the function that the program called.
+
+    ``function`` and ``at`` stand where no function on the way has such a parameter.
+    """
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        code = frame.f_code
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        inner = code.co_name.startswith("_") or "_ops" + os.sep in code.co_filename
+        if parameter in names and not inner and code.co_name not in ("forward", "argument_place"):
+            function, at = code.co_name, names.index(parameter)
+        frame = frame.f_back
+    return f"{function}(): argument '{parameter}' (position {at + 1})"
+
+
+def not_a_tensor(error: AttributeError) -> TypeError | None:
+    """What to tell of an argument that was asked for what only a tensor has; None for others.
+
+    A function need not look at the class of its arguments first: those that are no tensors show
+    themselves here, at no cost to those that are.
+    """
+    known = error.name in ("_value", "_sparse", "_chain", "_base") or hasattr(TENSOR[0], error.name)
+    if not known or isinstance(error.obj, TENSOR[0]):
+        return None
+    frame, trace = sys._getframe(1), error.__traceback__
+    frames = []
+    while trace is not None:
+        frames.append(trace.tb_frame)
+        trace = trace.tb_next
+    frames.reverse()  # the innermost first
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frames.append(frame)
+        frame = frame.f_back
+    place = None
+    for frame in frames:
+        code, values = frame.f_code, frame.f_locals
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        for at, name in enumerate(names):
+            if values.get(name) is error.obj and not code.co_name.startswith("_"):
+                place = f"{code.co_name}(): argument '{name}' (position {at + 1})"
+    return place and TypeError(f"{place} must be Tensor, not {type_name(error.obj)}")
+
+
+TENSOR: list = []  # the class; tensor.py puts it here
+
+
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the user's line, however deep inside this package the reason was found."""
     frame, level = sys._getframe(1), 2

@@ -467,7 +467,7 @@ def resolve_elsewhere(value: Value, segment: Segment) -> None:
     other.node, other.device = node, segment.device
     other.arrays = list(segment.arrays[: node.externals])
     other.owners = [lambda v=v: v for v in other.arrays]  # never donated: they are seen
-    other.floats, other.ints = list(segment.floats), list(segment.ints)
+    other.floats, other.ints = segment.floats[:], segment.ints[:]
     slot = value.slot
     other.refs = [prefix.dead] * node.slots
     other.refs[slot] = lambda: value

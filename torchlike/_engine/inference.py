@@ -12,8 +12,9 @@ from torchlike._core import dtypes as dt
 from torchlike._core.symbolic import SymFloat, SymInt, opened, tracing
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.values import Aval, aval
+from torchlike._ops.arguments import check_operands
 from torchlike._ops.derivatives import Spec
-from torchlike._ops.table import Op, Scalar, check_operands, check_statics, evaluate
+from torchlike._ops.table import Op, Scalar, evaluate
 
 # ---- shapes without arrays ---------------------------------------------------------------------
 
@@ -27,7 +28,6 @@ def infer(op: Op, statics: tuple, in_avals: tuple, device) -> tuple:
     if found is not None:
         return found
     check_operands(op, in_avals)
-    check_statics(op, statics)
     out = None
     if op.pointwise:
         out = _infer_pointwise(op, statics, in_avals, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from array import array
 
 import jax
 import numpy as np
@@ -15,12 +16,8 @@ from torchlike._core.symbolic import SymFloat, SymInt, tracing
 from torchlike._engine.inference import as_jax_takes, infer, is_exact, kind_of, work, wrap
 from torchlike._engine.stats import stats
 from torchlike._engine.values import Aval, Batched, Packed, Value, from_array
-from torchlike._ops.table import (
-    Op,
-    check_operands,
-    collecting_bad_indices,
-    evaluate,
-)
+from torchlike._ops.arguments import check_operands, check_statics
+from torchlike._ops.table import Op, collecting_bad_indices, evaluate
 
 
 class Prefix:
@@ -89,7 +86,7 @@ class Segment:
         self.arrays: list = []  # external inputs, in order of first use
         self.owners: list = []  # weak references to the Values they belong to
         self.floats: list = []
-        self.ints: list = []
+        self.ints = array("q")  # it refuses what no program could take, at the user's line
         self.refs: list = []  # weak references to the Values of the slots
         self.results = None  # (live slots, arrays) once the program has run
         self.done = False
@@ -347,7 +344,7 @@ def record_stretch(stretch: Stretch, floats, ints) -> list[Value]:
     first = segment.node.slots
     try:
         segment.floats += floats
-        segment.ints += ints
+        segment.ints.extend(ints)
         refs += stretch.dead
         values = []
         for slot, a in stretch.kept:
@@ -401,6 +398,8 @@ def _extend(segment, parent, op, statics, operands, key) -> Prefix:
     """A call not seen after this prefix: infer its results, and hang it into the tree."""
     _check_devices(op, operands)
     _check_static(statics)
+    if op.forward is None and op.inner is None:
+        check_statics(op, statics)
     stats.misses += 1
     in_avals = tuple(
         x.aval if x.__class__ is Value else None if x is None else kind_of(x) for x in operands

@@ -25,6 +25,8 @@ class Aval:
         self.ndim = len(shape)
         self.numel = prod(shape)
         self.nbytes = self.numel * dtype.itemsize
+        if self.numel.__class__ is int and self.nbytes >= 1 << 63:  # XLA would end the process
+            raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
 
     def __repr__(self):
         return f"{self.dtype.name}{list(self.shape)}@{self.device}"

@@ -40,6 +40,8 @@ def hardtanh(input, min_val: float, max_val: float):
     if min_val < 0 and input.dtype.kind == "u":
         raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
     low, high = jnp.asarray(min_val, input.dtype), jnp.asarray(max_val, input.dtype)
+    if min_val != min_val or max_val != max_val:
+        return jnp.full_like(input, jnp.nan)
     return jnp.where(input <= low, low, jnp.where(input >= high, high, input))
 
 

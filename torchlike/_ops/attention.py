@@ -248,7 +248,7 @@ def scaled_dot_product_attention(
     *,
     keep: Number,
     is_causal: bool,
-    scale: float,
+    scale: float | None,
     enable_gqa: bool,
 ):
     """Attention; ``dropped`` is a mask of 0 and 1 over the probabilities, kept at rate ``keep``."""

@@ -257,7 +257,7 @@ def _shown(window) -> str:
 )  # fmt: skip
 def stft(
     input, window=None, *, n_fft: int, hop_length: int, win_length: int, center: bool,
-    pad_mode: str, normalized: bool, onesided: bool, align: bool,
+    pad_mode: str, normalized: bool, onesided: bool | None, align: bool | None,
 ):  # fmt: skip
     """The Fourier transforms of windows along a signal: (batch, frequency, frame)."""
     x = input
@@ -406,7 +406,7 @@ def check_istft(
     grad_name=lambda c: "DivBackward0" if c.input.ndim > 2 else "SqueezeBackward1")  # fmt: skip
 def istft(
     input, window=None, *, n_fft: int, hop_length: int, win_length: int, center: bool,
-    normalized: bool, onesided: bool, length: int, return_complex: bool,
+    normalized: bool, onesided: bool | None, length: int | None, return_complex: bool,
 ):  # fmt: skip
     """The signal of a short-time transform, by the least squares of overlapping frames."""
     described = None if window is None else (window.shape, torch_dtype(window))

@@ -427,7 +427,9 @@ def _upsample_node(c):
 
 
 @layer("upsample", linear=True, grad_name=_upsample_node)
-def upsample(input, size: Shape, scales: Shape, mode: str, align_corners: bool, antialias: bool):
+def upsample(
+    input, size: Shape, scales: tuple, mode: str, align_corners: bool | None, antialias: bool
+):
     """Resize the spatial dimensions, one after the other."""
     rank = input.ndim - 2
     if min(input.shape[2:]) <= 0 or min(size) <= 0:

@@ -40,7 +40,7 @@ def _at(input, indices, dims, checked):
 
 
 @op("index", checks=True, needs={"input": ("indices",)})
-def index(input, indices: Arrays, dims: Shape, checked: Dim):
+def index(input, indices: Arrays, dims: Shape, checked: bool):
     """input[..., indices, ...], the indices broadcast together."""
     return input.at[_at(input, indices, dims, checked)].get(mode="clip")
 
@@ -56,7 +56,7 @@ def _index_put_gradient(c, g):
     "index_put", checks=True, vjp=_index_put_gradient,
     needs={"input": ("indices",), "values": ("indices",)},
 )  # fmt: skip
-def index_put(input, values, indices: Arrays, dims: Shape, checked: Dim, accumulate: Dim):
+def index_put(input, values, indices: Arrays, dims: Shape, checked: bool, accumulate: bool):
     """The input with values put (or added) at the indices."""
     place = _at(input, indices, dims, checked)
     at = input.at[place]
@@ -155,7 +155,7 @@ def _range(index, size, checked):
 
 
 @op("gather_dim", checks=True, grad_name="GatherBackward0", needs={"input": ("index",)})
-def gather_dim(input, index, dim: Dim, checked: Dim):
+def gather_dim(input, index, dim: Dim, checked: bool):
     """input[i][index[i, j]]: along ``dim`` the element that the index names."""
     shape, index = index.shape, _vector(index)
     input = _vector(input)
@@ -241,7 +241,7 @@ _BY_INDEX = {"input": ("index",), "src": ("index",)}
     "scatter_put", checks=True, vjp=_scatter_gradient, needs=_BY_INDEX,
     grad_name=by_operand("Scatter", "src", 0, 1),
 )  # fmt: skip
-def scatter_put(input, index, src, dim: Dim, checked: Dim, how: str):
+def scatter_put(input, index, src, dim: Dim, checked: bool, how: str):
     """The input with ``src`` put or added (``how``) where the index points along ``dim``."""
     src = src.astype(input.dtype) if src.ndim == 0 else src
     dim, index, src = _scatter_plan(input, index, src, dim, checked)
@@ -253,7 +253,7 @@ def scatter_put(input, index, src, dim: Dim, checked: Dim, how: str):
 
 
 @op("scatter_multiply", checks=True, differentiable=False)
-def scatter_multiply(input, index, src, dim: Dim, checked: Dim):
+def scatter_multiply(input, index, src, dim: Dim, checked: bool):
     """The input multiplied by ``src`` where the index points along ``dim``."""
     src = src.astype(input.dtype) if src.ndim == 0 else src
     dim, index, src = _scatter_plan(input, index, src, dim, checked)
@@ -287,7 +287,7 @@ def _counts(base, places, index, include):
     "scatter_reduced", checks=True, saves="both", vjp=lambda c, g: _reduced_gradient(c, g),
     grad_name="ScatterReduceBackward0",
 )  # fmt: skip
-def scatter_reduced(input, index, src, dim: Dim, checked: Dim, reduce: str, include: Dim):
+def scatter_reduced(input, index, src, dim: Dim, checked: bool, reduce: str, include: bool):
     """``src`` reduced into the places that the index names along ``dim``."""
     shape = input.shape
     dim, index, src = _scatter_plan(input, index, src, dim, checked)
@@ -366,7 +366,7 @@ def _slices(input, index, dim):
 
 
 @op("index_select_dim", checks=True, grad_name="IndexSelectBackward0", needs={"input": ("index",)})
-def index_select_dim(input, index, dim: Dim, checked: Dim):
+def index_select_dim(input, index, dim: Dim, checked: bool):
     """The slices along ``dim`` that the index names."""
     if index.ndim > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
@@ -389,7 +389,7 @@ _BY_SLICE = {"input": ("index",), "source": ("index",)}
 
 @op("index_add_dim", checks=True, grad_name="IndexAddBackward0",
     needs={"input": (), "source": ("index", "alpha"), "alpha": ("index", "source")})  # fmt: skip
-def index_add_dim(input, index, source, alpha: Number, dim: Dim, checked: Dim):
+def index_add_dim(input, index, source, alpha: Number, dim: Dim, checked: bool):
     """The input with ``alpha * source`` added to the slices that the index names."""
     name = "index_add_()"
     if index.ndim > 1:
@@ -430,7 +430,7 @@ def index_add_dim(input, index, source, alpha: Number, dim: Dim, checked: Dim):
     vjp=_slices_gradient,
     needs=_BY_SLICE,
 )
-def index_copy_dim(input, index, source, dim: Dim, checked: Dim):
+def index_copy_dim(input, index, source, dim: Dim, checked: bool):
     """The input with ``source`` in place of the slices that the index names."""
     if index.ndim > 1:
         raise IndexError(f"index_copy_(): Index should have dimension 1 or 0 (got {index.ndim})")
@@ -467,7 +467,7 @@ def index_copy_dim(input, index, source, dim: Dim, checked: Dim):
 
 @op("index_fill_dim", checks=True, grad_name=by_operand("IndexFill", "value", 1, 0),
     needs={"input": ("index",), "value": ("index",)})  # fmt: skip
-def index_fill_dim(input, index, value, dim: Dim, checked: Dim):
+def index_fill_dim(input, index, value, dim: Dim, checked: bool):
     """The input with one value in the slices that the index names."""
     if index.ndim > 1:
         raise RuntimeError("Index has to be a vector/scalar")
@@ -492,7 +492,7 @@ def _flat_index(input, index, checked):
 
 
 @op("take_flat", checks=True, grad_name="TakeBackward0", needs={"input": ("index",)})
-def take_flat(input, index, checked: Dim):
+def take_flat(input, index, checked: bool):
     """Elements by their place in row-major order."""
     if not index.size:
         return jnp.zeros(index.shape, input.dtype)
@@ -508,7 +508,7 @@ def _put_gradient(c, g):
 
 
 @op("put_flat", checks=True, grad_name="PutBackward0", vjp=_put_gradient, needs=_BY_SLICE)
-def put_flat(input, index, source, checked: Dim, accumulate: Dim):
+def put_flat(input, index, source, checked: bool, accumulate: bool):
     """The input with elements put or added by their place in row-major order."""
     if source.size != index.size:
         raise IndexError(

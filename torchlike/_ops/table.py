@@ -306,7 +306,6 @@ def prepare(op: Op, operands):
         return [_number_beside(x, anchor) if x.__class__ is Scalar else x for x in operands]
     check_broadcast(operands)
     common = computing_dtype(op, operands)
-    _check_alpha(op, operands, common)
     numpy_type = common.numpy
     if op.computes == "opmath" and common in dt.HALF:
         numpy_type = dt.float32.numpy
@@ -322,92 +321,6 @@ def cast(x, numpy_type):
         # XLA's CPU compiler turns a product with a converted bool into a choice of 0 or the factor.
         x = x.astype(np.uint8)
     return x.astype(numpy_type)
-
-
-_KINDS = {dt.BOOL: bool, dt.INTEGRAL: int, dt.FLOATING: float, dt.COMPLEX: complex}
-
-
-def _check_alpha(op: Op, operands, common: dt.dtype) -> None:
-    """Raise PyTorch's errors for an ``alpha`` that the result dtype cannot hold."""
-    for i, name in op.run_time.items():
-        if name != "alpha" or operands[i] is None:
-            continue
-        given = operands[i]  # a number, or a tensor in its place
-        kind = given.kind if given.__class__ is Scalar else _KINDS[torch_dtype(given).category]
-        if kind is float and common.category <= dt.INTEGRAL:
-            raise RuntimeError(
-                "For integral input tensors, argument alpha must not be a floating point number."
-            )
-        if kind is complex and common.category < dt.COMPLEX:
-            raise RuntimeError(
-                "For non-complex input tensors, argument alpha must not be a complex number."
-            )
-        if kind is bool and common.category != dt.BOOL:
-            raise RuntimeError("Boolean alpha only supported for Boolean results.")
-
-
-def check_operands(op: Op, in_avals) -> None:
-    """Raise ``TypeError`` for a missing operand, or a number where PyTorch wants a tensor."""
-    promotes = op.promotes in ("result", "float")
-    if op.numbers is None and promotes and not any(hasattr(a, "shape") for a in in_avals):
-        kinds = [getattr(a[0] if a.__class__ is tuple else a, "__name__", "None") for a in in_avals]
-        raise TypeError(
-            f"{op.name}() received an invalid combination of arguments - got ({', '.join(kinds)}), "
-            "but at least one of them must be a Tensor"
-        )
-    if op.refuses is not None:
-        op.refuses(*in_avals)
-    if op.list_at is not None or (op.numbers is None and not promotes):
-        return
-    for i, (p, a) in enumerate(zip(op.inputs, in_avals, strict=True)):
-        if a is None:
-            if p.default is None or p.annotation is Number:
-                continue
-            kind = "NoneType"
-        elif i in op.run_time and getattr(a, "ndim", 0):
-            raise TypeError(f"{op.public_name}(): argument '{p.name}' must be Number, not Tensor")
-        elif hasattr(a, "shape") or op.numbers is None or i in op.run_time or p.name in op.numbers:
-            continue
-        else:
-            kind = (a[0] if a.__class__ is tuple else a).__name__
-        raise TypeError(
-            f"{op.public_name}(): argument '{p.name}' (position {i + 1}) must be Tensor, not {kind}"
-        )
-
-
-# What a static of an annotation may not be: PyTorch would take none of them.
-_REFUSED = {
-    int: ("int", (float, str, tuple, complex)),
-    float: ("float", (str, tuple, complex, type(None))),
-    Shape: ("tuple of ints", (float, complex)),
-}
-
-
-def check_statics(op: Op, statics) -> None:
-    """Raise ``TypeError`` for a static of a class that PyTorch's function refuses."""
-    if op.signature is None:
-        return
-    function, _, names = op.signature.partition("(")
-    names = names.rstrip(")").split(", ")
-    for p, x in zip(op.statics, statics, strict=True):
-        at = names.index(p.name) if p.name in names else op.params.index(p)
-        if p.annotation not in _REFUSED or at >= len(names):
-            continue
-        wanted, refused = _REFUSED[p.annotation]
-        if isinstance(x, refused):
-            found = f", not {type(x).__name__}"
-        elif p.annotation is Shape and isinstance(x, tuple):
-            bad = [(i, e) for i, e in enumerate(x) if isinstance(e, (float, str, tuple))]
-            if not bad:
-                continue
-            found = f", but found element of type {type(bad[0][1]).__name__} at pos {bad[0][0]}"
-        else:
-            continue
-        given = dict(zip([s.name for s in op.statics], statics))
-        raise TypeError(
-            f"{function.format(**given)}(): argument '{names[at]}' (position {at + 1}) must be "
-            f"{wanted}{found}"
-        )
 
 
 def check_broadcast(operands) -> None:

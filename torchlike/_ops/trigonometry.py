@@ -114,7 +114,8 @@ def _logit(eps):
     low, high = (0.0, 1.0) if eps is None else (eps, 1 - eps)
 
     def value(x):
-        x = x if eps is None else jnp.clip(x, low, high)
+        if eps is not None:  # beyond one half the lower limit is the upper one, and wins
+            x = jnp.where(x < low, low, jnp.where(x > high, high, x)).astype(x.dtype)
         return jnp.log(x / (1 - x))
 
     def slope(r, x):

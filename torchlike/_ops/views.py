@@ -166,7 +166,7 @@ def _write_index(base, new, *args):
 
 
 @op("index_basic", view=True, linear=True, write=_write_index, promotes="raw")
-def index_basic(input, numbers: Arrays, spec: Shape):
+def index_basic(input, numbers: Arrays, spec: tuple):
     """A basic index: per dimension an int, a slice with a run-time start, all, or a new one."""
     starts, sizes, steps = _plan(input.shape, spec, numbers)
     window = _window(sizes, steps)
@@ -359,7 +359,7 @@ def overwrite(input, new):
     "write_view", promotes="raw", grad_name="CopySlices",
     needs={"base": ("numbers",), "new": ("numbers",)},
 )  # fmt: skip
-def write_view(base, new, numbers: Arrays, links: Shape):
+def write_view(base, new, numbers: Arrays, links: tuple):
     """The base after the view that ``links`` read off it has been replaced by ``new``."""
     taken, reads, state = 0, [], base
     for name, count, statics, part in links:

@@ -209,7 +209,7 @@ def isclose(input, other, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: b
     if rtol < 0 or atol < 0:
         name, value = ("rtol", rtol) if rtol < 0 else ("atol", atol)
         raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value}")
-    return apply(TABLE["isclose"], (input, other), (float(rtol), float(atol), bool(equal_nan)))
+    return apply(TABLE["isclose"], (input, other), (float(rtol), float(atol), equal_nan))
 
 
 @function(method=True)
@@ -293,7 +293,7 @@ def where_method(self, condition, other):
 @function()
 def polygamma(n, input, *, out=None):
     """The n-th derivative of digamma."""
-    return written(out, apply(TABLE["polygamma_of_order"], (input,), (int(n),)))
+    return written(out, apply(TABLE["polygamma_of_order"], (input,), (n,)))
 
 
 @method("polygamma", inplace=True)

@@ -61,7 +61,7 @@ def _copying(name, view):
     def twin(input, *args, out=None, **kwargs):
         found = view(input, *args, **kwargs)
         if not isinstance(found, tuple):
-            return into(out, copied(found, input))
+            return into(out, copied(found, input), exact=True)
         copies = tuple(copied(part, input) for part in found)
         if out is None:
             return copies

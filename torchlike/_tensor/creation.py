@@ -9,7 +9,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotSupported, warn, warn_once
+from torchlike._core.errors import NotSupported, type_name, warn, warn_once
 from torchlike._core.sizes import Size
 from torchlike._core.symbolic import SymFloat, SymInt, tracing
 from torchlike._engine.flush import flush, jax_array
@@ -47,6 +47,8 @@ def as_leaf(out, requires_grad: bool):
     """A new tensor, as a leaf of the tape if ``requires_grad``."""
     if not requires_grad:
         return out
+    if requires_grad.__class__ is not bool:
+        raise TypeError(f"argument 'requires_grad' must be bool, not {type_name(requires_grad)}")
     if out.dtype.category < dt.FLOATING:
         raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
     return out.requires_grad_()

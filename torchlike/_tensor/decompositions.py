@@ -97,7 +97,7 @@ def lu(A, pivot: bool = True, get_infos: bool = False, out=None):
     """Packed LU factors (https://pytorch.org/docs/stable/generated/torch.lu.html)."""
     need_tensor("lu", "A", 1, A)
     _deprecated("lu", "torch.linalg.lu_factor / torch.linalg.lu_factor_ex")
-    result = apply(TABLE["linalg_lu_factor_ex"], (A,), (bool(pivot), False))
+    result = apply(TABLE["linalg_lu_factor_ex"], (A,), (pivot, False))
     return la._named("_lu_with_info", result, out) if get_infos else into(out, result[:2])
 
 
@@ -108,7 +108,7 @@ def lu_unpack(
     """P, L and U of packed factors (https://pytorch.org/docs/stable/generated/torch.lu_unpack.html)."""
     need_tensor("lu_unpack", "LU_data", 1, LU_data)
     need_tensor("lu_unpack", "LU_pivots", 2, LU_pivots)
-    statics = (bool(unpack_data), bool(unpack_pivots))
+    statics = (unpack_data, unpack_pivots)
     result = apply(TABLE["lu_unpack_parts"], (LU_data, LU_pivots), statics)
     return la._named("lu_unpack", (result[0].detach(), *result[1:]), out)
 

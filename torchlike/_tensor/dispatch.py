@@ -11,6 +11,7 @@ from torchlike._core.errors import (
     NotSupported,
     NotTraceable,
     SparseOperand,
+    not_a_tensor,
     type_name,
     user_line,
     warn,
@@ -162,6 +163,14 @@ def value_of(t) -> Value:
     if storage is not None and t._seen != storage.version:
         t._sync()
     return t._value
+
+
+def aval_of(t):
+    """What is known of a tensor without its numbers; raises ``TypeError`` for what is none."""
+    try:
+        return t._value.aval
+    except AttributeError as error:
+        raise (not_a_tensor(error) or error) from None
 
 
 def number(op: Op, x, position: int):
@@ -341,11 +350,18 @@ def copy_out(out, result, exact=False, apart=()):
     if isinstance(result, tuple):
         if not isinstance(out, (tuple, list)) or len(out) != len(result):
             raise TypeError(f"out= must be a tuple of {len(result)} Tensors")
-        for o, r in zip(out, result, strict=True):
-            copy_out(o, r, True, apart)
+        pairs = [*zip(out, result, strict=True)]
+        pairs = [(o, _as_out(o, r, True, apart)) for o, r in pairs]  # all, before any is written
+        for o, r in pairs:
+            _write_out(o, r)
         return out if not isinstance(out, list) else tuple(out)
+    return _write_out(out, _as_out(out, result, exact, apart))
+
+
+def _as_out(out, result, exact, apart):
+    """The result as ``out`` takes it; raises if it does not."""
     if not isinstance(out, _Tensor):
-        raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
+        raise TypeError(f"argument 'out' must be Tensor, not {type_name(out)}")
     if modes.grad and (out.requires_grad or result.requires_grad):
         raise RuntimeError(
             "out=... arguments don't support automatic differentiation, but one of the arguments "
@@ -359,18 +375,27 @@ def copy_out(out, result, exact=False, apart=()):
                 "performing the operation."
             )
     a, b = out._value.aval, result._value.aval
-    if a.dtype is not b.dtype:
-        if exact:
-            raise RuntimeError(
-                f"Expected out tensor to have dtype {dt.C_NAMES.get(b.dtype, b.dtype.name)}, but "
-                f"got {dt.C_NAMES.get(a.dtype, a.dtype.name)} instead"
-            )
-        if not dt.can_cast(b.dtype, a.dtype):
-            raise RuntimeError(
-                f"result type {dt.SCALAR_NAMES[b.dtype]} can't be cast to the desired output type "
-                f"{dt.SCALAR_NAMES[a.dtype]}"
-            )
-        result = apply(TABLE["to_dtype"], (result,), (a.dtype,))
+    if a.device is not b.device:
+        raise RuntimeError(
+            f"Expected out tensor to have device {b.device}, but got {a.device} instead"
+        )
+    if a.dtype is b.dtype:
+        return result
+    if exact:
+        raise RuntimeError(
+            f"Expected out tensor to have dtype {dt.C_NAMES.get(b.dtype, b.dtype.name)}, but "
+            f"got {dt.C_NAMES.get(a.dtype, a.dtype.name)} instead"
+        )
+    if not dt.can_cast(b.dtype, a.dtype):
+        raise RuntimeError(
+            f"result type {dt.SCALAR_NAMES[b.dtype]} can't be cast to the desired output type "
+            f"{dt.SCALAR_NAMES[a.dtype]}"
+        )
+    return apply(TABLE["to_dtype"], (result,), (a.dtype,))
+
+
+def _write_out(out, result):
+    a, b = out._value.aval, result._value.aval
     if a.shape != b.shape and a.numel:
         warn(
             "An output with one or more elements was resized since it had shape "

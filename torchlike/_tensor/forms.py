@@ -8,7 +8,7 @@ from functools import partial, wraps
 from types import FunctionType
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import PACKAGE
+from torchlike._core.errors import PACKAGE, not_a_tensor
 from torchlike._core.sizes import Size
 from torchlike._ops.table import TABLE, Arrays, Dim, Dims, Dtype, Number, Op, Shape, is_input
 from torchlike._tensor import dispatch, older_calls
@@ -18,6 +18,11 @@ FUNCTIONS: dict = {}  # public functions of the top-level namespace, by name
 METHODS: dict = {}  # methods of Tensor, by name
 RETURN_TYPES: dict = {}  # the named tuples of functions with several results
 _LIMITS = {"clamp": ("min", "max"), "clamp_min": ("min",), "clamp_max": ("max",)}
+# Ops whose kernels in PyTorch do not cast: ``out=`` must have the result's own dtype.
+_EXACT = frozenset((
+    "abs", "addbmm", "addmm", "addmv", "baddbmm", "bitwise_not", "bmm", "ceil", "complex",
+    "conj_physical", "diagonal_copy", "dot", "floor", "frac", "heaviside", "mv", "softmax", "vdot",
+))  # fmt: skip
 _UNSET = type("_Unset", (), {"__repr__": lambda self: "<unset>"})()
 _SEQUENCES = (tuple, list, Size)
 
@@ -105,7 +110,9 @@ def _source(op: Op, form: str, name: str, scope: dict) -> str:
     extra = []
     if any(p.annotation in (Dim, Dims) and p.name == "dim" for p in op.params):
         extra.append("axis=UNSET")
-        prologue += ["if axis is not UNSET:", "    dim = axis"]
+        prologue += ["if axis is not UNSET:", "    dim = dim_as('axis', axis, dim, D_dim)"]
+        scope["dim_as"] = partial(_dim_as, name)
+        scope.setdefault("D_dim", _UNSET)
     if needed_dim is not None:
         message = f'{op.name}() missing 1 required positional arguments: "dim"'
         prologue += ["if dim is UNSET:", f"    raise TypeError({message!r})"]
@@ -146,12 +153,21 @@ def _source(op: Op, form: str, name: str, scope: dict) -> str:
     body = [*prologue]
     if "out=None" in extra:
         # Ops with several results find their places in the input: it must still be there.
-        rest = ", True, (input,)" if fields is not None and op.inputs[0].name == "input" else ""
+        rest = ", True" if op.name in _EXACT else ""
+        if fields is not None and op.inputs[0].name == "input":
+            rest = ", True, (input,)"
         write = f"copy_out(out, result{rest})"
         body += [f"result = {call}", f"return result if out is None else {write}"]
     else:
         body.append(f"return {call}")
     return f"def {name}({', '.join(signature)}):\n" + "\n".join("    " + line for line in body)
+
+
+def _dim_as(function: str, other_name: str, given, dim, default):
+    """A dimension given under NumPy's name, if it is not given under its own as well."""
+    if dim is not default:
+        raise TypeError(f"{function}() got an unexpected keyword argument '{other_name}'")
+    return given
 
 
 def _needed_dim(op: Op):
@@ -217,9 +233,16 @@ def _needs_names(fn) -> bool:
 def _also(fn, other_names):
     @wraps(fn)
     def call(*args, **kwargs):
-        if not kwargs:
-            return fn(*args)
-        return fn(*args, **{other_names.get(name, name): x for name, x in kwargs.items()})
+        try:
+            if not kwargs:
+                return fn(*args)
+            named = {other_names.get(name, name): x for name, x in kwargs.items()}
+            if len(named) < len(kwargs):
+                twice = next(name for name in kwargs if other_names.get(name) in kwargs)
+                raise TypeError(f"{fn.__name__}() got an unexpected keyword argument '{twice}'")
+            return fn(*args, **named)
+        except AttributeError as error:
+            raise (not_a_tensor(error) or error) from None
 
     return call
 
@@ -229,7 +252,10 @@ def out_of(fn):
 
     @wraps(fn)
     def call(*args, out=None, **kwargs):
-        result = fn(*args, **kwargs)
+        try:
+            result = fn(*args, **kwargs)
+        except AttributeError as error:
+            raise (not_a_tensor(error) or error) from None
         return result if out is None else dispatch.copy_out(out, result)
 
     return call

@@ -61,6 +61,8 @@ def basic_part(x, index):
 
 def setitem(self, key, value, /) -> None:
     """``self[key] = value``: written through the view, or by ``index_put_``."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if not isinstance(value, (dispatch._Tensor, int, float, complex)):
         kind = type(value)
         name = (
@@ -397,7 +399,7 @@ def _put_call(part, advanced, value, accumulate):
     tensors, dims, checked = plan_advanced(part, advanced)
     if not tensors:  # x.index_put_((), v) and x.index_put_((None,), v) write everything
         return None
-    return (part, value, *tensors), (dims, checked, bool(accumulate))
+    return (part, value, *tensors), (dims, checked, accumulate)
 
 
 def put(part, advanced, value, accumulate) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torchlike._core.errors import TENSOR
 from torchlike._ops import (  # noqa: F401  # noqa: F401
     activation,
     attention,
@@ -102,6 +103,7 @@ for _name, _fn in {**shapes.PROPERTIES, "real": parts.real, "imag": parts.imag}.
     setattr(Tensor, _name, property(_fn, parts.SETTERS.get(_name)))
 methods.install_operators()
 Tensor.grad_dtype = _mf.grad_dtype
+TENSOR.append(Tensor)
 _ = arithmetic, creation, selection, random
 _ = fourier, sampling
 _ = joining, products, restriding, reductions, searches

@@ -11,7 +11,7 @@ from torchlike._core.errors import warn_once
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host
-from torchlike._tensor.dispatch import apply, into
+from torchlike._tensor.dispatch import apply, aval_of, into
 from torchlike._tensor.forms import FUNCTIONS, METHODS, alias, function, inplace_of, method
 from torchlike._tensor.host_reads import joined
 from torchlike._tensor.parts import split, tensor_split
@@ -158,7 +158,7 @@ def repeat(self, *counts, repeats=None):
 def tile(input, *counts, dims=None):
     """``repeat`` with missing leading counts taken as one."""
     dims = sizes_argument(counts if dims is None else (dims,))
-    if not dims and not input._value.aval.ndim:
+    if not dims and not aval_of(input).ndim:
         return apply(TABLE["repeat"], (input,), ((),))
     return repeat(input, *[1] * (input._value.aval.ndim - len(dims)), *dims)
 
@@ -223,7 +223,7 @@ def flip(input, *positions, dims=()):
 @function(method=True)
 def fliplr(input):
     """In reverse order along the second dimension."""
-    if input._value.aval.ndim < 2:
+    if aval_of(input).ndim < 2:
         raise RuntimeError("Input must be >= 2-d.")
     return flip(input, 1)
 
@@ -231,7 +231,7 @@ def fliplr(input):
 @function(method=True)
 def flipud(input):
     """In reverse order along the first dimension."""
-    if input._value.aval.ndim < 1:
+    if aval_of(input).ndim < 1:
         raise RuntimeError("Input must be >= 1-d.")
     return flip(input, 0)
 
@@ -239,7 +239,7 @@ def flipud(input):
 @function(method=True)
 def rot90(input, k=1, dims=(0, 1)):
     """Turned by 90 degrees ``k`` times in the plane of two dimensions."""
-    n = input._value.aval.ndim
+    n = aval_of(input).ndim
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if n < 2:
@@ -274,7 +274,7 @@ def roll(input, shifts, dims=None):
         raise RuntimeError(
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
         )
-    n = input._value.aval.ndim
+    n = aval_of(input).ndim
     if not n:
         raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
     dims = tuple(wrap_dim(d, n) for d in dims)
@@ -297,18 +297,18 @@ def diag_embed(input, offset=0, dim1=-2, dim2=-1):
 @function(method=True)
 def diag(input, diagonal=0, *, out=None):
     """A matrix with a vector on its diagonal, or a copy of a matrix's diagonal."""
-    n = input._value.aval.ndim
+    n = aval_of(input).ndim
     if n not in (1, 2):
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {n}D")
     if n == 1:
-        return into(out, diag_embed(input, diagonal))
-    return into(out, diagonal_copy(input, diagonal))
+        return into(out, diag_embed(input, diagonal), exact=True)
+    return into(out, diagonal_copy(input, diagonal), exact=True)
 
 
 @function(out=True)
 def diagonal_copy(input, offset=0, dim1=0, dim2=1):
     """A copy of the diagonal of the plane of two dimensions."""
-    n = input._value.aval.ndim
+    n = aval_of(input).ndim
     dim1, dim2 = wrap_dim(dim1, n), wrap_dim(dim2, n)
     if dim1 == dim2:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
@@ -390,7 +390,7 @@ def combinations(input, r=2, with_replacement=False):
 
 def _splitter(name, least, dim_of):
     def cut(input, indices_or_sections):
-        n = input._value.aval.ndim
+        n = aval_of(input).ndim
         if n < least:
             raise RuntimeError(
                 f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor "

@@ -142,7 +142,7 @@ def pinv(A, rcond=None, hermitian: bool = False, *, atol=None, rtol=None, out=No
             "with 2 or more dimensions of float, double, cfloat or cdouble types"
         )
     tolerances = _tolerances(atol, rtol, rcond, "rcond")
-    return into(out, apply(TABLE["linalg_pinv"], (A, *tolerances), (bool(hermitian),)))
+    return into(out, apply(TABLE["linalg_pinv"], (A, *tolerances), (hermitian,)))
 
 
 @input_named
@@ -150,7 +150,7 @@ def matrix_rank(A, tol=None, hermitian: bool = False, *, atol=None, rtol=None, o
     """The rank (https://pytorch.org/docs/stable/generated/torch.linalg.matrix_rank.html)."""
     need_tensor("linalg_matrix_rank", "A", 1, A)
     tolerances = _tolerances(atol, rtol, tol, "tol")
-    return into(out, apply(TABLE["linalg_matrix_rank"], (A, *tolerances), (bool(hermitian),)))
+    return into(out, apply(TABLE["linalg_matrix_rank"], (A, *tolerances), (hermitian,)))
 
 
 # ---- systems -----------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def solve(A, B, *, left: bool = True, out=None):
     """The solution of a square system (https://pytorch.org/docs/stable/generated/torch.linalg.solve.html)."""
     need_tensor("linalg_solve", "A", 1, A)
     need_tensor("linalg_solve", "B", 2, B)
-    result, info = apply(TABLE["linalg_solve_ex"], (A, B), (bool(left), False))
+    result, info = apply(TABLE["linalg_solve_ex"], (A, B), (left, False))
     _check_solve(info)
     return into(out, result)
 
@@ -169,7 +169,7 @@ def solve_ex(A, B, *, left: bool = True, check_errors: bool = False, out=None):
     """The solution, and what went wrong (https://pytorch.org/docs/stable/generated/torch.linalg.solve_ex.html)."""
     need_tensor("linalg_solve_ex", "A", 1, A)
     need_tensor("linalg_solve_ex", "B", 2, B)
-    result = apply(TABLE["linalg_solve_ex"], (A, B), (bool(left), False))
+    result = apply(TABLE["linalg_solve_ex"], (A, B), (left, False))
     if check_errors:
         _check_solve(result[1], "torch.linalg.solve_ex")
     return _named("linalg_solve_ex", result, out)
@@ -181,7 +181,7 @@ def solve_triangular(
     """The solution of a triangular system (https://pytorch.org/docs/stable/generated/torch.linalg.solve_triangular.html)."""
     need_tensor("linalg_solve_triangular", "A", 1, A)
     need_tensor("linalg_solve_triangular", "B", 2, B)
-    statics = (bool(upper), bool(left), bool(unitriangular))
+    statics = (upper, left, unitriangular)
     return into(out, apply(TABLE["linalg_solve_triangular"], (A, B), statics))
 
 
@@ -189,7 +189,7 @@ def lu_solve(LU, pivots, B, *, left: bool = True, adjoint: bool = False, out=Non
     """The solution from LU factors (https://pytorch.org/docs/stable/generated/torch.linalg.lu_solve.html)."""
     for i, (x, name) in enumerate(((LU, "LU"), (pivots, "pivots"), (B, "B"))):
         need_tensor("linalg_lu_solve", name, i + 1, x)
-    statics = (bool(left), bool(adjoint))
+    statics = (left, adjoint)
     return into(out, apply(TABLE["linalg_lu_solve"], (LU, pivots, B), statics))
 
 
@@ -290,7 +290,7 @@ def tensorsolve(A, B, dims=None, *, out=None):
 
 
 def _cholesky(A, upper, name):
-    result, info = apply(TABLE["linalg_cholesky_ex"], (A,), (bool(upper), False))
+    result, info = apply(TABLE["linalg_cholesky_ex"], (A,), (upper, False))
     _check_cholesky(info, name)
     return result
 
@@ -304,7 +304,7 @@ def cholesky(A, *, upper: bool = False, out=None):
 def cholesky_ex(A, *, upper: bool = False, check_errors: bool = False, out=None):
     """The Cholesky factor, and what went wrong (https://pytorch.org/docs/stable/generated/torch.linalg.cholesky_ex.html)."""
     need_tensor("linalg_cholesky_ex", "A", 1, A)
-    result = apply(TABLE["linalg_cholesky_ex"], (A,), (bool(upper), False))
+    result = apply(TABLE["linalg_cholesky_ex"], (A,), (upper, False))
     if check_errors:
         _check_cholesky(result[1], "linalg.cholesky_ex")
     return _named("linalg_cholesky_ex", result, out)
@@ -313,7 +313,7 @@ def cholesky_ex(A, *, upper: bool = False, check_errors: bool = False, out=None)
 def lu(A, *, pivot: bool = True, out=None):
     """P, L and U (https://pytorch.org/docs/stable/generated/torch.linalg.lu.html)."""
     need_tensor("linalg_lu", "A", 1, A)
-    p, lower, upper = apply(TABLE["linalg_lu"], (A,), (bool(pivot),))
+    p, lower, upper = apply(TABLE["linalg_lu"], (A,), (pivot,))
     return _named("linalg_lu", (p.detach(), lower, upper), out)
 
 
@@ -331,7 +331,7 @@ def _check_lu(info, name="torch.linalg.lu_factor"):
 def lu_factor(A, *, pivot: bool = True, out=None):
     """Packed LU factors (https://pytorch.org/docs/stable/generated/torch.linalg.lu_factor.html)."""
     need_tensor("linalg_lu_factor", "A", 1, A)
-    packed, pivots, info = apply(TABLE["linalg_lu_factor_ex"], (A,), (bool(pivot), False))
+    packed, pivots, info = apply(TABLE["linalg_lu_factor_ex"], (A,), (pivot, False))
     _check_lu(info)
     return _named("linalg_lu_factor", (packed, pivots), out)
 
@@ -339,7 +339,7 @@ def lu_factor(A, *, pivot: bool = True, out=None):
 def lu_factor_ex(A, *, pivot: bool = True, check_errors: bool = False, out=None):
     """Packed LU factors, and what went wrong (https://pytorch.org/docs/stable/generated/torch.linalg.lu_factor_ex.html)."""
     need_tensor("linalg_lu_factor_ex", "A", 1, A)
-    result = apply(TABLE["linalg_lu_factor_ex"], (A,), (bool(pivot), False))
+    result = apply(TABLE["linalg_lu_factor_ex"], (A,), (pivot, False))
     if check_errors:
         _check_lu(result[2], "torch.linalg.lu_factor_ex")
     return _named("linalg_lu_factor_ex", result, out)
@@ -348,7 +348,7 @@ def lu_factor_ex(A, *, pivot: bool = True, check_errors: bool = False, out=None)
 def ldl_factor(A, *, hermitian: bool = False, out=None):
     """Packed LDL factors (https://pytorch.org/docs/stable/generated/torch.linalg.ldl_factor.html)."""
     need_tensor("linalg_ldl_factor", "A", 1, A)
-    packed, pivots, info = apply(TABLE["linalg_ldl_factor_ex"], (A,), (bool(hermitian), False))
+    packed, pivots, info = apply(TABLE["linalg_ldl_factor_ex"], (A,), (hermitian, False))
     _check_ldl(info, "torch.linalg.ldl_factor")
     return _named("linalg_ldl_factor", (packed, pivots), out)
 
@@ -356,7 +356,7 @@ def ldl_factor(A, *, hermitian: bool = False, out=None):
 def ldl_factor_ex(A, *, hermitian: bool = False, check_errors: bool = False, out=None):
     """Packed LDL factors, and what went wrong (https://pytorch.org/docs/stable/generated/torch.linalg.ldl_factor_ex.html)."""
     need_tensor("linalg_ldl_factor_ex", "A", 1, A)
-    result = apply(TABLE["linalg_ldl_factor_ex"], (A,), (bool(hermitian), False))
+    result = apply(TABLE["linalg_ldl_factor_ex"], (A,), (hermitian, False))
     if check_errors:
         _check_ldl(result[2], "torch.linalg.ldl_factor_ex")
     return _named("linalg_ldl_factor_ex", result, out)
@@ -373,7 +373,7 @@ def ldl_solve(LD, pivots, B, *, hermitian: bool = False, out=None):
     """The solution from LDL factors (https://pytorch.org/docs/stable/generated/torch.linalg.ldl_solve.html)."""
     for i, (x, name) in enumerate(((LD, "LD"), (pivots, "pivots"), (B, "B"))):
         need_tensor("linalg_ldl_solve", name, i + 1, x)
-    return into(out, apply(TABLE["linalg_ldl_solve"], (LD, pivots, B), (bool(hermitian),)))
+    return into(out, apply(TABLE["linalg_ldl_solve"], (LD, pivots, B), (hermitian,)), exact=True)
 
 
 def qr(A, mode: str = "reduced", *, out=None):
@@ -435,7 +435,7 @@ def svd(A, full_matrices: bool = True, *, driver=None, out=None):
     """The singular value decomposition (https://pytorch.org/docs/stable/generated/torch.linalg.svd.html)."""
     need_tensor("linalg_svd", "A", 1, A)
     _check_driver("svd", driver)
-    return _named("linalg_svd", apply(TABLE["linalg_svd"], (A,), (bool(full_matrices),)), out)
+    return _named("linalg_svd", apply(TABLE["linalg_svd"], (A,), (full_matrices,)), out)
 
 
 def svdvals(A, *, driver=None, out=None):
@@ -546,7 +546,8 @@ def cross(input, other, *, dim: int = -1, out=None):
     need_tensor("linalg_cross", "other", 2, other)
     if input.ndim != other.ndim:
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
-    return into(out, apply(TABLE["cross_dim"], (input, other), (wrap_dim(dim, input.ndim),)))
+    result = apply(TABLE["cross_dim"], (input, other), (wrap_dim(dim, input.ndim),))
+    return into(out, result, exact=True)
 
 
 def diagonal(A, *, offset: int = 0, dim1: int = -2, dim2: int = -1):

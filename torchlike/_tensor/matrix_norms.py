@@ -25,7 +25,7 @@ def vector_norm(x, ord=2, dim=None, keepdim: bool = False, *, dtype=None, out=No
             f"{type(ord).__name__}"
         )
     dim = tuple(dim) if isinstance(dim, list) else dim
-    result = apply(TABLE["norm"], (x,), (float(ord), dim, bool(keepdim), dtype))
+    result = apply(TABLE["norm"], (x,), (float(ord), dim, keepdim, dtype))
     return into(out, result if ord else barred(result), exact=True)
 
 
@@ -73,7 +73,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None
     sums = vector_norm(A, 1, summed, keepdim)
     if not keepdim and chosen > summed:
         chosen -= 1
-    return into(out, _extreme(sums, ord, chosen, bool(keepdim)))
+    return into(out, _extreme(sums, ord, chosen, keepdim))
 
 
 def _extreme(sizes, ord, dim, keepdim):

@@ -14,7 +14,7 @@ from torchlike._core.symbolic import SymFloat, SymInt
 from torchlike._engine.flush import jax_array
 from torchlike._engine.values import Value, aval
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch, indexing
+from torchlike._tensor import dispatch, indexing, views
 from torchlike._tensor.dispatch import apply, value_of, wrap
 from torchlike._tensor.forms import FUNCTIONS, METHODS, method
 from torchlike._tensor.host_data import number_held
@@ -143,7 +143,7 @@ _LEGACY = {dt.complex64: "ComplexFloat", dt.complex128: "ComplexDouble"}
 
 
 def _caster(d: dt.dtype):
-    def cast(self, memory_format=None):
+    def cast(self, *, memory_format=None):
         return to(self, d)
 
     cast.__doc__ = f"As {d!r}."
@@ -244,9 +244,12 @@ def is_pinned(self, device=None) -> bool:
 def copy_(self, src, non_blocking=False):
     """Overwrite with ``src``, cast and broadcast."""
     dispatch.check_inplace(self)
-    if isinstance(src, (bool, int, float, complex)):
-        return fill_(self, src)
     if not isinstance(src, Tensor):
+        if isinstance(src, np.generic):
+            src = src.item()
+        if isinstance(src, (bool, int, float, complex)):
+            views.check_overlap(self)  # unlike ``fill_``
+            return fill_(self, src)
         raise TypeError(
             f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}"
         )

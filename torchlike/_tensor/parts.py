@@ -186,7 +186,7 @@ def unbind(input, dim: int = 0, *, axis: int | None = None):
 @function(method=True)
 def diagonal(input, offset: int = 0, dim1: int = 0, dim2: int = 1):
     """The diagonal of the plane of two dimensions, as a view."""
-    n = input._value.aval.ndim
+    n = dispatch.aval_of(input).ndim
     dim1, dim2 = wrap_dim(dim1, n), wrap_dim(dim2, n)
     if dim1 == dim2:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
@@ -228,7 +228,7 @@ def view_as_real(input):
 @function()
 def view_as_complex(input):
     """A last dimension of size two as complex numbers; a view."""
-    a = input._value.aval
+    a = dispatch.aval_of(input)
     if not a.dtype.is_floating_point:
         raise RuntimeError(
             f"view_as_complex is only supported for half, float and double tensors, but got a "

@@ -9,7 +9,7 @@ from torchlike._core.errors import type_name, warn_once
 from torchlike._ops.einsum import letter, parse
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
-from torchlike._tensor.dispatch import apply, into
+from torchlike._tensor.dispatch import apply, aval_of, into
 from torchlike._tensor.forms import FUNCTIONS, alias, function
 from torchlike._tensor.shapes import named, wrap_dim
 
@@ -49,8 +49,7 @@ def matmul(input, other, *, out=None):
         op = _MM if n == 2 else _MV if n == 1 else _MATMUL
     else:
         op = _DOT if m == 1 and n == 1 else _MATMUL
-    result = apply(op, (input, other))
-    return result if out is None else dispatch.copy_out(out, result)
+    return into(out, apply(op, (input, other)), exact=True)
 
 
 @function(method=True)
@@ -229,7 +228,7 @@ def cross(input, other, dim=None, *, out=None):
         dim = next((d for d, k in enumerate(input._value.aval.shape) if k == 3), None)
         if dim is None:
             raise RuntimeError("no dimension of size 3 in input")
-    return into(out, apply(TABLE["cross_dim"], (input, other), (wrap_dim(dim, m),)))
+    return into(out, apply(TABLE["cross_dim"], (input, other), (wrap_dim(dim, m),)), exact=True)
 
 
 _COMPUTE_MODES = (
@@ -243,7 +242,7 @@ _COMPUTE_MODES = (
 def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
     """The p-norm distances between the rows of two batches of matrices."""
     for x, name in ((x1, "X1"), (x2, "X2")):
-        if x._value.aval.ndim < 2:
+        if aval_of(x).ndim < 2:
             raise RuntimeError(
                 f"cdist only supports at least 2D tensors, {name} got: {x._value.aval.ndim}D"
             )

@@ -10,7 +10,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotSupported, NotTraceable
+from torchlike._core.errors import NotSupported, NotTraceable, type_name
 from torchlike._core.symbolic import tracing, whole
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
@@ -24,10 +24,11 @@ from torchlike._tensor.creation import (
     make,
     target_device,
 )
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.forms import FUNCTIONS, function, method
 from torchlike._tensor.generators import generator_of
 from torchlike._tensor.modes import modes
+from torchlike._tensor.size_arguments import lone_keyword
 
 # ---- drawing -----------------------------------------------------------------------------------
 
@@ -163,7 +164,7 @@ def _finish(out, result, requires_grad):
 def rand(*size, generator=None, out=None, dtype=None, device=None, requires_grad=False,
          layout=None, pin_memory=False, names=None, **named):  # fmt: skip
     """Uniform numbers in [0, 1)."""
-    size = check_size((named["size"],) if "size" in named else size, "rand")
+    size = check_size((lone_keyword("rand", "size", named),) if named else size, "rand")
     d = _float_dtype("check_uniform_bounds", dtype or (out.dtype if out is not None else None))
     t = draw(
         size, d, target_device(device), generator, lambda s: s.rand(size, d.numpy), "draw_uniform"
@@ -175,7 +176,7 @@ def rand(*size, generator=None, out=None, dtype=None, device=None, requires_grad
 def randn(*size, generator=None, out=None, dtype=None, device=None, requires_grad=False,
           layout=None, pin_memory=False, names=None, **named):  # fmt: skip
     """Standard normal numbers."""
-    size = check_size((named["size"],) if "size" in named else size, "randn")
+    size = check_size((lone_keyword("randn", "size", named),) if named else size, "randn")
     d = _float_dtype("normal_kernel_cpu", dtype or (out.dtype if out is not None else None))
     t = draw(
         size, d, target_device(device), generator, lambda s: s.randn(size, d.numpy), "draw_normal"
@@ -369,13 +370,18 @@ def bernoulli_mask(shape, p: float, dtype, device, generator=None):
 @function(method=True)
 def multinomial(input, num_samples: int, replacement: bool = False, *, generator=None, out=None):
     """Indices drawn by the weights of each row."""
-    a = input._value.aval
+    a = aval_of(input)
     if a.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if a.dtype.category != dt.FLOATING:
         raise RuntimeError(
             f"multinomial only supports floating-point dtypes for input, got: "
             f"{dt.SCALAR_NAMES[a.dtype]}"
+        )
+    if replacement.__class__ is not bool:
+        raise TypeError(
+            "multinomial(): argument 'replacement' (position 3) must be bool, not "
+            f"{type_name(replacement)}"
         )
     if num_samples <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
@@ -466,7 +472,8 @@ def _refill(t, host, op_name, generator, after=None, numbers=()):
 @method("uniform_")
 def uniform_(self, from_: float = 0, to: float = 1, *, generator=None, **named):
     """Overwrite with uniform numbers in [from, to)."""
-    low, a = float(named.get("from", from_)), self._value.aval
+    low = float(lone_keyword("uniform_", "from", named) if named else from_)
+    a = self._value.aval
     if a.dtype.is_complex:
         FUNCTIONS["view_as_real"](self).uniform_(low, to, generator=generator)
         return self
@@ -487,8 +494,9 @@ def uniform_(self, from_: float = 0, to: float = 1, *, generator=None, **named):
 @method("normal_")
 def normal_(self, mean: float = 0, std: float = 1, *, generator=None):
     """Overwrite with normal numbers."""
+    mean, std = _real("mean", mean), _real("std", std)
     _check_std(std)
-    a = self._value.aval
+    a = aval_of(self)
     if a.dtype.is_complex:
         parts = FUNCTIONS["view_as_real"](self)
         parts.normal_(mean, std / math.sqrt(2), generator=generator)
@@ -507,7 +515,7 @@ def normal_(self, mean: float = 0, std: float = 1, *, generator=None):
 @method("random_")
 def random_(self, from_=None, to=None, *, generator=None, **named):
     """Overwrite with integers: in [from, to), [0, to), or over the dtype's whole range."""
-    low, high = named.get("from", from_), to
+    low, high = lone_keyword("random_", "from", named) if named else from_, to
     if low is not None and high is None and "from" not in named:
         low, high = 0, low
     a = self._value.aval
@@ -548,10 +556,23 @@ def bernoulli_method(self, p=None, *, generator=None):
     return bernoulli(self, p, generator=generator)
 
 
+def _real(parameter: str, x) -> float:
+    """A number for a draw; what is none raises before anything is drawn."""
+    if isinstance(x, dispatch._Tensor) and not x.ndim and not x.requires_grad:
+        x = x.item()
+    if isinstance(x, (int, float, np.floating, np.integer)):
+        return x
+    raise TypeError(f"argument '{parameter}' must be float, not {type_name(x)}")
+
+
 def _host_only(name, call):
+    names = call.__code__.co_varnames[3 : call.__code__.co_argcount]
+
     def fill(self, *args, generator=None, **named):
         _cpu_only(self, name)
         a = self._value.aval
+        args = [_real(key, x) for key, x in zip(names, args, strict=False)]
+        named = {key: _real(key, x) for key, x in named.items()}
         return _refill(
             self, lambda s, shape: call(s, shape, a.dtype.numpy, *args, **named), None, generator
         )

@@ -58,7 +58,7 @@ def arange(*args, out=None, dtype=None, device=None, requires_grad=False, **extr
     else:
         start, step = float(start), float(step)
     result = make("arange", (start, step), ((count,), d), device, requires_grad)
-    return into(out, result)
+    return into(out, result, exact=True)
 
 
 @function("range")

@@ -59,7 +59,7 @@ def _choice(name, pairwise=None):
                 other = dim
             if other is not None:
                 return FUNCTIONS[pairwise](input, other, out=out)
-        result = apply(along, (input,), (_int_dim(name, dim), bool(keepdim)))
+        result = apply(along, (input,), (_int_dim(name, dim), keepdim))
         return pair(*into(out, result, True, (input,)))
 
     choose.__name__ = choose.__qualname__ = name
@@ -98,7 +98,7 @@ def _spread(name):
         elif correction is None:
             correction = 1
         dim = tuple(dim) if isinstance(dim, list) else dim
-        result = apply(op, (input,), (dim, correction, bool(keepdim)))
+        result = apply(op, (input,), (dim, correction, keepdim))
         _warn_of_freedom(name, input._value.aval.shape, dim, correction)
         return into(out, result)
 
@@ -207,7 +207,8 @@ def _quantile(name, skip_nan):
             if not 0 <= q <= 1:
                 raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q:g}")
             q = float(q)
-        return into(out, apply(op, (input, q), (dim, bool(keepdim), interpolation, skip_nan)))
+        statics = dim, keepdim, interpolation, skip_nan
+        return into(out, apply(op, (input, q), statics), exact=True)
 
     quantile.__name__ = quantile.__qualname__ = name
     quantile.__doc__ = op.fn.__doc__

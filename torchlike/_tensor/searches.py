@@ -119,7 +119,7 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None
     pair = [
         x if isinstance(x, dispatch._Tensor) else tensor(x, device=given[0].device) for x in pair
     ]
-    return into(out, apply(TABLE["isin"], pair, (bool(invert),)))
+    return into(out, apply(TABLE["isin"], pair, (invert,)), exact=True)
 
 
 # ---- distinct elements -------------------------------------------------------------------------
@@ -292,4 +292,5 @@ def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
     hist = without_derivative(input, _like(input, hist.astype(host.dtype)), "histogram")
     if weight is not None:
         hist = without_derivative(weight, hist, "histogram")
-    return _HISTOGRAM(*into(out, (hist, _like(input, edges))))
+    edges = without_derivative(input, _like(input, edges), "histogram")
+    return _HISTOGRAM(*into(out, (hist, edges)))

@@ -86,7 +86,7 @@ def hash_tensor(input, dim=(), *, keepdim=False, mode=0, out=None):
         )
     dims = tuple(wrap_dim(d, len(shape)) for d in given) if shape else ()
     dims = dims or tuple(range(len(shape)))
-    return into(out, apply(TABLE["hash_tensor"], (input,), (dims, bool(keepdim))))
+    return into(out, apply(TABLE["hash_tensor"], (input,), (dims, keepdim)))
 
 
 @function()

@@ -10,10 +10,11 @@ from torchlike._core.sizes import Size
 from torchlike._ops.indexing import check_gather, check_scatter
 from torchlike._ops.table import TABLE, check_broadcast
 from torchlike._tensor import dispatch, indexing
-from torchlike._tensor.dispatch import apply, into
+from torchlike._tensor.dispatch import apply, aval_of, into
 from torchlike._tensor.forms import FUNCTIONS, function, method
 from torchlike._tensor.host_data import number_held
 from torchlike._tensor.products import need_tensor
+from torchlike._tensor.searches import without_derivative
 from torchlike._tensor.shapes import broadcast_shapes, broadcast_tensors, named, shape_of, wrap_dim
 
 _UNSET = object()
@@ -169,7 +170,11 @@ def scatter(input, dim, index, src=_UNSET, *, value=_UNSET, reduce=None):
     checked = _checked(index, input, dim, _scatter_shapes(src, dim))
     src = number_held(src, input.dtype)
     if reduce == "multiply":
-        return apply(TABLE["scatter_multiply"], (input, index, src), (dim, checked))
+        out = apply(TABLE["scatter_multiply"], (input, index, src), (dim, checked))
+        for x in (input, src):
+            if isinstance(x, dispatch._Tensor):
+                out = without_derivative(x, out, "scatter")
+        return out
     how = "add" if reduce else "put"
     return apply(TABLE["scatter_put"], (input, index, src), (dim, checked, how))
 
@@ -198,7 +203,7 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
             f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
         )
     checked = _checked(index, input, dim, _scatter_shapes(src, dim))
-    statics = (dim, checked, reduce, bool(include_self))
+    statics = (dim, checked, reduce, include_self)
     return apply(TABLE["scatter_reduced"], (input, index, src), statics)
 
 
@@ -225,6 +230,8 @@ def take_along_dim(input, indices, dim=None, *, out=None):
     common = broadcast_shapes((*a[:dim], 1, *a[dim + 1 :]), (*b[:dim], 1, *b[dim + 1 :]))
     input = input.expand(*common[:dim], a[dim], *common[dim + 1 :])
     indices = indices.expand(*common[:dim], b[dim], *common[dim + 1 :])
+    if a[dim]:
+        indices = indices.remainder(a[dim])  # PyTorch counts around, here and only here
     return into(out, gather(input, dim, indices))
 
 
@@ -333,7 +340,7 @@ def _advanced(input, indices, name):
             if item.dtype.category > dt.INTEGRAL:
                 raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         taken += 1 if item is None else indexing.dims_of(item)
-    n = input._value.aval.ndim
+    n = aval_of(input).ndim
     if taken > n:
         raise IndexError(f"too many indices for tensor of dimension {n} (got {taken})")
     return [*indices, *[None] * (n - taken)]
@@ -371,7 +378,7 @@ def take(input, index, *, out=None):
 
 
 def _check_flat(input, index) -> bool:
-    n, bounds = input._value.aval.numel, indexing.host_bounds(index)
+    n, bounds = aval_of(input).numel, indexing.host_bounds(index)
     if bounds is None:
         return False
     for found in bounds:
@@ -392,4 +399,4 @@ def put(input, index, source, accumulate=False):
             f"put_(): Expected a long tensor for index, but got {dt.SCALAR_NAMES[index.dtype]}"
         )
     checked = _check_flat(input, index)
-    return apply(TABLE["put_flat"], (input, index, source), (checked, bool(accumulate)))
+    return apply(TABLE["put_flat"], (input, index, source), (checked, accumulate))

@@ -6,13 +6,14 @@ from itertools import count
 from math import prod
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import warn_once
+from torchlike._core.errors import not_a_tensor, warn_once
 from torchlike._core.sizes import Size
-from torchlike._core.symbolic import is_one, is_whole, whole
+from torchlike._core.symbolic import is_one, is_whole
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.forms import function, method
+from torchlike._tensor.size_arguments import infer_size, lone_keyword, sizes_argument
 from torchlike._tensor.views import apply_view
 
 _VIEW, _PERMUTE = TABLE["view"], TABLE["permute"]
@@ -53,73 +54,10 @@ def wrap_dim(dim: int, ndim: int) -> int:
 
 def shape_of(t) -> tuple:
     """The shape as a plain tuple."""
-    return t._value.aval.shape
-
-
-def sizes_argument(sizes, function: str | None = None) -> tuple:
-    """``f(2, 3)`` and ``f((2, 3))`` alike, as plain ints; errors name the function."""
-    lone = len(sizes) == 1
-    if lone and isinstance(sizes[0], (tuple, list)):
-        sizes, lone = sizes[0], False
-    for n in sizes:
-        if n.__class__ is not int:
-            break
-    else:
-        return tuple(sizes)
-    out = []
-    for i, n in enumerate(sizes):
-        if n.__class__ is not int:
-            first = n.__class__ is bool and not i and function is not None
-            if first or isinstance(n, float) or not hasattr(n, "__index__"):
-                raise TypeError(_not_a_size(function, i, type(n).__name__, lone))
-            n = whole(n)
-        out.append(n)
-    return tuple(out)
-
-
-def _not_a_size(function, at: int, kind: str, lone: bool) -> str:
-    if function is None:
-        return f"argument 'size' must be tuple of ints, but found element of type {kind}"
-    if at:
-        return (
-            f"{function}(): argument 'size' failed to unpack the object at pos {at + 1} with error "
-            f'"type must be tuple of ints,but got {kind}"'
-        )
-    found = f"not {kind}" if lone else f"but found element of type {kind} at pos 0"
-    return f"{function}(): argument 'size' (position 1) must be tuple of ints, {found}"
-
-
-def infer_size(shape, numel: int) -> tuple:
-    """Fill in a -1; raises PyTorch's errors if the sizes do not fit."""
-    known = 1
-    for n in shape:
-        if n.__class__ is not int or n < 0:
-            break
-        known *= n
-    else:
-        if known == numel:
-            return shape
-    unknown = [i for i, n in enumerate(shape) if n == -1]
-    known = prod(n for n in shape if n != -1)
-    bad = next((n for n in shape if n < -1), None)
-    if bad is not None:
-        raise RuntimeError(
-            f"invalid shape dimension {bad} at index {shape.index(bad)} of shape {list(shape)}"
-        )
-    if len(unknown) > 1:
-        raise RuntimeError("only one dimension can be inferred")
-    if unknown:
-        if known == 0:
-            raise RuntimeError(
-                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the "
-                "unspecified dimension size -1 can be any value and is ambiguous"
-            )
-        if numel % known == 0:
-            i = unknown[0]
-            return (*shape[:i], numel // known, *shape[i + 1 :])
-    elif known == numel:
-        return shape
-    raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+    try:
+        return t._value.aval.shape
+    except AttributeError as error:
+        raise (not_a_tensor(error) or error) from None
 
 
 # ---- view and reshape --------------------------------------------------------------------------
@@ -193,11 +131,14 @@ def view_as(self, other):
 @function(method=True)
 def reshape(input, *shape, **named_shape):
     """A view of another shape where strides allow it, else a copy."""
-    if "shape" in named_shape:
-        shape = (named_shape.pop("shape"),)
+    if named_shape:
+        shape = (lone_keyword("reshape", "shape", named_shape),)
     elif not shape:
         raise TypeError('reshape() missing 1 required positional arguments: "shape"')
-    a = input._value.aval
+    try:
+        a = input._value.aval
+    except AttributeError as error:
+        raise (not_a_tensor(error) or error) from None
     shape = infer_size(sizes_argument(shape), a.numel)
     if not views.row_major(input):
         strides, _ = views.geometry(input)
@@ -259,8 +200,13 @@ def _permuted(input, dims, label="PermuteBackward0"):
 @function(method=True)
 def permute(input, *dims, **named_dims):
     """Dimensions in another order, as a view."""
-    dims = sizes_argument((named_dims["dims"],) if named_dims else dims)
-    n = input._value.aval.ndim
+    if named_dims:
+        dims = (lone_keyword("permute", "dims", named_dims),)
+    dims = sizes_argument(dims)
+    try:
+        n = input._value.aval.ndim
+    except AttributeError as error:
+        raise (not_a_tensor(error) or error) from None
     if len(dims) != n:
         raise RuntimeError(
             f"permute(sparse_coo): number of dimensions in the tensor input does not match the "
@@ -276,7 +222,10 @@ def permute(input, *dims, **named_dims):
 @function(method=True, inplace=False)
 def transpose(input, dim0: int, dim1: int):
     """Two dimensions exchanged, as a view."""
-    n = input._value.aval.ndim
+    try:
+        n = input._value.aval.ndim
+    except AttributeError as error:
+        raise (not_a_tensor(error) or error) from None
     dim0, dim1 = wrap_dim(dim0, n), wrap_dim(dim1, n)
     dims = list(range(n))
     if n:
@@ -299,7 +248,10 @@ def swapdims(input, dim0: int, dim1: int):
 @function(method=True)
 def t(input):
     """A matrix transposed; vectors and scalars as they are."""
-    n = input._value.aval.ndim
+    try:
+        n = input._value.aval.ndim
+    except AttributeError as error:
+        raise (not_a_tensor(error) or error) from None
     if n > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {n}D")
     return _permuted(input, (1, 0) if n == 2 else tuple(range(n)), "TBackward0")
@@ -308,7 +260,7 @@ def t(input):
 @function(method=True)
 def movedim(input, source, destination):
     """Dimensions moved to other places, the rest in order."""
-    n = input._value.aval.ndim
+    n = aval_of(input).ndim
     source = (source,) if is_whole(source) else tuple(source)
     destination = (destination,) if is_whole(destination) else tuple(destination)
     if len(source) != len(destination):
@@ -408,7 +360,11 @@ def unsqueeze(input, dim: int = _UNSET, *, axis: int = _UNSET):
     """With a dimension of size one put in at ``dim``."""
     if dim is _UNSET:
         dim = needed_dim("unsqueeze", axis)
-    return apply_view(_UNSQUEEZE, input, (), (wrap_dim(dim, input._value.aval.ndim + 1),))
+    try:
+        n = input._value.aval.ndim + 1
+    except AttributeError as error:
+        raise (not_a_tensor(error) or error) from None
+    return apply_view(_UNSQUEEZE, input, (), (wrap_dim(dim, n),))
 
 
 @method("expand")
@@ -552,7 +508,7 @@ def is_contiguous(self, memory_format=None) -> bool:
 
 
 @method("contiguous")
-def contiguous(self, memory_format=None):
+def contiguous(self, *, memory_format=None):
     """Itself if row-major, else a copy."""
     if views.row_major(self):
         return self

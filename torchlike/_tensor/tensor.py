@@ -460,7 +460,7 @@ class Tensor(_Instance):
         return int(self.item())
 
     def __contains__(self, element, /) -> bool:
-        if isinstance(element, (Tensor, int, float, bool, complex)):
+        if isinstance(element, (Tensor, int, float, bool, complex, np.number, np.bool_)):
             return bool((element == self).any().item())
         raise RuntimeError(
             f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a "

@@ -349,11 +349,8 @@ def write_through(view, result, line, fills=False) -> None:
     """
     storage, base = view._storage, base_of(view)
     stale = view._seen != storage.version
-    if not fills and overlaps(view):
-        raise RuntimeError(
-            "unsupported operation: more than one element of the written-to tensor refers to a "
-            "single memory location. Please clone() the tensor before performing the operation."
-        )
+    if not fills:
+        check_overlap(view)
     if modes.grad and (result._node is not None or view._node is not None):
         check_rebase(view)
     if base is None:
@@ -460,6 +457,15 @@ def row_major(tensor) -> bool:
     if not tensor._chain and tensor._geometry is None:
         return True
     return is_contiguous(tensor._value.aval.shape, geometry(tensor)[0])
+
+
+def check_overlap(view) -> None:
+    """Raise ``RuntimeError`` if two elements are in one place: they cannot both be written."""
+    if overlaps(view):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a "
+            "single memory location. Please clone() the tensor before performing the operation."
+        )
 
 
 def overlaps(view) -> bool:

@@ -91,7 +91,7 @@ def scaled_dot_product_attention(
         else:
             dropped = random.bernoulli_mask(shape, keep, a.dtype, a.device)
     operands = (query, key, value, attn_mask, dropped, keep)
-    return apply(_SDPA, operands, (bool(is_causal), scale, bool(enable_gqa)))
+    return apply(_SDPA, operands, (is_causal, scale, enable_gqa))
 
 
 def _as_float_mask(mask, name: str, dtype):

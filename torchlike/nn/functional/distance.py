@@ -8,7 +8,7 @@ from torchlike._tensor.dispatch import apply
 
 def pairwise_distance(x1, x2, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False):
     """The p-norm of x1 - x2 + eps over the last dimension."""
-    return apply(TABLE["pairwise_distance"], (x1, x2), (float(p), eps, bool(keepdim)))
+    return apply(TABLE["pairwise_distance"], (x1, x2), (float(p), eps, keepdim))
 
 
 def cosine_similarity(x1, x2, dim: int = 1, eps: float = 1e-8):

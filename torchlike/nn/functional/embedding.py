@@ -9,7 +9,7 @@ import numpy as np
 from torchlike._core.dtypes import int64
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
-from torchlike._tensor.dispatch import apply, value_of
+from torchlike._tensor.dispatch import apply, aval_of, value_of
 from torchlike._tensor.indexing import at_hand, host_bounds
 from torchlike._tensor.modes import modes, no_grad
 from torchlike._tensor.products import need_tensor
@@ -77,7 +77,7 @@ def embedding(
         _renorm(weight, input, max_norm, norm_type)
     if sparse and modes.grad and weight.requires_grad:
         return sparse_embedding.embedding(input, weight, padding, scale_grad_by_freq, checked)
-    return apply(_EMBEDDING, (weight, input), (padding, bool(scale_grad_by_freq), checked))
+    return apply(_EMBEDDING, (weight, input), (padding, scale_grad_by_freq, checked))
 
 
 def embedding_bag(
@@ -100,7 +100,7 @@ def embedding_bag(
         raise ValueError("mode has to be one of sum, mean or max")
     if sparse and mode == "max":
         raise ValueError("max mode does not support sparse weights")
-    ndim = input._value.aval.ndim
+    ndim = aval_of(input).ndim
     if ndim == 2:
         if offsets is not None:
             raise ValueError(

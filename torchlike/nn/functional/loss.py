@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchlike._core import dtypes as dt
 from torchlike._core.errors import type_name, warn
 from torchlike._engine.captures import at_hand
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.indexing import host_bounds
 from torchlike.nn.functional.reduction import reduction_of
 
@@ -82,7 +83,7 @@ def poisson_nll_loss(
 ):  # fmt: skip
     """Negative log likelihood of counts under a Poisson distribution."""
     reduction = reduction_of(reduction, size_average, reduce)
-    statics = (bool(log_input), bool(full), eps, reduction)
+    statics = (log_input, full, eps, reduction)
     return apply(TABLE["poisson_nll_loss"], (input, target), statics)
 
 
@@ -100,7 +101,7 @@ def gaussian_nll_loss(
         low = host_bounds_float(var)
         if low is not None and low[0] < 0:
             raise ValueError("var has negative entry/entries")
-    a, b = input._value.aval.shape, var._value.aval.shape
+    a, b = aval_of(input).shape, aval_of(var).shape
     if a != b:
         if a[:-1] == b:
             var = var.unsqueeze(-1)
@@ -128,7 +129,7 @@ def binary_cross_entropy(
 ):
     """Cross entropy of probabilities; nan where they leave [0, 1] and only the device knows."""
     reduction = reduction_of(reduction, size_average, reduce)
-    a, b = input._value.aval.shape, target._value.aval.shape
+    a, b = aval_of(input).shape, aval_of(target).shape
     if a != b:
         raise ValueError(
             f"Using a target size (torch.Size({list(b)})) that is different to the input size "
@@ -180,7 +181,7 @@ def kl_div(
             reduction = reduction_of(reduction)
     else:
         reduction = reduction_of(reduction, size_average, reduce)
-    return apply(TABLE["kl_div"], (input, target), (reduction, bool(log_target)))
+    return apply(TABLE["kl_div"], (input, target), (reduction, log_target))
 
 
 # ---- margins -----------------------------------------------------------------------------------
@@ -206,13 +207,16 @@ def margin_ranking_loss(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
             f"input1: {input1.size()}, input2: {input2.size()}, target: {target.size()} "
         )
+    if target.dtype.category < dt.FLOATING:
+        target = -(-target).to(input1.dtype)  # negated as itself: not bool, and uint8 wraps
     return apply(TABLE["margin_ranking_loss"], (input1, input2, target), (margin, reduction))
 
 
 def soft_margin_loss(input, target, size_average=None, reduce=None, reduction: str = "mean"):
     """log(1 + exp(-target * input))."""
     reduction = reduction_of(reduction, size_average, reduce)
-    return apply(TABLE["soft_margin_loss"], (input, target), (reduction,))
+    out = apply(TABLE["soft_margin_loss"], (input, target), (reduction,))
+    return out if out.dtype is input.dtype else dispatch.fit(input.new_empty(out.shape), out)
 
 
 def cosine_embedding_loss(
@@ -221,7 +225,7 @@ def cosine_embedding_loss(
 ):  # fmt: skip
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1."""
     reduction = reduction_of(reduction, size_average, reduce)
-    a, b, t = (x._value.aval.shape for x in (input1, input2, target))
+    a, b, t = (aval_of(x).shape for x in (input1, input2, target))
     if len(t) > 1:
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     if len(t) == 1:
@@ -242,7 +246,7 @@ def cosine_embedding_loss(
 def _check_triplet(anchor, positive, negative, margin) -> None:
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
-    dims = [x._value.aval.ndim for x in (anchor, positive, negative)]
+    dims = [aval_of(x).ndim for x in (anchor, positive, negative)]
     if len(set(dims)) > 1:
         raise RuntimeError(
             "The anchor, positive, and negative tensors are expected to have the same number of "
@@ -258,7 +262,7 @@ def triplet_margin_loss(
     """max(0, margin + d(anchor, positive) - d(anchor, negative))."""
     reduction = reduction_of(reduction, size_average, reduce)
     _check_triplet(anchor, positive, negative, margin)
-    statics = (margin, float(p), eps, bool(swap), reduction)
+    statics = (margin, float(p), eps, swap, reduction)
     return apply(TABLE["triplet_margin_loss"], (anchor, positive, negative), statics)
 
 
@@ -283,7 +287,7 @@ def triplet_margin_with_distance_loss(
 def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction: str = "mean"):
     """Mean over classes of max(0, 1 - (x[wanted] - x[other]))."""
     reduction = reduction_of(reduction, size_average, reduce)
-    a, b = input._value.aval.shape, target._value.aval.shape
+    a, b = aval_of(input).shape, aval_of(target).shape
     if a != b:
         raise RuntimeError(f"inconsistent target size: {list(b)} for input of size: {list(a)}")
     if a[-1:] == (0,):
@@ -316,7 +320,7 @@ def multi_margin_loss(
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.dim() != 1:
         raise ValueError("weight must be one-dimensional")
-    a, b = input._value.aval.shape, target._value.aval.shape
+    a, b = aval_of(input).shape, aval_of(target).shape
     if len(a) > 2 or len(b) > 1 or (b[0] if b else 1) != (a[0] if len(a) == 2 else 1):
         raise RuntimeError(
             f"inconsistent target size, expected {a[0] if a else 1} but got {list(b)}"

@@ -16,9 +16,16 @@ _UPDATE, _INSTANCE = TABLE["update_running"], TABLE["instance_norm"]
 _LAYER, _RMS, _GROUP = (TABLE[f"native_{n}_norm"] for n in ("layer", "rms", "group"))
 
 
-def _update(running, new, momentum) -> None:
+def _move(running_mean, running_var, mean, var, momentum) -> None:
+    """Move the running statistics: both, or none if one of them cannot be."""
     momentum = momentum if isinstance(momentum, dispatch._Tensor) else float(momentum)
-    dispatch.rebind(running, apply(_UPDATE, (running, new, momentum)))
+    moved = []
+    if running_mean is not None:
+        moved.append((running_mean, apply(_UPDATE, (running_mean, mean, momentum))))
+    if running_var is not None:
+        moved.append((running_var, apply(_UPDATE, (running_var, var, momentum))))
+    for running, new in moved:
+        dispatch.rebind(running, new)
 
 
 def _check_batch(shape) -> None:
@@ -57,13 +64,6 @@ def batch_norm(
     return out
 
 
-def _move(running_mean, running_var, mean, var, momentum) -> None:
-    if running_mean is not None:
-        _update(running_mean, mean, momentum)
-    if running_var is not None:
-        _update(running_var, var, momentum)
-
-
 def instance_norm(
     input, running_mean=None, running_var=None, weight=None, bias=None,
     use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-05,
@@ -76,6 +76,8 @@ def instance_norm(
             )
         out = apply(_EVAL, (input, running_mean, running_var, weight, bias), (eps,))
         return named(out, "ViewBackward0")
+    if (running_mean is None) is not (running_var is None):
+        raise ValueError("running_mean and running_var must either both be None or neither be None")
     shape = input._value.aval.shape
     if prod(shape[2:]) == 1:
         raise ValueError(

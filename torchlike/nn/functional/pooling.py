@@ -7,7 +7,7 @@ import math
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.indexing import host_bounds
 
 _MAX, _MAX_AT, _AVG = TABLE["max_pool"], TABLE["max_pool_with_indices"], TABLE["avg_pool"]
@@ -19,14 +19,14 @@ def _max_pools(rank):
         input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False,
         return_indices: bool = False,
     ):  # fmt: skip
-        statics = (kernel_size, stride, padding, dilation, bool(ceil_mode), rank)
+        statics = (kernel_size, stride, padding, dilation, ceil_mode, rank)
         return apply(_MAX_AT if return_indices else _MAX, (input,), statics)
 
     def max_pool_with_indices(
         input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False,
         return_indices: bool = False,
     ):  # fmt: skip
-        statics = (kernel_size, stride, padding, dilation, bool(ceil_mode), rank)
+        statics = (kernel_size, stride, padding, dilation, ceil_mode, rank)
         return apply(_MAX_AT, (input,), statics)
 
     return (
@@ -51,7 +51,7 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ):  # fmt: skip
     """The mean of each window."""
-    statics = (kernel_size, stride, padding, bool(ceil_mode), bool(count_include_pad), None, 1)
+    statics = (kernel_size, stride, padding, ceil_mode, count_include_pad, None, 1)
     return apply(_AVG, (input,), statics)
 
 
@@ -61,7 +61,7 @@ def _avg_pool(rank):
         count_include_pad: bool = True, divisor_override: int | None = None, *, out=None,
     ):  # fmt: skip
         statics = (
-            kernel_size, stride, padding, bool(ceil_mode), bool(count_include_pad),
+            kernel_size, stride, padding, ceil_mode, count_include_pad,
             divisor_override, rank,
         )  # fmt: skip
         result = apply(_AVG, (input,), statics)
@@ -127,7 +127,7 @@ def _max_unpool(rank):
         each = lambda v: (v,) * rank if isinstance(v, int) else tuple(v)  # noqa: E731
         kernel = each(kernel_size)
         step = kernel if stride is None else each(stride)
-        spatial = input._value.aval.shape[-rank:]
+        spatial = aval_of(input).shape[-rank:]
         size = tuple(
             (n - 1) * s - 2 * p + k for n, s, p, k in zip(spatial, step, each(padding), kernel)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.indexing import host_bounds
 from torchlike.nn.functional.reduction import reduction_of
@@ -42,7 +42,7 @@ def ctc_loss(
 
 def ctc(log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity):
     """``ctc_loss`` by a reduction known to be right."""
-    a = log_probs._value.aval
+    a = aval_of(log_probs)
     if a.ndim not in (2, 3):
         raise RuntimeError(f"ctc_loss: expected log_probs of 2 or 3 dimensions, got {a.ndim}")
     batch = a.shape[1] if a.ndim == 3 else 1
@@ -79,7 +79,7 @@ def ctc(log_probs, targets, input_lengths, target_lengths, blank, reduction, zer
     checked = bounds is not None and bounds[0] >= 0 and bounds[1] < a.shape[-1]
     # The width of padded targets changes less from call to call than the longest of them.
     longest = max(wanted, default=0) if flat else shape[1]
-    statics = (int(blank), reduction, bool(zero_infinity), longest, checked)
+    statics = (int(blank), reduction, zero_infinity, longest, checked)
     make = FUNCTIONS["tensor"]
     operands = [make(n, device=log_probs.device) for n in (inputs, wanted)]
     return apply(TABLE["ctc_loss"], (log_probs, targets, *operands), statics)

@@ -7,7 +7,7 @@ import warnings
 
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
-from torchlike._tensor.dispatch import apply
+from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.modes import modes
 from torchlike.nn.functional.pooling import (
     adaptive_avg_pool1d,
@@ -29,7 +29,7 @@ def pad(input, pad, mode: str = "constant", value: float | None = None):
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
-    ndim = input._value.aval.ndim
+    ndim = aval_of(input).ndim
     if (len(pad), ndim) not in ((2, 2), (2, 3), (4, 3), (4, 4), (6, 4), (6, 5)):
         raise NotImplementedError(
             f"Padding size {len(pad)} is not supported for {ndim}D input tensor.\n"
@@ -119,7 +119,7 @@ def interpolate(
     if mode == "area":
         pool = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[rank - 1]
         return pool(input, size)
-    statics = (size, scales, mode, bool(align_corners), bool(antialias))
+    statics = (size, scales, mode, align_corners, antialias)
     return apply(TABLE["upsample"], (input,), statics)
 
 
@@ -192,7 +192,7 @@ def affine_grid(theta, size, align_corners: bool | None = None):
             f"Expected a batch of 2D affine matrices of shape Nx{wanted[0]}x{wanted[1]} for size "
             f"{size}. Got torch.Size({list(shape)})."
         )
-    return apply(TABLE["affine_grid_generator"], (theta,), (size, bool(align_corners)))
+    return apply(TABLE["affine_grid_generator"], (theta,), (size, align_corners))
 
 
 def _check_grid(a, b) -> None:
@@ -238,12 +238,12 @@ def grid_sample(
             "documentation of grid_sample for details.",
             stacklevel=2,
         )
-    a, b = input._value.aval.shape, grid._value.aval.shape
+    a, b = aval_of(input).shape, aval_of(grid).shape
     _check_grid(a, b)
     kinds = [dt.SCALAR_NAMES.get(x.dtype) for x in (input, grid)]
     if kinds[0] != kinds[1] and modes.cast is None:  # autocast makes them one
         raise RuntimeError(f"expected scalar type {kinds[0]} but found {kinds[1]}")
     if mode == "bicubic" and len(a) == 5:
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
-    statics = (mode, padding_mode, bool(align_corners))
+    statics = (mode, padding_mode, align_corners)
     return apply(TABLE["grid_sampler"], (input, grid), statics)

@@ -1,0 +1,81 @@
+"""Sizes as programs give them: one by one or in a sequence, one of them left to infer."""
+
+from __future__ import annotations
+
+from math import prod
+
+from torchlike._core.symbolic import whole
+
+
+def sizes_argument(sizes, function: str | None = None) -> tuple:
+    """``f(2, 3)`` and ``f((2, 3))`` alike, as plain ints; errors name the function."""
+    lone = len(sizes) == 1
+    if lone and isinstance(sizes[0], (tuple, list)):
+        sizes, lone = sizes[0], False
+    for n in sizes:
+        if n.__class__ is not int:
+            break
+    else:
+        return tuple(sizes)
+    out = []
+    for i, n in enumerate(sizes):
+        if n.__class__ is not int:
+            first = n.__class__ is bool and not i and function is not None
+            if first or isinstance(n, float) or not hasattr(n, "__index__"):
+                raise TypeError(_not_a_size(function, i, type(n).__name__, lone))
+            n = whole(n)
+        out.append(n)
+    return tuple(out)
+
+
+def _not_a_size(function, at: int, kind: str, lone: bool) -> str:
+    if function is None:
+        return f"argument 'size' must be tuple of ints, but found element of type {kind}"
+    if at:
+        return (
+            f"{function}(): argument 'size' failed to unpack the object at pos {at + 1} with error "
+            f'"type must be tuple of ints,but got {kind}"'
+        )
+    found = f"not {kind}" if lone else f"but found element of type {kind} at pos 0"
+    return f"{function}(): argument 'size' (position 1) must be tuple of ints, {found}"
+
+
+def infer_size(shape, numel: int) -> tuple:
+    """Fill in a -1; raises PyTorch's errors if the sizes do not fit."""
+    known = 1
+    for n in shape:
+        if n.__class__ is not int or n < 0:
+            break
+        known *= n
+    else:
+        if known == numel:
+            return shape
+    unknown = [i for i, n in enumerate(shape) if n == -1]
+    known = prod(n for n in shape if n != -1)
+    bad = next((n for n in shape if n < -1), None)
+    if bad is not None:
+        raise RuntimeError(
+            f"invalid shape dimension {bad} at index {shape.index(bad)} of shape {list(shape)}"
+        )
+    if len(unknown) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    if unknown:
+        if known == 0:
+            raise RuntimeError(
+                f"cannot reshape tensor of 0 elements into shape {list(shape)} because the "
+                "unspecified dimension size -1 can be any value and is ambiguous"
+            )
+        if numel % known == 0:
+            i = unknown[0]
+            return (*shape[:i], numel // known, *shape[i + 1 :])
+    elif known == numel:
+        return shape
+    raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+
+
+def lone_keyword(function: str, name: str, named: dict):
+    """The one argument that may be given by name; raises ``TypeError`` for any other."""
+    for other in named:
+        if other != name:
+            raise TypeError(f"{function}() got an unexpected keyword argument '{other}'")
+    return named[name]
