@@ -22,6 +22,7 @@ _HOMES = {
     "torch": ("torchlike", SHIMS),
     "torchvision": ("torchlike._runner.torchvision",),
     "torchaudio": ("torchlike._runner.torchaudio",),
+    "functorch": ("torchlike._runner.functorch",),
 }
 # Modules of torchlike that are PyTorch's although their names begin with an underscore.
 _THEIRS = ("__future__", "_higher_order_ops")
