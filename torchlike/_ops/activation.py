@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,14 +33,26 @@ def _no_bool(c_name, x):
 # ---- piecewise linear --------------------------------------------------------------------------
 
 
+def _held(limit: float, kind) -> int:
+    """A limit as a number of an integer dtype."""
+    if not isfinite(limit):
+        raise dt.does_not_fit(dt.int64)
+    limit, range_ = int(limit), np.iinfo(kind.numpy)
+    if limit < 0 and not kind.is_signed:
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
+    if not range_.min <= limit <= range_.max:
+        raise dt.does_not_fit(kind)
+    return limit
+
+
 @_activation("hardtanh")
 def hardtanh(input, min_val: float, max_val: float):
     """Clamped to [min_val, max_val]; no gradient at the edges themselves."""
     _no_bool("hardtanh", input)
     if jnp.iscomplexobj(input):
         raise NotImplementedError("clamp is not supported for complex types")
-    if min_val < 0 and input.dtype.kind == "u":
-        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
+    if input.dtype.kind in "iu":
+        min_val, max_val = (_held(x, torch_dtype(input)) for x in (min_val, max_val))
     low, high = jnp.asarray(min_val, input.dtype), jnp.asarray(max_val, input.dtype)
     if min_val != min_val or max_val != max_val:
         return jnp.full_like(input, jnp.nan)

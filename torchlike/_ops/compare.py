@@ -89,11 +89,8 @@ def isclose(input, other, rtol: float, atol: float, equal_nan: bool):
     if not _inexact(input):
         if rtol == 0 and atol == 0:
             return near
-        if input.dtype == bool:
-            input, other = input.astype(jnp.uint8), other.astype(jnp.uint8)
-        spread = jnp.abs(input - other)
-        size = jnp.abs(rtol * other.astype(dt.get_default_dtype().numpy))
-        return near | (spread <= atol + size)
+        floating = dt.get_default_dtype().numpy  # differences of integers may not fit into theirs
+        input, other = input.astype(floating), other.astype(floating)
     spread = jnp.abs(input - other)
     return near | (jnp.isfinite(spread) & (spread <= atol + jnp.abs(rtol * other)))
 

@@ -64,6 +64,12 @@ def magnitude(x):
     return jnp.abs(x) if jnp.iscomplexobj(x) else _real_magnitude(x)
 
 
+def at_least(x, low):
+    """max(x, low), and nan for nan: the gradient passes where x is ``low``, not where it is nan."""
+    at = jnp.asarray(low, x.dtype)
+    return jnp.where(x >= at, x, jnp.where(jnp.isnan(x), jax.lax.stop_gradient(x), at))
+
+
 def each_largest(x):
     """The largest of each row, as distances take it: all that are largest get the gradient."""
     top = jax.lax.stop_gradient(x.max(-1, keepdims=True))

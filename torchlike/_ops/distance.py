@@ -12,10 +12,13 @@ from torchlike._ops.table import Dim, torch_dtype
 from torchlike._ops.windows import layer
 
 
-@layer("pairwise_distance", promotes="float", forms=("function",), grad_name="NormBackward1")
+@layer("pairwise_distance", promotes="result", forms=("function",), grad_name="NormBackward1")
 def pairwise_distance(x1, x2, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False):
     """The p-norm of x1 - x2 + eps over the last dimension."""
-    return safe_norm(x1 - x2 + eps, p, -1, keepdim)
+    difference = x1 - x2  # of integers by their own arithmetic
+    if not jnp.issubdtype(difference.dtype, jnp.inexact):
+        difference = difference.astype(dt.get_default_dtype().numpy)
+    return safe_norm(difference + eps, p, -1, keepdim)
 
 
 @layer("cosine_similarity", promotes="result", forms=("function",), grad_name="SumBackward1")
@@ -36,12 +39,8 @@ def cosine_similarity(x1, x2, dim: Dim = 1, eps: float = 1e-8):
             f"{dim})"
         )
     x1, x2 = jnp.broadcast_to(x1, shape), jnp.broadcast_to(x2, shape)
-    unit = lambda x: x / _at_least(safe_norm(x, 2, dim, True), eps)  # noqa: E731
+    unit = lambda x: x / conventions.at_least(safe_norm(x, 2, dim, True), eps)  # noqa: E731
     return (unit(x1) * unit(x2)).sum(dim if shape else None)
-
-
-def _at_least(x, low):
-    return jnp.where(x >= low, x, jnp.asarray(low, x.dtype))
 
 
 @layer("pdist", grad_name="PdistBackward0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 
 from torchlike._ops.join import common_dtype
 from torchlike._ops.table import Arrays, op
@@ -106,6 +107,15 @@ def _node(c):
     return "ViewBackward0" if shared - set(result) else "MulBackward0"
 
 
+def _sums_one(terms, result, sizes) -> bool:
+    """Whether a dimension of one operand alone is summed, and not as part of a product."""
+    for i, term in enumerate(terms):
+        alone = set(term).difference(result, *terms[:i], *terms[i + 1 :])
+        if not alone.isdisjoint(sizes):  # those of size one are not there
+            return True
+    return False
+
+
 @op("einsum", multilinear=True, grad_name=_node)
 def einsum(operands: Arrays, equation: str, order: str = "auto"):
     """Sums of products over named dimensions; ``order`` says which are multiplied first."""
@@ -131,6 +141,8 @@ def einsum(operands: Arrays, equation: str, order: str = "auto"):
     if len({x.dtype for x in operands}) > 1:
         common = common_dtype(operands)
         operands = [x.astype(common) for x in operands]
+    if operands[0].dtype.kind in "biu" and _sums_one(terms, result, sizes):
+        operands = [x.astype(np.int64) for x in operands]  # as sum() does
     args = []
     for x, term in zip(operands, terms, strict=True):
         # A dimension of size one broadcasts: leave its label to the operands that have more.

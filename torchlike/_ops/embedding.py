@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from torchlike._core import dtypes as dt
 from torchlike._ops.table import report_bad_index, torch_dtype
-from torchlike._ops.windows import layer
+from torchlike._ops.windows import layer, widen
 
 
 def _check_indices(input, weight, who="embedding", name="indices"):
@@ -92,12 +92,14 @@ def embedding_bag(
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.reshape(-1, 1)
     bag = jnp.where(live, bag, bags)
+    rows = widen(rows)
     count = jax.ops.segment_sum(live.astype(rows.dtype), bag, bags + 1)[:bags, None]
     if mode == "max":
         best = jax.ops.segment_max(rows, bag, bags + 1)[:bags]
-        return jnp.where(count > 0, best, 0)
+        return jnp.where(count > 0, best, 0).astype(weight.dtype)
     total = jax.ops.segment_sum(rows, bag, bags + 1)[:bags]
-    return total / jnp.maximum(count, 1) if mode == "mean" else total
+    total = total / jnp.maximum(count, 1) if mode == "mean" else total
+    return total.astype(weight.dtype)
 
 
 @layer("one_hot", differentiable=False, checks=True)

@@ -65,6 +65,14 @@ def index_put(input, values, indices: Arrays, dims: Shape, checked: bool, accumu
     return added(at, values) if accumulate else at.set(values, mode="drop")
 
 
+def at_once(change, base, places, values):
+    """``values`` added or multiplied (``change``) into places, rounded once in half precision."""
+    if torch_dtype(base) not in dt.HALF:
+        return change(base.at[places], values)
+    wide = base.astype(np.float32)
+    return change(wide.at[places], values.astype(np.float32)).astype(base.dtype)
+
+
 def added(at, values):
     """``values`` added at a place; bools are added as PyTorch does, by "or"."""
     return (at.max if values.dtype == bool else at.add)(values, mode="drop")
@@ -247,9 +255,10 @@ def scatter_put(input, index, src, dim: Dim, checked: bool, how: str):
     dim, index, src = _scatter_plan(input, index, src, dim, checked)
     if src is None:
         return input
-    at = _vector(input).at[_places(index, dim)]
-    out = added(at, src) if how == "add" else at.set(src, mode="drop")
-    return out.reshape(input.shape)
+    base, places = _vector(input), _places(index, dim)
+    if how == "add":
+        return at_once(added, base, places, src).reshape(input.shape)
+    return base.at[places].set(src, mode="drop").reshape(input.shape)
 
 
 @op("scatter_multiply", checks=True, differentiable=False)
@@ -299,11 +308,11 @@ def scatter_reduced(input, index, src, dim: Dim, checked: bool, reduce: str, inc
         base = base.at[places].set(jnp.asarray(start, base.dtype), mode="drop")
     at = base.at[places]
     if reduce == "sum":
-        out = added(at, src)
+        out = at_once(added, base, places, src)
     elif reduce == "prod":
-        out = multiplied(at, src)
+        out = at_once(multiplied, base, places, src)
     elif reduce == "mean":
-        total = at.add(src, mode="drop")
+        total = at_once(added, base, places, src)
         count = jnp.maximum(_counts(base, places, index, include), 1).astype(base.dtype)
         if jnp.issubdtype(base.dtype, jnp.inexact):
             out = total / count
@@ -420,7 +429,10 @@ def index_add_dim(input, index, source, alpha: Number, dim: Dim, checked: bool):
     if alpha is not None:
         source = source & alpha.astype(bool) if source.dtype == bool else alpha * source
     source = source.astype(whole.dtype)
-    return added(whole.at[_slices(whole, index, dim)], source).reshape(input.shape)
+    places = _slices(whole, index, dim)
+    if input.ndim < 2:  # PyTorch rounds each sum of numbers, and sums of slices once
+        return added(whole.at[places], source).reshape(input.shape)
+    return at_once(added, whole, places, source).reshape(input.shape)
 
 
 @op(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from torchlike._core import dtypes as dt
@@ -12,8 +13,8 @@ from torchlike._ops.table import torch_dtype
 from torchlike._ops.windows import layer
 
 
-def _dot(a, b, at_a, at_b):
-    return lax.dot_general(a, b, (((at_a,), (at_b,)), ((), ())))
+def _dot(a, b, at_a, at_b, kind=None):
+    return lax.dot_general(a, b, (((at_a,), (at_b,)), ((), ())), preferred_element_type=kind)
 
 
 # Up to so many features, the gradient of a weight with more outputs than inputs is computed
@@ -96,8 +97,10 @@ def linear(input, weight, bias=None):
                 "expected m1 and m2 to have the same dtype, but got: "
                 f"{dt.C_NAMES.get(a, a.name)} != {dt.C_NAMES.get(b, b.name)}"
             )
+    # Half precision is rounded once, behind the bias.
+    wide = np.float32 if bias is not None and torch_dtype(input) in dt.HALF else None
     out = _dot(input.reshape(-1, n) if input.size else input.reshape(prod(lead), n),
-               weight, 1, weight.ndim - 1)  # fmt: skip
+               weight, 1, weight.ndim - 1, wide)  # fmt: skip
     if bias is not None:
         if weight.ndim == 2 and bias.ndim == 1 and bias.shape[0] not in (1, weight.shape[0]):
             raise RuntimeError(
@@ -114,7 +117,7 @@ def linear(input, weight, bias=None):
                     f"output with shape {list(out.shape)} doesn't match the broadcast shape "
                     f"{list(shape)}"
                 )
-        out = out + bias
+        out = (out + bias).astype(input.dtype)
     return out.reshape((*lead, *weight.shape[:-1]))
 
 

@@ -24,7 +24,7 @@ def clamp_zero(x):
     """max(x, 0) whose gradient passes at 0, as PyTorch's ``clamp_min`` does."""
     if jnp.iscomplexobj(x):
         raise NotImplementedError("clamp is not supported for complex types")
-    return jnp.where(x >= 0, x, 0)
+    return conventions.at_least(x, 0)
 
 
 def _node(plain: str, mean: str = "MeanBackward0", total: str = "SumBackward0"):

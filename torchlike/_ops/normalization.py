@@ -281,6 +281,5 @@ def normalize(input, p: float, dim: Shape, eps: float):
             "linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
             f"{dt.SCALAR_NAMES[torch_dtype(input)]}"
         )
-    norm = safe_norm(input, p, dim, True)
-    # PyTorch's clamp_min passes the gradient at the edge; jnp.maximum would halve it.
-    return input / jnp.where(norm >= eps, norm, jnp.asarray(eps, norm.dtype)).astype(input.dtype)
+    norm = conventions.at_least(safe_norm(input, p, dim, True), eps)
+    return input / norm.astype(input.dtype)

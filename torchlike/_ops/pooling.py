@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 
 import jax
@@ -12,6 +13,7 @@ from jax import lax
 from torchlike._core import dtypes as dt
 from torchlike._ops.dims import is_open, surely
 from torchlike._ops.extremes import is_first, number_of_first
+from torchlike._ops.resizing import by_matrix, gathered, transposed
 from torchlike._ops.table import Shape, report_bad_index, torch_dtype
 from torchlike._ops.windows import (
     MAX_UNROLLED,
@@ -362,12 +364,20 @@ def _adaptive_node(c):
     return _node("AdaptiveAvgPool{}DBackward0")(c)
 
 
+def _adaptive_vjp(c, g):
+    return transposed(partial(_adaptive_means, combine=by_matrix, **c.statics), c, g)
+
+
 @layer(
-    "adaptive_avg_pool", linear=True, grad_name=_adaptive_node,
+    "adaptive_avg_pool", linear=True, vjp=_adaptive_vjp, grad_name=_adaptive_node,
     signature="adaptive_avg_pool{rank}d(input, output_size)",
 )  # fmt: skip
 def adaptive_avg_pool(input, size: Shape, rank: int):
     """Means over windows that divide the input as evenly as integers can."""
+    return _adaptive_means(input, size, rank, gathered)
+
+
+def _adaptive_means(input, size, rank, combine):
     spatial, out = _targets(input, size, rank, f"adaptive_avg_pool{rank}d()")
     require_floating(input, "adaptive_avg_pool2d")
     x = widen(input)
@@ -379,10 +389,12 @@ def adaptive_avg_pool(input, size: Shape, rank: int):
                 x = x.reshape(shape).mean(axis + 1)
             continue
         start, end = _bounds(n, o)
-        column = np.arange(n)
-        inside = (column >= start[:, None]) & (column < end[:, None])
-        share = jnp.asarray(inside / np.maximum(end - start, 1)[:, None], x.dtype)
-        x = jnp.moveaxis(lax.dot_general(x, share, (((axis,), (1,)), ((), ()))), -1, axis)
+        width = end - start
+        taps = [
+            (np.minimum(start + k, n - 1), np.ma.array(1 / width, mask=width <= k))
+            for k in range(width.max(initial=1))
+        ]
+        x = combine(x, axis, taps)
     return x.astype(input.dtype)
 
 

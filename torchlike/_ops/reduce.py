@@ -12,6 +12,7 @@ from torchlike._ops import conventions, table
 from torchlike._ops.dims import along, axes, count, dropped
 from torchlike._ops.extremes import number_of_first
 from torchlike._ops.overloads import by_dim
+from torchlike._ops.pointwise import to_dtype
 from torchlike._ops.table import Dim, Dims, Dtype, torch_dtype
 
 op = partial(table.op, numbers=())  # reductions take tensors, no Python numbers
@@ -31,11 +32,7 @@ def widened(input):
 
 def cast(input, dtype):
     """The operand in the dtype asked for, if any."""
-    if dtype is None:
-        return input
-    if jnp.iscomplexobj(input) and dtype.category < dt.COMPLEX:
-        input = input.real
-    return input != 0 if dtype.category == dt.BOOL else input.astype(dtype.numpy)
+    return input if dtype is None else to_dtype(input, dtype)
 
 
 # ---- sums --------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def nan_to_num(input, nan: Number = None, posinf: Number = None, neginf: Number 
 # ---- complex numbers ---------------------------------------------------------------------------
 
 
-@op("conj_physical", numbers=(), linear=True, forms=FORMS)
+@op("conj_physical", numbers=(), linear=True, forms=("inplace",))
 def conj_physical(input):
     """The complex conjugate; a real tensor as it is."""
     return jnp.conj(input) if jnp.iscomplexobj(input) else input

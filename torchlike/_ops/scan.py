@@ -200,18 +200,18 @@ def _panels(name, y, x, dx, dim):
         if x.ndim == 1:
             steps = steps.reshape([-1 if d == at else 1 for d in range(y.ndim)])
     n = y.shape[at]
-    common = torch_dtype(y) if x is None else dt.promote_types(torch_dtype(y), torch_dtype(x))
-    if common.category < dt.FLOATING:
-        common = dt.get_default_dtype()
-    y = y.astype(common.numpy)
-    ends = (lax.slice_in_dim(y, a, n - 1 + a, axis=at) for a in (0, 1)) if n else (y, y)
-    left, right = ends
-    pairs = left + right
-    if x is not None:
-        pairs = pairs * steps.astype(common.numpy)
-    elif dx is not None:
-        pairs = pairs * dx.astype(common.numpy)
-    return pairs / 2, at
+    left, right = (lax.slice_in_dim(y, a, n - 1 + a, axis=at) for a in (0, 1)) if n else (y, y)
+    pairs = left + right  # of integers by their own arithmetic
+    if x is None:
+        return pairs, at
+    common = dt.promote_types(torch_dtype(y), torch_dtype(x)).numpy
+    return pairs.astype(common) * steps.astype(common), at
+
+
+def _floating(x):
+    """``x`` in the dtype of its quotient with a number."""
+    floating = jnp.issubdtype(x.dtype, jnp.inexact)
+    return x if floating else x.astype(dt.get_default_dtype().numpy)
 
 
 @op(forms=("function",),
@@ -219,7 +219,12 @@ def _panels(name, y, x, dx, dim):
 def trapezoid(y, x=None, *, dx: Number = None, dim: Dim = -1):
     """The integral of samples along a dimension by the trapezoidal rule."""
     panels, at = _panels("trapezoid", y, x, dx, dim)
-    return panels.sum(at)
+    whole = np.int64 if panels.dtype.kind in "iu" else None
+    if x is not None or not y.shape[at]:
+        return _floating(panels.sum(at, dtype=whole)) / 2
+    ends = lax.index_in_dim(y, 0, at, False) + lax.index_in_dim(y, -1, at, False)
+    total = _floating(y.sum(at, dtype=whole)) - _floating(ends) / 2
+    return total if dx is None else total * dx.astype(total.dtype)
 
 
 @op(forms=("function",),
@@ -227,4 +232,5 @@ def trapezoid(y, x=None, *, dx: Number = None, dim: Dim = -1):
 def cumulative_trapezoid(y, x=None, *, dx: Number = None, dim: Dim = -1):
     """The running integral of samples along a dimension by the trapezoidal rule."""
     panels, at = _panels("cumulative_trapezoid", y, x, dx, dim)
-    return lax.cumsum(panels, at)
+    panels = _floating(panels)
+    return lax.cumsum(panels / 2 if dx is None else panels * (dx.astype(panels.dtype) / 2), at)

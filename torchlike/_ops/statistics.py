@@ -105,6 +105,8 @@ def cov(input, *, correction: float = 1, fweights=None, aweights=None):
     _check_weights("aweights", aweights, n, True)
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         x = x.astype(dt.get_default_dtype().numpy)
+    if aweights is not None:
+        x = x.astype(dt.promote_types(torch_dtype(x), torch_dtype(aweights)).numpy)
     half, x = x.dtype, widened(x)
     w = None
     if fweights is not None:
@@ -115,12 +117,12 @@ def cov(input, *, correction: float = 1, fweights=None, aweights=None):
         w, total = jnp.ones((), x.real.dtype), n
         mean = x.sum(1, keepdims=True) / n
     else:
-        w = w.reshape(-1).astype(x.real.dtype)
-        total = w.sum()
-        mean = (x * w).sum(1, keepdims=True) / total
+        w = w.reshape(-1)
+        total = w.sum()  # in the dtype of the weights
+        mean = (x * w.astype(x.real.dtype)).sum(1, keepdims=True) / total.astype(x.real.dtype)
     free = total - correction
     if aweights is not None and correction:
-        free = total - correction * (w * aweights.astype(w.dtype)).sum() / total
+        free = total - correction * (w * aweights.reshape(-1)).sum() / total
     free = jnp.maximum(jnp.asarray(free, x.real.dtype), 0)
     d = x - mean
     out = ((d * w) @ d.T.conj() / free).astype(half)

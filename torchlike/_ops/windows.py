@@ -84,4 +84,6 @@ def reduce_loss(x, reduction: str):
     """A loss by ``reduction``: "none", "mean" or "sum"."""
     if reduction == "none":
         return x
-    return x.sum() if reduction == "sum" else x.mean()
+    if reduction == "mean":
+        return x.mean()
+    return x.sum(dtype=np.int64 if x.dtype.kind in "biu" else None)

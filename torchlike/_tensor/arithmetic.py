@@ -311,6 +311,20 @@ def conj(input):
     return apply_view(TABLE["conj_view"], input) if input.is_complex() else input
 
 
+@function()
+def conj_physical(input, *, out=None):
+    """The complex conjugate, a copy; a real tensor itself."""
+    if out is None and not input.is_complex():
+        return input
+    return dispatch.into(out, apply(TABLE["conj_physical"], (input,)), True)
+
+
+@method("conj_physical")
+def _conj_physical(self):
+    """``torch.conj_physical``."""
+    return conj_physical(self)
+
+
 @function(method=True)
 def resolve_conj(input):
     """The tensor itself, or a copy of it if it is the conjugate of what its storage holds."""

@@ -41,7 +41,7 @@ _VIEWS = {
     "transpose": FUNCTIONS["transpose"],
     "unfold": METHODS["unfold"],
     "unsqueeze": FUNCTIONS["unsqueeze"],
-    "view": lambda input, size: METHODS["view"](input, size),
+    "view": lambda input, size: METHODS["reshape"](input, size),
     "view_as_complex": FUNCTIONS["view_as_complex"],
     "view_as_real": FUNCTIONS["view_as_real"],
     "split": lambda input, split_size, dim=0: FUNCTIONS["split"](input, int(split_size), dim),

@@ -20,8 +20,9 @@ RETURN_TYPES: dict = {}  # the named tuples of functions with several results
 _LIMITS = {"clamp": ("min", "max"), "clamp_min": ("min",), "clamp_max": ("max",)}
 # Ops whose kernels in PyTorch do not cast: ``out=`` must have the result's own dtype.
 _EXACT = frozenset((
-    "abs", "addbmm", "addmm", "addmv", "baddbmm", "bitwise_not", "bmm", "ceil", "complex",
-    "conj_physical", "diagonal_copy", "dot", "floor", "frac", "heaviside", "mv", "softmax", "vdot",
+    "abs", "addbmm", "addmm", "addmv", "amax", "amin", "argmax", "argmin", "baddbmm",
+    "bitwise_not", "bmm", "ceil", "complex", "diagonal_copy", "dot", "floor", "frac", "heaviside",
+    "log_softmax", "logcumsumexp", "mv", "softmax", "vdot",
 ))  # fmt: skip
 _UNSET = type("_Unset", (), {"__repr__": lambda self: "<unset>"})()
 _SEQUENCES = (tuple, list, Size)
@@ -153,10 +154,13 @@ def _source(op: Op, form: str, name: str, scope: dict) -> str:
     body = [*prologue]
     if "out=None" in extra:
         # Ops with several results find their places in the input: it must still be there.
-        rest = ", True" if op.name in _EXACT else ""
-        if fields is not None and op.inputs[0].name == "input":
-            rest = ", True, (input,)"
-        write = f"copy_out(out, result{rest})"
+        exact = op.name in _EXACT
+        # Those with a ``dtype=`` compute in that of ``out``.
+        if not exact and any(p.annotation is Dtype for p in op.params):
+            body += ["if out is not None and dtype is None:", "    dtype = out.dtype"]
+            exact = True
+        apart = ", (input,)" if fields is not None and op.inputs[0].name == "input" else ""
+        write = f"copy_out(out, result, {exact or bool(apart)}{apart})"
         body += [f"result = {call}", f"return result if out is None else {write}"]
     else:
         body.append(f"return {call}")
