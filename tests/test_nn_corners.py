@@ -81,7 +81,12 @@ def case_parameter_of_a_users_class(lib):
     lib.optim.SGD(m.parameters(), lr=0.5).step()
     kinds = [isinstance(t, lib.nn.Parameter) for t in (m.p, m.q, lib.ones(1), Mine([1.0]))]
     named = [(n, type(p).__name__) for n, p in m.named_parameters()]
-    return named, kinds, m.p.is_leaf, m.p.tolist()
+
+    class Own(lib.nn.Parameter):
+        pass
+
+    shown = [repr(t) for t in (m.p, m.q.data, Own(ramp(lib, 2)), Own(ramp(lib, 2)).data)]
+    return named, kinds, m.p.is_leaf, m.p.tolist(), shown
 
 
 def case_arguments_of_to(lib):

@@ -16,6 +16,14 @@ def node_label(node) -> str:
 
 def tensor_repr(t) -> str:
     """The text PyTorch prints for this tensor."""
+    text, kind = _text(t), type(t)
+    if not kind.__module__.startswith("torchlike") and (t._is_parameter or "_is_param" in vars(t)):
+        _, containing, text = text.rpartition("Parameter containing:\n")
+        return f"{containing}Parameter({text})"
+    return text
+
+
+def _text(t) -> str:
     t._refresh()
     node = t._node
     grad_fn = None if node is None else node_label(node)
