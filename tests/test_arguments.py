@@ -150,6 +150,17 @@ HALF_DONE = [
      "L.native_batch_norm(L.ones(3, 2), None, None, *made, True, 0.1, 1e-5)"),
     ("(L.ones(2),)", "made[0].add_(10**20)"),
     ("(L.ones(2),)", "made[0].normal_([])"),
+    *(
+        ("(L.ones(2, requires_grad=True), L.ones(1, requires_grad=True))",
+         "(lambda o: (made[0].sum().backward(), o.step(), made[1].sum().backward(), o.step(), "
+         f"{bad}, o.step()))(L.optim.Adam([made[0]], lr=1.0))")
+        for bad in (
+            "o.param_groups[0].update(betas=(0.9,))", "o.param_groups[0].update(betas=(0, 0, 0))",
+            "o.param_groups[0].update(lr='a')",
+            "o.load_state_dict({**o.state_dict(), 'state': {0: {'step': L.tensor(1.0), "
+            "'exp_avg': L.ones(7), 'exp_avg_sq': L.ones(7)}}})",
+        )
+    ),
     ("(L.ones(2),)", "made[0].exponential_('a')"),
 ]  # fmt: skip
 
@@ -161,7 +172,7 @@ def test_an_error_leaves_things_as_they_were(made, call):
         scope = {"L": library}
         library.manual_seed(0)
         scope["made"] = eval(made, scope)
-        with pytest.raises((RuntimeError, OverflowError, TypeError)):
+        with pytest.raises((RuntimeError, OverflowError, TypeError, ValueError)):
             eval(call, scope)
         found.append([(t.tolist(), t._version) for t in scope["made"]])
         found[-1].append(library.get_rng_state().tolist()[:32])

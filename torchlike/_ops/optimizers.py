@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
-from torchlike._ops.table import Arrays, Shape, op
+from torchlike._ops.table import Arrays, Shape, check_broadcast, op
 from torchlike._ops.update_rules import RULES, Scalars
 
 
@@ -27,8 +27,26 @@ def _shapes(statics, in_avals):
     first = len(plan.scalars)
     count = sum(plan.cohorts)
     out = [(a.shape, a.dtype) for a in in_avals[first : first + groups]]
-    out += [(a.shape, a.dtype) for a in in_avals[first + groups : first + groups + count]]
-    return out + [(a.shape, a.dtype) for a in in_avals[first + groups + 2 * count :]]
+    params = in_avals[first + groups : first + groups + count]
+    states = in_avals[first + groups + 2 * count :]
+    for i, state in enumerate(states):
+        _check_state(plan.state[i // count], state, params[i % count])
+    out += [(a.shape, a.dtype) for a in params]
+    return out + [(a.shape, a.dtype) for a in states]
+
+
+def _check_state(name: str, state, param) -> None:
+    """Raise ``RuntimeError`` for a state of another parameter: the step would leave nothing."""
+    if state.shape == param.shape or not state.shape:
+        return
+    check_broadcast((state, param))
+    if len(state.shape) > len(param.shape) or any(
+        n != 1 and n != m for n, m in zip(state.shape[::-1], param.shape[::-1], strict=False)
+    ):
+        raise RuntimeError(
+            f"output with shape {list(param.shape)} doesn't match the broadcast shape of its "
+            f"{name} {list(state.shape)}"
+        )
 
 
 def _donated(statics):

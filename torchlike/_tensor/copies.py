@@ -161,6 +161,11 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
     if source is None:
         source = zeros(0, dtype=self.dtype, device=self.device)
     elif not isinstance(source, dispatch._Tensor):
+        if not hasattr(source, "as_tensor"):
+            raise TypeError(
+                "set_() received an invalid combination of arguments - got "
+                f"({type(source).__name__})"
+            )
         source = source.as_tensor(self.dtype)
     elif source.dtype is not self.dtype:
         raise RuntimeError(

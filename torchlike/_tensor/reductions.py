@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import warn
 from torchlike._core.symbolic import whole
@@ -202,7 +204,7 @@ def _quantile(name, skip_nan):
             _check_probabilities(name, q)
             q = q if interpolation == "linear" else q.detach()  # the others only pick elements
         else:
-            if not isinstance(q, (int, float)) or isinstance(q, bool):
+            if not isinstance(q, (int, float, np.number)) or isinstance(q, bool):
                 raise TypeError(f"{name}(): argument 'q' must be Tensor or float")
             if not 0 <= q <= 1:
                 raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q:g}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import warn, warn_once
+from torchlike._core.errors import type_name, warn, warn_once
 from torchlike._core.sizes import Size, of_shape
 from torchlike._engine.flush import host_array, jax_array
 from torchlike._engine.prefix import local
@@ -276,7 +276,9 @@ class Tensor(_Instance):
             return self
         if requires_grad and self._value.aval.dtype.category < dt.FLOATING:
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
-        self._requires_grad = bool(requires_grad)
+        if requires_grad.__class__ is not bool:
+            raise TypeError(f"'requires_grad' must be bool, not {type_name(requires_grad)}")
+        self._requires_grad = requires_grad
         return self
 
     def backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
@@ -462,10 +464,8 @@ class Tensor(_Instance):
     def __contains__(self, element, /) -> bool:
         if isinstance(element, (Tensor, int, float, bool, complex, np.number, np.bool_)):
             return bool((element == self).any().item())
-        raise RuntimeError(
-            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
-            f"{type(element)}."
-        )
+        found = f"you passed in a {type(element)}."
+        raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but {found}")
 
     def __format__(self, format_spec: str) -> str:
         if not self._value.aval.shape and type(self) is Tensor and self.device.type != "meta":

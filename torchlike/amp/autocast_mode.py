@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import type_name
 from torchlike._tensor import autocast as _casts
 from torchlike._tensor.tensor import Tensor
 
@@ -40,6 +41,11 @@ class autocast:
     def __init__(self, device_type: str, dtype=None, enabled: bool = True, cache_enabled=None):
         if not isinstance(device_type, str):
             raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
+        if dtype is not None and not isinstance(dtype, dt.dtype):
+            raise TypeError(
+                "set_autocast_dtype(): argument 'dtype' (position 2) must be torch.dtype, not "
+                f"{type_name(dtype)}"
+            )
         self.fast_dtype = _casts.get_autocast_dtype(device_type) if dtype is None else dtype
         self.device = devices.device(device_type).type
         if self.device not in _casts.POLICIES:

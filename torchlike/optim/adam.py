@@ -58,7 +58,8 @@ class Adam(Optimizer):
         }
 
     def scalars(self, group: dict[str, Any]) -> list:
-        return [group["lr"], *group["betas"], group["eps"], group["weight_decay"]]
+        beta1, beta2 = group["betas"]
+        return [group["lr"], beta1, beta2, group["eps"], group["weight_decay"]]
 
 
 class AdamW(Adam):

@@ -38,4 +38,5 @@ class Adamax(Optimizer):
         return {"weight_decay": bool(group["weight_decay"]), "maximize": group["maximize"]}
 
     def scalars(self, group: dict[str, Any]) -> list:
-        return [group["lr"], *group["betas"], group["eps"], group["weight_decay"]]
+        beta1, beta2 = group["betas"]
+        return [group["lr"], beta1, beta2, group["eps"], group["weight_decay"]]

@@ -48,7 +48,8 @@ class NAdam(Optimizer):
 
     def scalars(self, group: dict[str, Any]) -> list:
         options = group["eps"], group["weight_decay"], group["momentum_decay"]
-        return [group["lr"], *group["betas"], *options]
+        beta1, beta2 = group["betas"]
+        return [group["lr"], beta1, beta2, *options]
 
     def start(self, group: dict[str, Any], name: str) -> float:
         return 1.0 if name == "mu_product" else 0.0

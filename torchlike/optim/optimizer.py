@@ -538,7 +538,13 @@ def _added(hooks: OrderedDict, hook, prepend: bool) -> RemovableHandle:
 
 def _number(x):
     if isinstance(x, Tensor):
+        if x.numel() != 1:
+            raise TypeError(
+                f"an option of a group must be Number, not Tensor of shape {[*x.shape]}"
+            )
         return dispatch.value_of(x)
+    if isinstance(x, str):
+        raise TypeError(f"an option of a group must be Number, not str: {x!r}")
     return float(x)
 
 

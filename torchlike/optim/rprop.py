@@ -36,7 +36,8 @@ class Rprop(Optimizer):
         return {"maximize": group["maximize"]}
 
     def scalars(self, group: dict[str, Any]) -> list:
-        return [*group["etas"], *group["step_sizes"]]
+        (smaller, larger), (least, most) = group["etas"], group["step_sizes"]
+        return [smaller, larger, least, most]
 
     def start(self, group: dict[str, Any], name: str) -> float:
         return float(group["lr"]) if name == "step_size" else 0.0

@@ -9,6 +9,7 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core.dtypes import int64
+from torchlike._core.errors import type_name
 from torchlike._tensor import recurrent
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.forms import FUNCTIONS
@@ -198,6 +199,11 @@ def pad_sequence(
         raise RuntimeError(
             "pad_sequence: Expected iterable for input sequences, but got arg of type: "
             f"{type(sequences)}"
+        )
+    if batch_first.__class__ is not bool:
+        raise TypeError(
+            "pad_sequence(): argument 'batch_first' (position 2) must be bool, not "
+            f"{type_name(batch_first)}"
         )
     sequences = tuple(sequences)
     if not sequences:
