@@ -108,6 +108,19 @@ def step_of_what_needs_no_gradient(torch, compile):
 
 
 @hazard
+def view_given_that_is_written_behind_its_back(torch, compile):
+    def function(x):
+        x.detach()[0] = 7.0
+        return x
+
+    run, seen = compile(function), []
+    for i in range(4):
+        whole = numbers(torch, 4, 3, start=i)
+        seen += [run(whole.t()), whole]
+    return seen
+
+
+@hazard
 def state_that_an_argument_comes_to_share(torch, compile):
     """When it was recorded, nothing could show the state's memory: there was one handle."""
     state = numbers(torch, 4)

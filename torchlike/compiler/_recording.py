@@ -363,13 +363,14 @@ class Recording(Opening):
             while reference.__class__ is Through:
                 reference = reference.owner
             owners.append(reference)
-        for _, t, where in found:
+        for i, t, where in found:
+            _, _, wanted, _, _, history, *_ = replay.states[i]  # to ask a view now would read it
             reference = self.known[id(t)][0]
             others = [
                 r for r, o in self.known.values() if o._storage is t._storage and o is not t
             ]  # fmt: skip
             where.loose = not (
-                t.requires_grad
+                wanted or history is not None
                 or any(r is reference for r in owners)
                 or any(r.__class__ is not Through or r.owner is not reference for r in others)
                 or sum(o is t for o in self.arguments) > 1
