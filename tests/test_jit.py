@@ -3,6 +3,7 @@
 import copy
 import io
 import os
+import warnings
 from multiprocessing.reduction import ForkingPickler
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_module_keeps_its_parameters_and_its_code(make):
     made(x).sum().backward()
     assert net.lin.weight.grad is made.lin.weight.grad
     made.eval()
-    assert not net.training
+    assert net.training and not made.training
     assert jit.script(made) is made
     frozen = jit.optimize_for_inference(jit.freeze(made))
     assert torchlike.equal(frozen(x), net(x)) and not frozen(x).requires_grad
@@ -50,6 +51,37 @@ def test_a_module_keeps_its_parameters_and_its_code(make):
     for use in (lambda: made.save("x.pt"), lambda: made.graph, lambda: jit.save(made, "x.pt")):
         with pytest.raises(torchlike.NotSupported, match=r"torch\.where"):  # its branch
             use()
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_what_is_set_on_a_module_later_is_not_set_on_what_was_made_of_it(how):
+    torch = pytest.importorskip("torch")
+
+    def seen(torch):
+        layer = torch.nn.Linear(3, 2)
+        with torch.no_grad():
+            layer.weight.fill_(0.5)
+            layer.bias.zero_()
+        net = torch.nn.Sequential(layer, torch.nn.Dropout(0.5)).eval()
+        x = torch.ones(1, 3)
+        made = torch.jit.script(net) if how == "script" else torch.jit.trace(net, x)
+        net.train()
+        out = [net.training, made.training, getattr(made, "0").training, made(x).tolist()]
+        made.train()
+        net.eval()
+        out += [net.training, made.training, getattr(made, "0").weight is layer.weight]
+        with torch.no_grad():
+            layer.bias.add_(1)
+        made.eval()
+        out.append(made(x).tolist())
+        layer.weight = torch.nn.Parameter(torch.zeros(2, 3))
+        out.append(made(x).tolist())
+        net[0] = torch.nn.Linear(3, 2)
+        return [*out, made(x).tolist()]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert seen(torchlike) == seen(torch)
 
 
 def test_a_function():

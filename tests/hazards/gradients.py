@@ -76,6 +76,26 @@ def gradient_that_is_on_the_tape(torch, compile):
 
 
 @hazard
+def gradient_of_a_gradient_past_state_written_inside(torch, compile):
+    count, x, seen = torch.ones(4), numbers(torch, 3, 4), []
+    norm = torch.nn.BatchNorm1d(4)
+    with torch.no_grad():
+        norm.weight.copy_(numbers(torch, 4))
+
+    def function(x):
+        count.add_(1)
+        return norm(x * count).tanh()
+
+    run = compile(function)
+    for i in range(4):
+        leaf = (x.square() + i).requires_grad_()
+        (gradient,) = torch.autograd.grad(run(leaf).sum(), leaf, create_graph=True)
+        gradient.square().sum().backward()
+        seen += [gradient.detach(), leaf.grad, norm.running_mean.clone()]
+    return seen, count
+
+
+@hazard
 def gradient_of_what_needs_none(torch, compile):
     frozen, plain = numbers(torch, 3), numbers(torch, 3)
     run = compile(lambda x: x + sum(t.grad for t in (frozen, plain) if t.grad is not None))

@@ -209,9 +209,10 @@ class Again:
         made_of = None
         if all(kind != "held" for kind, _ in references):
             made_of = ("again", composite.op, backward.op, given, references)
+        # Its operands are what the call was given, which the call itself may have overwritten.
         self.op = Op(
             f"{inner}_backward", again_call, promotes="raw", shapes=backward.op.shapes,
-            made_of=made_of,
+            made_of=made_of, saves="nothing",
         )  # fmt: skip
 
 

@@ -370,7 +370,8 @@ class Recording(Opening):
                 r for r, o in self.known.values() if o._storage is t._storage and o is not t
             ]  # fmt: skip
             where.loose = not (
-                wanted or history is not None
+                wanted
+                or history is not None
                 or any(r is reference for r in owners)
                 or any(r.__class__ is not Through or r.owner is not reference for r in others)
                 or sum(o is t for o in self.arguments) > 1

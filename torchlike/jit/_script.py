@@ -15,6 +15,7 @@ from torchlike.jit import _files
 from torchlike.nn.modules.module import Module
 
 _isinstance = isinstance
+_COPIED = (dict, list, set)
 
 
 class Error(Exception):
@@ -163,13 +164,26 @@ class CompilationUnit:
         raise NotSupported("jit.CompilationUnit", "write the function in Python")
 
 
+def _structure(module: Module, made: dict) -> Module:
+    """A module of the same parts, with the very same tensors: a mode, a parameter or a part that is
+    set anew in one of them stays what it is in the other, as in PyTorch's."""
+    if id(module) in made:
+        return made[id(module)]
+    out = made[id(module)] = object.__new__(type(module))
+    own = {k: copy.copy(x) if _isinstance(x, _COPIED) else x for k, x in vars(module).items()}
+    parts = own["_modules"]
+    parts.update((k, None if part is None else _structure(part, made)) for k, part in parts.items())
+    out.__dict__.update(own)
+    return out
+
+
 def _scripted_module(module: Module, kind: str) -> ScriptModule:
     if _isinstance(module, ScriptModule):
         return module
     original = type(module)
     body = {"_original": original.__name__, "__module__": "torchlike.jit"}
     made = object.__new__(type(kind, (ScriptModule, original), body))
-    made.__dict__ = module.__dict__  # one set of parameters, buffers and modes, as PyTorch shares
+    made.__dict__ = _structure(module, {}).__dict__
     made.__dict__.setdefault("_jit_calls", {})
     return made
 
