@@ -19,7 +19,7 @@ from torchlike._ops.dims import axes, axis
 from torchlike._ops.pointwise import WRAPPED
 
 TWINS: dict = {}
-_REAL = frozenset((dt.float32, dt.float64))
+REAL = frozenset((dt.float32, dt.float64))
 
 
 def twin_of(*names):
@@ -423,7 +423,7 @@ def _softmax_shape(statics, in_avals):
 @twin_of("softmax")
 def _softmax(statics, in_avals, avals):
     (x,), (dim, dtype) = in_avals, statics
-    if x.dtype not in _REAL or dtype not in (None, x.dtype) or not x.numel or not x.ndim:
+    if x.dtype not in REAL or dtype not in (None, x.dtype) or not x.numel or not x.ndim:
         return None
 
     def softmax(x):
@@ -451,7 +451,7 @@ def _log_softmax(statics, in_avals, avals):
 
 def _plain(*avals) -> bool:
     """Whether all are arrays of one dtype that NumPy multiplies fast."""
-    return len({a.dtype for a in avals}) == 1 and avals[0].dtype in _REAL
+    return len({a.dtype for a in avals}) == 1 and avals[0].dtype in REAL
 
 
 @shape_rule("matmul", "mm", "bmm", "mv")
@@ -515,7 +515,7 @@ def _linear(statics, in_avals, avals):
 @shape_rule("native_layer_norm")
 def _layer_norm_shape(statics, in_avals):
     x, shape = in_avals[0], tuple(statics[0])
-    if x.dtype not in _REAL or not shape or x.shape[x.ndim - len(shape) :] != shape:
+    if x.dtype not in REAL or not shape or x.shape[x.ndim - len(shape) :] != shape:
         return None
     if any(p is not None and (p.shape != shape or p.dtype is not x.dtype) for p in in_avals[1:]):
         return None
@@ -571,7 +571,7 @@ def _embedding(statics, in_avals, avals):
 @twin_of("lbfgs_direction")
 def _lbfgs_direction(statics, in_avals, avals):
     (slots,) = statics
-    if avals[0].dtype not in _REAL:
+    if avals[0].dtype not in REAL:
         return None
     number = avals[0].dtype.numpy.type
 
