@@ -250,3 +250,11 @@ def test_refused_as_by_pytorch(make):
 def test_refused_with_the_way_out(call):
     with pytest.raises(NotImplementedError, match=r"get_data|make a new|use "):
         call(pair(torchlike, requires_grad=True))
+
+
+@pytest.mark.parametrize("lib", [torchlike, torch])
+def test_a_history_that_is_dropped_is_told(lib):
+    data = lib.ones(2, 3, requires_grad=True)
+    with pytest.warns(UserWarning, match="with a tensor that requires_grad"):
+        made = lib.masked.masked_tensor(data * 2, lib.tensor(LET))
+    assert not made.requires_grad

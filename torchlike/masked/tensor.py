@@ -45,6 +45,11 @@ class MaskedTensor(Tensor):
             "the torch.masked module for further information about the project."
         )
         _check(data, mask)
+        if data.requires_grad:
+            warn(
+                "It is not recommended to create a MaskedTensor with a tensor that requires_grad. "
+                "To avoid this, you can use data.detach().clone()"
+            )
         data = wrap(data.detach().clone(), mask.detach().clone(), cls)
         return data.requires_grad_() if requires_grad else data
 
