@@ -28,6 +28,10 @@ def rounded(function, *shapes):
         error = (function(*xs).double() - exact).abs().max()
         yield error.item() <= 1.01 * (exact.to(kind).double() - exact).abs().max().item()
 
+def cast(function, *args):
+    with L.autocast("cpu", L.bfloat16):
+        return function(*args)
+
 def spoiled(x, *shape):
     image = a(*shape) / 8
     image[(0,) * (len(shape) - 2) + (2, 3)] = x
@@ -79,6 +83,10 @@ CASES = [
         "lambda x, w, b: F.linear(x, w, b), (64, 256), (32, 256), (32,)",
         "lambda x: x.sum(0), (600, 64)",
     )),
+    # What autocast casts.
+    "cast(L.inner, f, f)", "cast(L.inner, m.float(), f)", "cast(L.inner, f[0], f)",
+    "cast(lin.lstsq, m.float(), m.float())[0].round(decimals=4) + 0",
+    "cast(lin.lstsq, m.bfloat16(), f[:, None].bfloat16())[0].dtype",
     # What may be the tensor itself, or must be a copy.
     "f.conj_physical() is f", "L.conj_physical(k) is k", "L.conj_physical(f + 1j) is f",
     "L.conj_physical(f + 1j)", "into(L.float32, L.conj_physical, f)",

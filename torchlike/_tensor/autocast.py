@@ -67,7 +67,8 @@ def _tensordot(operands, statics):
 
 
 def _inner(operands, statics):
-    return LOWER if all(x.ndim for x in operands) else None
+    ranks = [x.ndim for x in operands]
+    return LOWER if min(ranks) and max(ranks) > 1 else None
 
 
 _LOWER = (

@@ -193,12 +193,24 @@ def lu_solve(LU, pivots, B, *, left: bool = True, adjoint: bool = False, out=Non
     return into(out, apply(TABLE["linalg_lu_solve"], (LU, pivots, B), statics))
 
 
+def _lstsq_in_float32(A, B, rcond, driver, out):
+    """Under autocast it is one op that runs in float32, its products too."""
+    A, B = (x.float() if x.dtype in dt.HALF else x for x in (A, B))
+    cast, modes.cast = modes.cast, None
+    try:
+        return lstsq(A, B, rcond, driver=driver, out=out)
+    finally:
+        modes.cast = cast
+
+
 @input_named
 def lstsq(A, B, rcond=None, *, driver=None, out=None):
     """Least squares (https://pytorch.org/docs/stable/generated/torch.linalg.lstsq.html)."""
     name = "torch.linalg.lstsq"
     need_tensor("linalg_lstsq", "A", 1, A)
     need_tensor("linalg_lstsq", "B", 2, B)
+    if modes.cast is not None:
+        return _lstsq_in_float32(A, B, rcond, driver, out)
     a, b = A._value.aval, B._value.aval
     if a.ndim < 2:
         raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
