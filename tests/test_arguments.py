@@ -103,7 +103,8 @@ CLASSES = [
         "permute([1.0], (0,))", "reshape(N.ones(2), (2,))", "transpose(None, 0, 1)", "t('a')",
         "gather([1.0], 0, z(1))", "diagonal(3)", "unsqueeze(2.0, 0)", "roll(N.ones(3), 1)",
         "nn.functional.pad([1.0], (1, 1))", "index_select(x, 0, [1])", "scatter(3, 0, z(1), x)",
-        "take_along_dim([1.0], z(1))", "broadcast_to(N.ones(1), (2,))", "cdist(r(2, 2), [1.0])",
+        "take_along_dim([1.0], z(1))", "broadcast_to(N.ones(1), (2,))",
+        "real(N.ones(1))", "imag(1j)", "conj(None)", "resolve_neg([1])", "cdist(r(2, 2), [1.0])",
     )),
     # Numbers that do not fit in any program, and arrays that fit in no memory.
     "x + 10**20", "x.clone().add_(10**20)", "x.add(x, alpha=10**20)", "L.zeros(2**62)",

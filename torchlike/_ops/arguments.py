@@ -124,7 +124,11 @@ def check_statics(op: Op, statics) -> None:
         elif wanted is Shape or wanted is Dims:
             if x.__class__ is tuple:
                 _check_sizes(op, statics, p, x)
-            elif isinstance(x, (float, complex)) or (wanted is Dims and not _is_int(x)):
+            elif (
+                isinstance(x, (float, complex))
+                or hasattr(x, "__next__")
+                or (wanted is Dims and not _is_int(x))
+            ):
                 _refuse(op, statics, p, "tuple of ints", x)
 
 

@@ -308,7 +308,9 @@ def polygamma_method(self, n):
 @function(method=True)
 def conj(input):
     """The complex conjugate, a view; a real tensor itself."""
-    return apply_view(TABLE["conj_view"], input) if input.is_complex() else input
+    return (
+        apply_view(TABLE["conj_view"], input) if dispatch.aval_of(input).dtype.is_complex else input
+    )
 
 
 @function()
@@ -340,14 +342,14 @@ def resolve_neg(input):
 @function(method=True)
 def is_conj(input) -> bool:
     """Whether a tensor shows the conjugates of the complex numbers in its storage."""
-    return input.is_complex() and conjugated(input)
+    return dispatch.aval_of(input).dtype.is_complex and conjugated(input)
 
 
 @function(method=True)
 def is_neg(input) -> bool:
     """Whether a tensor shows the negatives of what is in its storage: imaginary parts of
     conjugates."""
-    return not input.is_complex() and conjugated(input)
+    return not dispatch.aval_of(input).dtype.is_complex and conjugated(input)
 
 
 # ---- in-place functions ------------------------------------------------------------------------

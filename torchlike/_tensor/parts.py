@@ -214,7 +214,7 @@ def unfold(self, dimension: int, size: int, step: int):
 @function()
 def view_as_real(input):
     """Real and imaginary parts as a last dimension of size two; a view."""
-    if not input.is_complex():
+    if not dispatch.aval_of(input).dtype.is_complex:
         raise RuntimeError("view_as_real is only supported for complex tensors")
     if views.conjugated(input):
         raise RuntimeError(
@@ -251,13 +251,13 @@ def view_as_complex(input):
 @function("real")
 def real(input):
     """The real parts; a view."""
-    return apply_view(TABLE["real"], input) if input.is_complex() else input
+    return apply_view(TABLE["real"], input) if dispatch.aval_of(input).dtype.is_complex else input
 
 
 @function("imag")
 def imag(input):
     """The imaginary parts of a complex tensor; a view."""
-    if not input.is_complex():
+    if not dispatch.aval_of(input).dtype.is_complex:
         raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
     return apply_view(TABLE["imag"], input)
 
