@@ -390,6 +390,10 @@ def test_old_names():
             t.autograd.variable(1)
         with pytest.raises(TypeError, match="has to be a tensor"):
             t.autograd.Variable([1])
+        with pytest.warns(UserWarning, match="volatile was removed and now has no effect"):
+            t.autograd.Variable(x, volatile=True)
+        with pytest.warns(UserWarning), pytest.raises(ValueError, match="can't be volatile and"):
+            t.autograd.Variable(x, requires_grad=True, volatile=True)
         with pytest.warns(FutureWarning, match="grad_variables"):
             t.autograd.backward(v * 2, grad_variables=t.ones(2))
         with t.autograd.set_multithreading_enabled(False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torchlike._core.errors import warn
 from torchlike._tensor.backward import queue_callback
 from torchlike._tensor.tensor import Tensor
 
@@ -33,4 +34,8 @@ class Variable(metaclass=VariableMeta):
             data = FUNCTIONS["empty"](0)
         if not isinstance(data, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
+        if volatile:
+            warn("volatile was removed and now has no effect. Use `with torch.no_grad():` instead.")
+            if requires_grad:
+                raise ValueError("Variable can't be volatile and require_grad at the same time!")
         return data.detach().requires_grad_(requires_grad)
