@@ -8,6 +8,7 @@ import torchlike as torch
 from torchlike import compiler
 from torchlike._core import devices
 from torchlike._core.settings import settings
+from torchlike._engine import flush
 from torchlike._engine.host import plan
 from torchlike._engine.twins import TWINS
 from torchlike._engine.values import aval
@@ -64,17 +65,38 @@ def test_the_same_input_gives_the_same_bits_again():
         assert all(torch.equal(y, outputs[0]) for y in outputs)
 
 
-def test_what_comes_back_is_compiled():
+@pytest.mark.parametrize("seconds, compiles", [(0.0, 1), (1e3, 0)])
+def test_what_comes_back_is_compiled_once_that_pays(seconds, compiles, monkeypatch):
+    monkeypatch.setattr(flush, "_COMPILE_SINGLE", seconds)
+    for name, value in {"_COMPILE": 0.0, "_START": 0.0, "_FASTER": float("inf")}.items():
+        monkeypatch.setattr(flush, name, value)
     x = torch.randn(10_000)
 
-    def twice():
-        for _ in range(3):
+    def many():
+        for _ in range(6):
             torch.cat([x, -x]).tolist()
 
-    stats = counted(twice)
-    assert stats["compiles"] == 1
-    assert stats["programs"] == 2
-    assert stats["host_ops"] == 2
+    stats = counted(many)
+    assert stats["compiles"] == compiles
+    assert stats["programs"] == 4 * compiles  # the first run tells nothing of the time
+    assert stats["host_ops"] == 12 - 8 * compiles
+
+
+def test_a_loop_that_grows_compiles_nothing_when_it_is_repeated():
+    """Text that is generated twice, in windows that slide: no program for each length."""
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Tanh(), torch.nn.Linear(8, 8))
+
+    @torch.no_grad()
+    def generate():
+        x = torch.ones(1, 8)
+        for _ in range(30):
+            x = torch.cat([x, model(x)[-1:]])
+        return x.tolist()
+
+    generate()
+    stats = counted(lambda: [generate() for _ in range(2)])
+    assert stats["compiles"] <= 2
+    assert stats["single_compiles"] == 0
 
 
 def test_conditions_that_never_change_do_not_cut_a_program():

@@ -1,12 +1,16 @@
 """scaled_dot_product_attention over a grid of shapes, masks and flags, against PyTorch."""
 
 import itertools
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
 import torchlike
+from torchlike import compiler
+from torchlike._core.settings import settings
+from torchlike._engine import flush
 
 SHAPES = [  # query, key, value
     ((2, 3, 5, 4), (2, 3, 7, 4), (2, 3, 7, 6)),
@@ -64,6 +68,27 @@ def test_numbers_and_gradients(shapes):
             np.testing.assert_allclose(
                 a, b, rtol=2e-4, atol=2e-5, err_msg=f"{shapes} {kind} {flags}"
             )
+
+
+@pytest.mark.parametrize("shapes", [SHAPES[n] for n in (0, 1, 2, 6, 8)], ids=str)
+def test_numbers_by_numpy(shapes):
+    """A new length compiles nothing: NumPy computes what comes once."""
+    rng = np.random.default_rng(1)
+    arrays = [rng.normal(size=s).astype("float32") for s in shapes]
+    compiler.clear_caches()
+    never = mock.patch.object(flush, "worth_compiling", lambda *args: False)
+    for kind, flags in itertools.product(MASKS, FLAGS):
+        mask = mask_of(kind, *shapes[:2], rng)
+        try:
+            expected = run(torch, arrays, mask, flags)
+        except (RuntimeError, IndexError):
+            continue
+        compiler.clear_stats()
+        with never, settings.override(host=True):
+            found = run(torchlike, arrays, mask, flags)
+        assert compiler.stats()["host_ops"]
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5, err_msg=f"{kind} {flags}")
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.5])

@@ -95,9 +95,9 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
     programs = node.programs
     program = None if programs is None else programs.get(live)
     if program is not None:
-        place.reused = True
-        place.fresh = 0
         place.row += 1
+        if not place.reused and place.row >= min(place.fresh, _ROW):
+            place.reused, place.fresh = True, 0
         if place.row == _ROW:
             place.compiled = 0
         stats.hits += 1
@@ -109,15 +109,17 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
         run_op_by_op(segment, live)
     else:
         place.row = 0
-        small = settings.host and segment.device is devices.CPU and node.work <= _SMALL
+        host = settings.host and segment.device is devices.CPU
+        small = host and node.work <= _SMALL
         sighting = sighting_of(node, live)
         if worth_compiling(node, sighting, place, why, small):
             place.reused = False
             place.compiled += 1 + node.calls // (2 * _MANY)
             compile_and_run(segment, live, why, place)
         else:
+            host = small or (host and node.work < missing_singles(node) * _COMPILE_SINGLE)
             start = time.perf_counter()
-            run_op_by_op(segment, live, small, sighting)
+            run_op_by_op(segment, live, host, sighting)
             sighting.best = min(sighting.best, time.perf_counter() - start)
     commit(segment)
 
@@ -146,6 +148,7 @@ def sighting_of(node: Prefix, live: tuple) -> Sighting:
 # somebody looks into after so many calls, may well end before its program has paid.
 _COMPILE = 4e-3
 _COMPILE_SINGLE = 2e-2  # and to compile one op as a program of its own
+_START = 5e-5  # seconds from the call of a program until its results can be read
 _MANY = 128
 
 # By what factor a program is faster than NumPy at what NumPy takes its time for: arrays that are
@@ -159,9 +162,6 @@ _SETUP_SIGHTINGS = 3
 # before the first step, which would make its program another one than the second step's.
 _LONG, _SETUP = "bound", "setup"
 
-
-# At a place with so many small new keys and no reuse between, a key must come back once more.
-_FRESH_KEYS = 8
 
 # A place where so many programs were made, and never used so many times in a row, has steps of
 # changing kinds (as many as a mask selects): a further one must pay first.
@@ -198,17 +198,16 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
         return True
     sighting.count += 1
     seen = sighting.count
+    place.fresh += seen == 1
     if pays and seen == 1 and place.reused and not small:  # a network of many layers, not a loop
         return missing_singles(node) * _COMPILE_SINGLE > node.calls * _COMPILE
-    if pays:  # once its runs took as much longer than a program's would have as a compile takes
-        saved = sighting.best - node.work / _FASTER
-        return seen > 1 and seen * saved > node.calls * _COMPILE
     if why == _SETUP:
         return seen > _SETUP_SIGHTINGS
-    if small and seen == 1:
-        place.fresh += 1
-    # Twenty lengths of a text that come back once each would be twenty compiles of a second.
-    return seen > 1 + place.fresh // _FRESH_KEYS
+    # Once its runs took as much longer than a program's would have as a compile takes: a hundred
+    # lengths of a text that come back a few times each would be a hundred compiles of a second.
+    # What its first run took tells nothing: much is prepared in it.
+    saved = sighting.best - (_START + node.work / _FASTER)
+    return seen > 2 and seen * saved > _COMPILE_SINGLE + node.calls * _COMPILE
 
 
 def compile_and_run(segment: Segment, live: tuple, why: str, place: Place) -> None:

@@ -14,7 +14,12 @@ import jax.extend.core
 import numpy as np
 
 from torchlike._core import dtypes as dt
-from torchlike._engine import derivative_twins, indexing_twins, known_shapes  # noqa: F401
+from torchlike._engine import (  # they register theirs
+    derivative_twins,  # noqa: F401
+    indexing_twins,  # noqa: F401
+    known_shapes,  # noqa: F401
+    layer_twins,  # noqa: F401
+)
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.inference import abstract, broadcast, canonical
 from torchlike._engine.prefix import Prefix

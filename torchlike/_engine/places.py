@@ -15,7 +15,7 @@ class Place:
         self.always = always  # whether to compile at once: the user has asked for it
         self.flushes = 0  # counted into the statistics when they are asked for
         self.reused = True  # whether an earlier program has paid
-        self.fresh = 0  # small new keys since a program was last used again
+        self.fresh = 0  # keys that were not compiled at once since then
         self.row = 0  # uses of programs without a new key between
         self.compiled = 0  # programs that were made since a long row; large ones count more
 
