@@ -153,3 +153,29 @@ def state_that_an_argument_comes_to_share(torch, compile):
     seen = again(run, numbers(torch, 4))
     part = state[:]
     return [*seen, *again(run, part), part, *again(run, numbers(torch, 4))]
+
+
+@hazard
+def state_of_an_optimizer_held(torch, compile):
+    """A step goes on in the tensor that its user took, and skips it if it skips."""
+    seen, x = [], numbers(torch, 4, 3)
+    for scaled in (False, True):
+        layer, other = linear(torch), linear(torch, 2, 2)
+        optimizer = torch.optim.Adam([*layer.parameters(), *other.parameters()], lr=0.1)
+        scaler = torch.amp.GradScaler("cpu", init_scale=8.0, enabled=scaled)
+
+        @compile
+        def step(x, both, layer=layer, other=other, optimizer=optimizer, scaler=scaler):
+            optimizer.zero_grad()
+            loss = (other(layer(x)) if both else layer(x)).square().mean()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+
+        step(x, True)
+        held = optimizer.state[layer.weight]["exp_avg"]
+        for i, both in enumerate((True, True, True, False, False, True)):
+            step(x * (float("inf") if scaled and i == 3 else 1.0), both)
+            seen += [held.clone(), held is optimizer.state[layer.weight]["exp_avg"]]
+        seen += [p.detach().clone() for p in layer.parameters()]
+    return seen

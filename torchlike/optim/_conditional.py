@@ -8,6 +8,7 @@ from torchlike._tensor.dispatch import value_of, wrap
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.modes import no_grad
 from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.views import replay
 from torchlike.optim._rebinding import rebind_all
 
 _where = FUNCTIONS["where"]
@@ -25,7 +26,8 @@ class Conditional:
         if not self._can_decide():
             return False
         changed: dict[int, Tensor] = {}
-        entries: list = []  # (state of a parameter, name, tensor, its value unless it is a view)
+        # (state of a parameter, name, tensor, its value unless it is a view, its base, its chain)
+        entries: list = []
         state = self.__dict__["state"]
         for group in self.param_groups:
             params = _stepped(group)
@@ -35,17 +37,25 @@ class Conditional:
                 for slot in map(state.get, params) for name, x in (slot or {}).items()
                 if isinstance(x, Tensor)
             ]  # fmt: skip
-            entries += [(*at, x, None if x._base is not None else value_of(x)) for *at, x in states]
+            entries += [
+                (*at, x, None if x._base is not None else wrap(value_of(x)), x._base, x._chain)
+                for *at, x in states
+            ]
             for t in (*params, *[x if x._base is None else x._base for *_, x in states]):
                 changed[id(t)] = t
         tensors = list(changed.values())
         before = [wrap(value_of(t)) for t in tensors]  # immutable: they stay what they are
         self.step()
         # A parameter without gradient leaves those whose states or counts it shared.
-        moved = {id(slot[name]): (slot[name], x, value) for slot, name, x, value in entries
-                 if slot[name] is not x}  # fmt: skip
-        tensors += [t for t, *_ in moved.values()]
-        before += [wrap(value_of(x) if value is None else value) for _, x, value in moved.values()]
+        moved = {}
+        for slot, name, x, value, base, chain in entries:
+            now = slot[name]
+            if now is not x or now._base is not base:
+                old = (wrap(value_of(base)), chain) if value is None else (value, ())
+                moved[id(now)] = now, *old
+        with no_grad():
+            tensors += [t for t, *_ in moved.values()]
+            before += [replay(old, chain) for _, old, chain in moved.values()]
         line = user_line()
         after = [wrap(value_of(t)) for t in tensors]
         with no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operator import is_
+from sys import getrefcount
 
 import numpy as np
 
@@ -92,10 +93,17 @@ class Pack:
         return len(params) == len(self.params) and all(map(is_, params, self.params))
 
     def dissolve(self, state) -> None:
-        """Give every parameter states of its own."""
+        """Give every parameter states of its own, in the tensors that stand there: who holds one
+        goes on seeing what becomes of it. Where somebody has views of them, they stay views."""
+        held = {}
+        for base in self.bases:
+            views = sum(view._storage is base._storage for _, _, view in self.entries)
+            held[id(base)] = getrefcount(base._storage) > views + 2  # the base, and the argument
         for slot, name, view in self.entries:
-            if slot.get(name) is view:
-                slot[name] = dispatch.wrap(copy_value(dispatch.value_of(view)))
+            if slot.get(name) is view and view._base is not None and not held[id(view._base)]:
+                value, version = copy_value(dispatch.value_of(view)), view._storage.version
+                view._storage, view._base, view._chain, view._detached = None, None, (), False
+                view._value, view._seen, view._version_count = value, 0, version
         if self.step and all(slot.get("step") is self.step[0] for slot in self.slots):
             share_steps(state, self.params)
 
