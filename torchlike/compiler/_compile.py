@@ -105,7 +105,9 @@ class Compiled:
             if replay.spec == flat.spec and replay.states == states and replay.surround == around:
                 seen = identities
                 if replay.no_grad is not None:
-                    seen = [*identities, *flat.gradients(), *replay.guards.gradients()]
+                    seen = [*identities, *flat.gradients()]
+                    if replay.used:
+                        seen += replay.guards.gradients()
                 if replay.no_grad is not None and replay.no_grad != flat.no_grad():
                     failed.append("whether an argument has a .grad")
                 elif replay.alias != aliases(seen, flat.owners, replay.lasting):

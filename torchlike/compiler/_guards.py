@@ -206,7 +206,7 @@ class Guards:
                 and list(chain.from_iterable(map(_TENSOR_STATE, self.tensors))) == self.states
                 and [t._grad is None for t in self.grads] == self.no_grad
                 and (not self.found or self._met(self.found) == self.met)
-                and list(map(gradient_state, self.used)) == self.used_states
+                and (not self.used or list(map(gradient_state, self.used)) == self.used_states)
                 and all([self._state_at(*place[:2]) == place[2] for place in self.places])
                 and all([all(map(same, p.old, p.now())) for p in self.others])
             ):
