@@ -147,7 +147,7 @@ def sighting_of(node: Prefix, live: tuple) -> Sighting:
 # Seconds that XLA takes to compile one call of a program: a loop that is cut by its length, or that
 # somebody looks into after so many calls, may well end before its program has paid.
 _COMPILE = 4e-3
-_COMPILE_SINGLE = 2e-2  # and to compile one op as a program of its own
+_COMPILE_SINGLE = 5e-2  # and to compile one op as a program of its own
 _START = 5e-5  # seconds from the call of a program until its results can be read
 _MANY = 128
 

@@ -15,10 +15,12 @@ import numpy as np
 
 from torchlike._core import dtypes as dt
 from torchlike._engine import (  # they register theirs
+    attention_twins,  # noqa: F401
     derivative_twins,  # noqa: F401
     indexing_twins,  # noqa: F401
     known_shapes,  # noqa: F401
     layer_twins,  # noqa: F401
+    training_twins,  # noqa: F401
 )
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.inference import abstract, broadcast, canonical

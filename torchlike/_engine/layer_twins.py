@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from math import prod
 
 import numpy as np
@@ -153,34 +152,3 @@ def _lbfgs_direction(statics, in_avals, avals):
         return q, als
 
     return direction
-
-
-@twin_of("scaled_dot_product_attention")
-def _attention(statics, in_avals, avals):
-    query, key, _, mask, dropped, _ = in_avals
-    valid = shape_rules["scaled_dot_product_attention"](statics, in_avals) is not None
-    if not valid or dropped is not None or query.dtype not in REAL:
-        return None
-    is_causal, scale, _ = statics
-    dtype = query.dtype.numpy.type
-    scale = dtype(1 / math.sqrt(query.shape[-1] or 1) if scale is None else scale)
-    rows, keys = query.shape[-2], key.shape[-2]
-    unseen = np.triu(np.ones((rows, keys), bool), 1) if is_causal else None
-
-    def attention(q, k, v, *rest):
-        p = np.matmul(q * scale, k.swapaxes(-1, -2))
-        if is_causal:
-            p[..., unseen] = -np.inf
-        dead = None
-        if mask is not None:
-            given = rest[0]
-            p = np.where(given, p, -np.inf) if given.dtype == bool else p + given
-            dead = np.isneginf(p).all(-1, keepdims=True)
-            p = np.where(dead, 0, p)
-        p = np.exp(p - np.maximum.reduce(p, -1, keepdims=True))
-        p /= np.add.reduce(p, -1, keepdims=True)
-        if dead is not None:
-            p = np.where(dead, 0, p)
-        return (np.matmul(p.astype(dtype, copy=False), v),)
-
-    return attention

@@ -33,6 +33,22 @@ def twin_of(*names):
     return put
 
 
+def aligned(in_avals):
+    """A function of the arrays that are there that gives one for each operand, None for those that
+    are not; None if a number is part of the call."""
+    if any(a.__class__ is tuple for a in in_avals):
+        return None
+    there = [a is not None for a in in_avals]
+    if all(there):
+        return lambda arrays: arrays
+
+    def take(arrays):
+        arrays = iter(arrays)
+        return [next(arrays) if found else None for found in there]
+
+    return take
+
+
 # ---- shape -------------------------------------------------------------------------------------
 
 

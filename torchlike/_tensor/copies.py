@@ -28,6 +28,11 @@ def _squeeze(input, dim=None):
     return FUNCTIONS["squeeze"](input, dim)
 
 
+def _view(input, size):
+    how = "view" if isinstance(size, dt.dtype) else "reshape"  # which takes any strides
+    return METHODS[how](input, size)
+
+
 _VIEWS = {
     "alias": lambda input: input,
     "as_strided": FUNCTIONS["as_strided"],
@@ -41,7 +46,7 @@ _VIEWS = {
     "transpose": FUNCTIONS["transpose"],
     "unfold": METHODS["unfold"],
     "unsqueeze": FUNCTIONS["unsqueeze"],
-    "view": lambda input, size: METHODS["reshape"](input, size),
+    "view": _view,
     "view_as_complex": FUNCTIONS["view_as_complex"],
     "view_as_real": FUNCTIONS["view_as_real"],
     "split": lambda input, split_size, dim=0: FUNCTIONS["split"](input, int(split_size), dim),
