@@ -163,6 +163,10 @@ _SETUP_SIGHTINGS = 3
 _LONG, _SETUP = "bound", "setup"
 
 
+# At a place with so many new keys and no reuse between, a key must pay before it is compiled; with
+# fewer it must come back: the second step of a training, which finds the optimizer's states.
+_FRESH_KEYS = 8
+
 # A place where so many programs were made, and never used so many times in a row, has steps of
 # changing kinds (as many as a mask selects): a further one must pay first.
 _VARIANTS = 4
@@ -203,6 +207,8 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
         return missing_singles(node) * _COMPILE_SINGLE > node.calls * _COMPILE
     if why == _SETUP:
         return seen > _SETUP_SIGHTINGS
+    if not pays and place.fresh < _FRESH_KEYS:
+        return seen > 1
     # Once its runs took as much longer than a program's would have as a compile takes: a hundred
     # lengths of a text that come back a few times each would be a hundred compiles of a second.
     # What its first run took tells nothing: much is prepared in it.
