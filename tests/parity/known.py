@@ -27,7 +27,6 @@ KNOWN: dict[str, dict[str, str]] = {
         "grad float32, grad complex64, method": CHALF,
         "immediate, vmap, second": CHALF,
     },
-    "complex": {"errors": "an `out=` of another complex dtype is cast to, not refused"},
     "index_reduce.prod": {"second": PRODUCT},
     "linalg.norm.subgradients_at_zero": {
         "second": "PyTorch's second derivative of a norm at zero is NaN, here it is zero",

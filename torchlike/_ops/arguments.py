@@ -60,8 +60,8 @@ def _check_numbers(op: Op, in_avals) -> None:
             kind = "NoneType" if a is None else "Tensor"
             raise TypeError(f"{op.public_name}(): argument '{name}' must be Number, not {kind}")
         kind = _kind(a)
-        if name == "alpha" and op.promotes is not None:
-            _check_alpha(kind, max([widest, *_numbers_beside(op, in_avals)]))
+        if name == "alpha" and op.promotes in ("result", "float"):
+            check_factor(name, kind, max([widest, *_numbers_beside(op, in_avals)]))
         elif kind is complex and widest is not None and widest < dt.COMPLEX:
             raise RuntimeError("value cannot be converted to type float without overflow")
 
@@ -80,18 +80,18 @@ def _numbers_beside(op: Op, in_avals):
             yield dt.scalar_dtype(_kind(a)).category
 
 
-def _check_alpha(kind: type, category: int) -> None:
-    """Raise PyTorch's errors for an ``alpha`` that the result dtype cannot hold."""
-    if kind is float and category <= dt.INTEGRAL:
+def check_factor(name: str, kind: type, category: int) -> None:
+    """Raise PyTorch's errors for an ``alpha`` or ``beta`` that the result dtype cannot hold."""
+    if kind in (float, complex) and category <= dt.INTEGRAL:
         raise RuntimeError(
-            "For integral input tensors, argument alpha must not be a floating point number."
+            f"For integral input tensors, argument {name} must not be a floating point number."
         )
     if kind is complex and category < dt.COMPLEX:
         raise RuntimeError(
-            "For non-complex input tensors, argument alpha must not be a complex number."
+            f"For non-complex input tensors, argument {name} must not be a complex number."
         )
     if kind is bool and category != dt.BOOL:
-        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+        raise RuntimeError(f"Boolean {name} only supported for Boolean results.")
 
 
 # ---- statics -----------------------------------------------------------------------------------
@@ -118,8 +118,9 @@ def check_statics(op: Op, statics) -> None:
         elif wanted is int or wanted is Dim:
             if x.__class__ is not int and not _is_int(x):
                 _refuse(op, statics, p, "int", x)
-        elif wanted is float:
-            if x.__class__ is not float and isinstance(x, (str, tuple, complex, type(None))):
+        elif wanted is float or wanted is complex:
+            refused = (str, tuple, type(None), *(() if wanted is complex else (complex,)))
+            if x.__class__ is not float and isinstance(x, refused):
                 _refuse(op, statics, p, "float", x)
         elif wanted is Shape or wanted is Dims:
             if x.__class__ is tuple:

@@ -33,7 +33,7 @@ def _held(x, d):
 
 
 @layer("constant_pad_nd", linear=True, signature="pad(input, pad)")
-def constant_pad_nd(input, pad: Shape, value: float):
+def constant_pad_nd(input, pad: Shape, value: complex):
     """Pad with one number from the last dimension backwards; negative padding crops."""
     low, high = _edges(input, pad)
     for n, a, b in zip(input.shape, low, high):

@@ -9,6 +9,7 @@ from jax import lax
 
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions
+from torchlike._ops.arguments import check_factor
 from torchlike._ops.join import common_dtype
 from torchlike._ops.table import Dim, Number, Shape, as_array, op, torch_dtype
 
@@ -313,6 +314,10 @@ def addr(input, vec1, vec2, *, beta: Number = None, alpha: Number = None):
     for x, name in ((vec1, "vec1"), (vec2, "vec2")):
         if x.ndim != 1:
             raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {x.ndim}-D")
+    category = max(torch_dtype(x).category for x in (input, vec1, vec2))
+    for x, name in ((beta, "beta"), (alpha, "alpha")):
+        if x is not None:
+            check_factor(name, x.kind, category)
     return _weighted(input, vec1[:, None] * vec2[None, :], beta, alpha)
 
 
