@@ -98,7 +98,7 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
         place.row += 1
         if not place.reused and place.row >= min(place.fresh, _ROW):
             place.reused, place.fresh = True, 0
-        if place.row == _ROW:
+        if place.row >= _ROW * place.compiled:
             place.compiled = 0
         stats.hits += 1
         execute(segment, program)
@@ -167,8 +167,9 @@ _LONG, _SETUP = "bound", "setup"
 # fewer it must come back: the second step of a training, which finds the optimizer's states.
 _FRESH_KEYS = 8
 
-# A place where so many programs were made, and never used so many times in a row, has steps of
-# changing kinds (as many as a mask selects): a further one must pay first.
+# A place where so many programs were made, and never used so many times each in a row, has steps of
+# changing kinds (as many as a mask selects): a further one must pay first. Of modules, which should
+# give the same bits each time, twice as many.
 _VARIANTS = 4
 _ROW = 16
 
@@ -196,7 +197,7 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
         return True
     if node.exact and node.calls <= _FEW and node.work <= _TINY and sighting.plan is not False:
         return not small
-    varies = small and place.compiled >= _VARIANTS and why != "module"
+    varies = small and place.compiled >= _VARIANTS * (2 if why == "module" else 1)
     pays = varies or why == _LONG or (node.calls >= _MANY and why == "value")
     if place.reused and not pays and not (small and node.exact) and why != _SETUP:
         return True
