@@ -158,3 +158,18 @@ def test_parts_of_a_tensor_are_shared_piece_by_piece():
         return [*seen, x.tolist(), x[4].numpy().tolist()]
 
     assert run(torchlike) == run(torch)
+
+
+def test_an_array_of_a_tensor_that_nobody_holds_is_a_copy():
+    x = torchlike.arange(6.0).reshape(2, 3)
+    array = (x * 2).numpy()
+    assert array.flags.writeable and array.base is None
+    array[0, 0] = 7
+    assert (x * 2).tolist()[0][0] == 0
+    held = x * 2
+    shared = held.numpy()
+    shared[0, 0] = 7
+    assert held.tolist()[0][0] == 7
+    viewed = x.detach().numpy()  # the handle ends here, the memory is x's
+    viewed[1, 2] = 9
+    assert x.tolist()[1][2] == 9

@@ -10,8 +10,9 @@ import pytest
 import torchlike as torch
 from torchlike import compiler
 from torchlike._core.settings import settings
-from torchlike._engine import prompt
+from torchlike._engine import prompt, values
 from torchlike._engine.prompt import PromptProgram
+from torchlike.compiler import _direct
 
 
 @pytest.fixture(autouse=True)
@@ -172,3 +173,139 @@ def test_threads_read_at_once(seen):
     for n, results in found.items():
         for result in results:
             np.testing.assert_array_equal(result, wanted[n])
+
+
+# ---- compiled calls ----------------------------------------------------------------------------
+
+
+def compiled_step(torch=torch):
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), 0.1)
+    x, y = torch.randn(6, 4), torch.randint(0, 3, (6,))
+
+    @torch.compile
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = -model(x).log()[torch.arange(6), y].mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return model, optimizer, lambda: step(x, y), step.compiled
+
+
+def pretend_waits(compiled, result) -> None:
+    """Let it seem that a read had to wait for the result."""
+    values.awaited.array = id(result._value.array)
+    assert values.awaited.array in compiled.replays[0].fast.last
+
+
+def nothing(model, optimizer):
+    return None
+
+
+def changed(model, optimizer):
+    with torch.no_grad():
+        model[0].weight.mul_(0.5)
+
+
+def loaded(model, optimizer):
+    model.load_state_dict({k: v * 0.9 for k, v in model.state_dict().items()})
+
+
+def eager_step(model, optimizer):
+    model(torch.ones(2, 4)).square().sum().backward()
+    optimizer.step()
+
+
+def slower(model, optimizer):
+    optimizer.param_groups[0]["lr"] = 0.01
+
+
+def looked_at(model, optimizer):
+    return [p.tolist() for p in model.parameters()], [p.grad.tolist() for p in model.parameters()]
+
+
+def kept(model, optimizer):
+    return [p.detach().clone() for p in model.parameters()], [p.grad for p in model.parameters()]
+
+
+def precise(model, optimizer):
+    jax.config.update("jax_default_matmul_precision", "highest")
+
+
+BETWEEN = [nothing, changed, loaded, eager_step, slower, looked_at, kept, precise]
+
+
+@pytest.mark.parametrize("between", BETWEEN, ids=lambda f: f.__name__)
+def test_compiled_steps_that_are_waited_for_become_prompt(between, monkeypatch):
+    found = []
+    try:
+        for waits in (True, False):
+            monkeypatch.setattr(_direct, "_WAITS", 2 if waits else 10**9)
+            model, optimizer, step, compiled = compiled_step()
+            losses, seen = [], []
+            for n in range(14):
+                losses.append(step())
+                fast = compiled.replays[0].fast if compiled.replays else None
+                if waits and fast is not None and fast.waits is not None and n > 2:
+                    pretend_waits(compiled, losses[-1])
+                if n in (8, 9, 12):
+                    seen.append(between(model, optimizer))
+            assert compiled.replays[0].fast.prompt is waits
+            flats = jax.tree.map(
+                lambda t: t.numpy().tobytes() if isinstance(t, torch.Tensor) else t,
+                (losses_of(losses), optimizer.state_dict()["state"], dict(model.state_dict()),
+                 [p.grad for p in model.parameters()]),
+                is_leaf=lambda t: isinstance(t, torch.Tensor),
+            )  # fmt: skip
+            found.append((flats, repr(seen)))
+            jax.config.update("jax_default_matmul_precision", None)
+    finally:
+        jax.config.update("jax_default_matmul_precision", None)
+    assert found[0] == found[1]
+
+
+def losses_of(losses):
+    return [loss.detach().clone() for loss in losses]
+
+
+def test_compiled_forwards_that_are_waited_for_become_prompt(monkeypatch):
+    monkeypatch.setattr(_direct, "_WAITS", 2)
+    model = network().eval()
+    forward = torch.compile(torch.no_grad()(lambda x: model(x)))
+    seen = []
+    for n in range(12):
+        x = torch.full((5, 4), float(n))
+        out = forward(x)
+        fast = forward.compiled.replays[0].fast if forward.compiled.replays else None
+        if fast is not None and fast.waits is not None and fast.last:
+            pretend_waits(forward.compiled, out)
+        if n == 8:
+            with torch.no_grad():
+                model[0].bias.add_(1)
+        seen.append(out)
+    assert fast.prompt and seen[-1]._value.array.__class__ is np.ndarray
+    other = network().eval()
+    forward = torch.compile(torch.no_grad()(lambda x: other(x)))
+    for n, out in enumerate(seen):
+        assert torch.equal(forward(torch.full((5, 4), float(n))), out)
+        if n == 8:
+            with torch.no_grad():
+                other[0].bias.add_(1)
+
+
+def test_bad_indices_of_a_prompt_compiled_call_raise(monkeypatch):
+    monkeypatch.setattr(_direct, "_WAITS", 1)
+    table = torch.randn(5, 3)
+    look_up = torch.compile(lambda i: torch.nn.functional.embedding(i, table) * 2)
+    index = torch.tensor([0, 4])
+    for _ in range(5):
+        out = look_up(index)
+        fast = look_up.compiled.replays[0].fast if look_up.compiled.replays else None
+        if fast is not None and fast.waits is not None and fast.last:
+            pretend_waits(look_up.compiled, out)
+    assert fast.prompt
+    with pytest.raises(IndexError, match="out of bounds"):
+        look_up(torch.tensor([0, 5])).tolist()
+    assert torch.equal(look_up(index), out)

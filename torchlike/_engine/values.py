@@ -177,6 +177,18 @@ def alias(value: Value) -> Value:
 _PATIENCE = 1e-4  # seconds
 
 
+class Awaited:
+    """The array that a read has last waited for, by its id."""
+
+    __slots__ = ("array",)
+
+    def __init__(self):
+        self.array = 0
+
+
+awaited = Awaited()
+
+
 def host_copy(array) -> np.ndarray:
     """A JAX array's numbers as numpy has them, once they are there; without a copy on the CPU.
 
@@ -184,6 +196,7 @@ def host_copy(array) -> np.ndarray:
     machines), so it is first asked for a while whether it is done.
     """
     if not isinstance(array, TRACED) and not array.is_ready():
+        awaited.array = id(array)
         end = perf_counter() + _PATIENCE
         while not array.is_ready() and perf_counter() < end:
             pass

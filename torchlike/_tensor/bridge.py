@@ -229,6 +229,8 @@ def array_of(tensor) -> np.ndarray:
     """The tensor as a writable array that shares its memory from now on."""
     if local.capture is not None:
         local.capture.refuse("a NumPy array shares a tensor's memory")
+    if tensor._storage is None and tensor._geometry is None and can_share(tensor._value.aval):
+        return _first_array(tensor)
     storage = views.storage_of(tensor)
     tensor._refresh()
     if not can_share(storage.value.aval):
@@ -249,6 +251,32 @@ def array_of(tensor) -> np.ndarray:
         size, own = a.dtype.itemsize, value.aval.dtype.itemsize
         _fill(storage, value, offset * size // own, -(-last * size // own))
     return _window(storage.array, a.dtype.numpy, a.shape, strides, offset)
+
+
+def _first_array(tensor) -> np.ndarray:
+    """What ``array_of`` gives of a tensor that owns all its memory, which nobody else shows."""
+    flat = host_array(tensor._value).flatten()
+    storage = views.storage_of(tensor)
+    storage.array, storage.filled = flat, [(0, flat.size)]
+    storage.__class__ = SharedStorage
+    shared.count += 1
+    return flat.reshape(tensor._value.aval.shape)
+
+
+class _Passing:
+    def holders(self) -> int:
+        return sys.getrefcount(self)
+
+
+def _count_of_none() -> int:
+    """What a method counts as references to an object that nobody holds; 0 if it cannot tell."""
+    held = _Passing()
+    count = _Passing().holders()
+    return count if count < held.holders() else 0
+
+
+# ``f(x).numpy()``: of a tensor that ends with the call the array shares nothing, and is a copy.
+UNHELD = _count_of_none()
 
 
 def _fill(storage: SharedStorage, value: Value, start: int, end: int) -> None:

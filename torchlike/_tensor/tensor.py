@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from sys import getrefcount
 
 import jax
 import numpy as np
@@ -389,6 +390,10 @@ class Tensor(_Instance):
                     f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to "
                     "copy the tensor to host memory first."
                 )
+        if (
+            self._storage is None and getrefcount(self) <= bridge.UNHELD and local.capture is None
+        ):  # fmt: skip
+            return host_array(self._value).copy()
         return bridge.array_of(self)
 
     def __array__(self, dtype=None, copy=None):

@@ -15,21 +15,32 @@ import jax
 import numpy as np
 
 from torchlike._core.errors import user_line
-from torchlike._engine.compat import in_program_scope
+from torchlike._engine.compat import in_program_scope, prompt_device
 from torchlike._engine.flush import check_later, flush
 from torchlike._engine.prefix import local
 from torchlike._engine.programs import cache, call_into
+from torchlike._engine.prompt import PromptProgram, suits_calls
 from torchlike._engine.stats import stats
-from torchlike._engine.values import Packed, Value, exposed
+from torchlike._engine.values import Packed, Value, awaited, exposed
 from torchlike._tensor.bridge import SharedStorage, shared
 from torchlike._tensor.dispatch import wrap
-from torchlike.compiler._flat_state import FlatProgram, FlatState, is_flat, is_worth_it
+from torchlike.compiler._flat_state import (
+    FlatProgram,
+    FlatState,
+    PromptFlatProgram,
+    is_flat,
+    is_worth_it,
+)
 from torchlike.compiler._values import Known, New, Piece, Result
 
 _array, _value = attrgetter("_value.array"), attrgetter("_value")
 _grads_value = attrgetter("_grad._value")
 _epoch, _seen, _version = attrgetter("epoch"), attrgetter("_seen"), attrgetter("_storage.version")
 _own_array = attrgetter("array")
+
+# After so many calls whose results were waited for, a prompt program is compiled for the next ones:
+# a wait costs about 50 us more than the program, a compile about 100 ms.
+_WAITS = 100
 
 
 def _only_held() -> int:
@@ -102,8 +113,10 @@ class Direct:
         self.fine: set = set()  # classes of arrays that were looked at
         self.numbers: tuple = (None, (), ())  # of the last run: all, the floats, the others
         self._sort_grads(replay)
-        flat = self._flat()
-        self._arrange(program, flat)
+        # Whether it runs on the calling thread; how many calls were waited for, while that may be.
+        self.prompt, self.waits = False, 0 if suits_calls(program) else None
+        self.last: set = set()  # the ids of the arrays of the last run, meanwhile
+        self._arrange(self._flat())
 
     def _sort_grads(self, replay) -> None:
         """The gradients that are made anew: as ``_Whole``, ``_Pieces``, or by the templates."""
@@ -130,20 +143,21 @@ class Direct:
         found.sort(key=lambda entry: entry[1])
         return found if self.safe and is_worth_it(self.kept, found) else []
 
-    def _arrange(self, program, flat: list) -> None:
+    def _arrange(self, flat: list) -> None:
         """Say which array of the program's comes from where, and goes where."""
-        order, cells = self.order, self.cells
+        program, order, cells = self.kept, self.order, self.cells
         sources = [(n, cells.get(_cell(t), t)) for n, t in self.replay.direct]
         self.state, self.tried = None, not flat
-        self.program = program
+        self.program = PromptProgram(program.owner, program.live) if self.prompt else program
         self.position = range(len(self.replay.sources))
         made: set = set()  # places of results that lie in the flat array
         if flat:
             tensors = [t for t, _ in flat]
             at = {id(t): n for n, t in sources}
             ins, outs = [at[id(t)] for t in tensors], [order[place] for _, place in flat]
-            self.state = FlatState(tensors)
-            self.program = FlatProgram(program, self.state, ins, outs)
+            self.state = FlatState(tensors, prompt_device() if self.prompt else None)
+            kind = PromptFlatProgram if self.prompt else FlatProgram
+            self.program = kind(program, self.state, ins, outs)
             taken, made = set(ins), {place for _, place in flat}
             sources = [(n, t) for n, t in sources if n not in taken]
             rest = [n for n in self.position if n not in taken]
@@ -160,6 +174,10 @@ class Direct:
             self.state_holders = [_HELD + (t._storage is not None) for t in self.state.tensors]
         for group in self.grads:
             group.find(order)
+        pieces = [order[group.places[0]] for group in self.grads if isinstance(group, _Pieces)]
+        if self.state is not None:
+            pieces.append(0)
+        self.loose = [n for n in range(len(order) + (self.state is not None)) if n not in pieces]
 
     def run(self, moment, given, numbers):
         """Run the program; the results, or None if something else sees what it would overwrite.
@@ -177,6 +195,8 @@ class Direct:
             flush(None, "compiled call", self.place)
         if self.read and list(map(_seen, self.read)) != list(map(_version, self.read)):
             return None
+        if self.waits is not None and awaited.array in self.last:
+            self._note_wait()
         state, values = self.state, list(map(_value, self.alone))
         if list(map(getrefcount, values)) != self.holders:
             return None
@@ -205,10 +225,15 @@ class Direct:
             return None
         done: list = []
         try:
-            in_program_scope(_call, done, program, feed, arrays)
+            if self.prompt:
+                in_program_scope(_call_prompt, done, program, feed, arrays, self.loose)
+            else:
+                in_program_scope(_call, done, program, feed, arrays)
         finally:
             if done:
                 self._write(values, done[0])
+        if self.waits is not None:
+            self.last = {*map(id, done[0])}
         stats.programs += 1
         stats.hits += 1
         self.place.flushes += 1
@@ -248,7 +273,15 @@ class Direct:
     def _scatter(self) -> None:
         """Go without the flat array from here on."""
         self.state.scatter()
-        self._arrange(self.kept, [])
+        self._arrange([])
+
+    def _note_wait(self) -> None:
+        """Count a call that was waited for; after enough of them the program is a prompt one."""
+        awaited.array = 0
+        self.waits += 1
+        if self.waits >= _WAITS:
+            self.prompt, self.waits = True, None
+            self._arrange(self._flat() if self.state is not None else [])
 
     def _is_ready(self, state: FlatState) -> bool:
         """Whether the flat array holds what the tensors show, and they alone show it."""
@@ -292,6 +325,16 @@ class Direct:
 def _call(done: list, program, feed, arrays: list) -> None:
     # All of it in the scope: numbers that stay on the device are put there with 64 bits.
     call_into(done, program, program.arguments(feed, arrays))
+
+
+def _call_prompt(done: list, program, feed, arrays: list, loose: list[int]) -> None:
+    # It overwrites nothing: an interrupt before the last line leaves all as it was.
+    given: list = []
+    call_into(given, program, program.arguments(feed, arrays))
+    results = list(given[0])
+    for n in loose:
+        results[n] = np.asarray(results[n])
+    done.append(results)
 
 
 class _Whole:

@@ -18,6 +18,7 @@ from torchlike._core import dtypes as dt
 from torchlike._engine.compat import in_program_scope
 from torchlike._engine.flush import array_of
 from torchlike._engine.programs import Program, body_of, call_into
+from torchlike._engine.prompt import Prompt, prompt_input
 from torchlike._engine.values import Packed, Value, aval
 
 _value, _own_array = attrgetter("_value"), attrgetter("array")
@@ -46,11 +47,11 @@ def is_worth_it(program: Program, tensors: list) -> bool:
 class FlatState:
     """The tensors, their Values and the flat array: what ``Packed`` is, for what a call changes.
 
-    ``tensors[i]`` starts at ``starts[i]`` of the flat array.
+    ``tensors[i]`` starts at ``starts[i]`` of the flat array, which lies on ``device``.
     """
 
-    def __init__(self, tensors: list):
-        self.tensors = tensors
+    def __init__(self, tensors: list, device=None):
+        self.tensors, self.device = tensors, device
         avals = [t._value.aval for t in tensors]
         self.starts = [0, *accumulate(a.numel for a in avals)]
         self.aval = aval((self.starts.pop(),), dt.float32, devices.CPU)
@@ -68,7 +69,7 @@ class FlatState:
     def gather(self) -> None:
         """Make the flat array of what the tensors show; nobody else may hold their Values."""
         arrays = [np.asarray(array_of(t._value)).reshape(-1) for t in self.tensors]
-        flat = in_program_scope(jax.device_put, np.concatenate(arrays))
+        flat = in_program_scope(jax.device_put, np.concatenate(arrays), self.device)
         packed = self.packed = Packed(Value(self.aval, flat), donated=True)
         packed.starts = dict(enumerate(self.starts))
         values = self.values = []
@@ -124,7 +125,9 @@ class FlatState:
 def _results(program: Program, feed, arrays) -> tuple:
     """What a program gives for copies of these arrays: some of them it overwrites."""
     results: list = []
-    copies = [jax.device_put(np.array(x)) for x in arrays]
+    copies = [np.array(x) for x in arrays]
+    if not isinstance(program, Prompt):
+        copies = jax.device_put(copies)
     call_into(results, program, program.arguments(feed, copies))
     return results[0]
 
@@ -166,3 +169,17 @@ class FlatProgram(Program):
             return jax.numpy.concatenate(new), *[results[n] for n in rest], *flags
 
         self.build(torchlike_flat, "flat", self.ins, self.outs, state.starts, state.avals)
+
+
+class PromptFlatProgram(Prompt, FlatProgram):
+    """The same for the second client of the CPU, which keeps the flat array."""
+
+    __slots__ = ()
+
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        self.donated = ()
+
+    def arguments(self, segment, arrays) -> tuple:
+        """The call's arguments; the flat array is another one each time."""
+        return self.numbers(segment), arrays[0], *map(prompt_input, arrays[1:])
