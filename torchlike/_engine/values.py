@@ -43,6 +43,9 @@ def aval(shape: tuple, dtype: dt.dtype, device) -> Aval:
     if found is None:
         if len(_avals) > _MAX_AVALS:  # an old one only costs a second look-up of its calls
             _avals.clear()
+        if any([isinstance(n, np.integer) for n in shape]):  # every later tensor would show them
+            shape = tuple([int(n) if isinstance(n, np.integer) else n for n in shape])
+            key = (shape, dtype, device)
         found = _avals.setdefault(key, Aval(shape, dtype, device))
     return found
 

@@ -9,6 +9,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.errors import BadIndex, warn
 from torchlike._core.symbolic import whole
 from torchlike._engine.captures import at_hand
+from torchlike._engine.prefix import local
 from torchlike._engine.values import from_array
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -17,12 +18,13 @@ from torchlike._tensor.host_data import number_rounded
 from torchlike._tensor.host_reads import host_read
 from torchlike._tensor.modes import modes
 from torchlike._tensor.shapes import named
-from torchlike._tensor.views import apply_view
+from torchlike._tensor.views import apply_view, write
 
 _INDEX = TABLE["index_basic"]
 _ALL, _INT, _NEW, _AT = ("all",), ("int",), ("new",), ("at",)
 _MASKS = (dt.bool_, dt.uint8)
 _INDICES = (dt.int64, dt.int32, dt.bool_, dt.uint8)
+_NUMBERS = {dt.float32: float, dt.float64: float, dt.int64: int, dt.bool_: bool}
 
 
 def getitem(self, key, /):
@@ -31,26 +33,16 @@ def getitem(self, key, /):
         out = host_read(self, key, parse)
         if out is not None:
             return out
-    if key.__class__ is int:  # the commonest, on its own
-        shape = self._value.aval.shape
-        if not shape:
-            raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or "
-                "`tensor.item<T>()` in C++ to convert a 0-dim tensor to a number"
-            )
-        n = shape[0]
-        if not -n <= key < n:
-            raise IndexError(f"index {key} is out of bounds for dimension 0 with size {n}")
-        spec = (_INT, *[_ALL] * (len(shape) - 1))
-        number = key + n if key < 0 else key
-        return named(apply_view(_INDEX, self, (number,), (spec,)), "SelectBackward0")
     part, advanced = basic_part(self, key)
     return part if advanced is None else read_advanced(part, advanced)
 
 
 def basic_part(x, index):
     """The view that the basic part of an index takes, and what is left to gather from it."""
-    spec, numbers, advanced, label = parse(x, index)
+    return _part(x, *parse(x, index))
+
+
+def _part(x, spec, numbers, advanced, label):
     if spec is not None:
         view_op = TABLE["index_at"] if _AT in spec else _INDEX
         return named(apply_view(view_op, x, numbers, (spec,)), label), advanced
@@ -70,16 +62,63 @@ def setitem(self, key, value, /) -> None:
         )
         raise TypeError(f"can't assign a {name} to a torch.{dt.SCALAR_NAMES[self.dtype]}Tensor")
     if isinstance(value, complex) and self.dtype.category < dt.COMPLEX:
-        raise dt.does_not_fit(self.dtype)
+        if self.dtype is not dt.bool_:
+            raise dt.does_not_fit(self.dtype)
+        value = bool(value)
     value = number_rounded(value, self.dtype)
     if key is False:  # nothing is written, and nothing is checked
         return
-    part, advanced = basic_part(self, None if key is True else key)
+    found = parse(self, None if key is True else key)
+    if found[2] is None and _is_bare(self) and _write_whole(self, *found[:2], value):
+        return
+    part, advanced = _part(self, *found)
     dispatch.check_inplace(part)
     if advanced is None:
         fill(part, value)
     else:
         write_advanced(part, advanced, value)
+
+
+def _is_bare(x) -> bool:
+    """Whether a tensor is all of its memory, and neither it nor what is going on needs more of a
+    write than the new numbers."""
+    return (
+        x.__class__ in dispatch.TENSORS and not x._chain and not x._sparse
+        and x._node is None and not x._requires_grad and local.capture is None
+        and not (modes.levels or modes.scopes or modes.sealed)
+        and modes.around is None and modes.dual is None
+    )  # fmt: skip
+
+
+def _write_whole(x, spec, numbers, value) -> bool:
+    """``x[key] = value`` as one call, without the view; False where it takes more than that."""
+    if spec is None or _AT in spec:
+        return False
+    a, sizes = x._value.aval, iter(x._value.aval.shape)
+    shape = []
+    for item in spec:
+        n = 1 if item is _NEW else next(sizes)
+        if item is not _INT:
+            shape.append(item[1] if len(item) > 1 else n)
+    shape = tuple(shape)
+    if value.__class__ in dispatch.TENSORS:
+        b = value._value.aval
+        if (
+            b.shape != shape or b.dtype is not a.dtype or b.device is not a.device
+            or value._node is not None or value._requires_grad or value._sparse
+        ):  # fmt: skip
+            return False
+    elif a.device is devices.CPU and value.__class__ is _NUMBERS.get(a.dtype):
+        from torchlike._tensor.creation import make
+
+        value = make("full", (value,), (shape, a.dtype), a.device)
+    else:
+        return False
+    storage = x._storage
+    if storage is not None and x._seen != storage.version:
+        x._sync()
+    dispatch.rebind(x, write(x, ((_INDEX, numbers, (spec,), 0),), value))
+    return True
 
 
 def fill(part, value) -> None:
@@ -106,6 +145,18 @@ def parse(x, index):
     spec is None if the view is x itself; advanced is None, or a list with one entry per dimension
     of the view: None or an index tensor (one entry for all dimensions of a mask).
     """
+    if index.__class__ is int:  # the commonest, on its own
+        shape = x._value.aval.shape
+        if not shape:
+            raise IndexError(
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or "
+                "`tensor.item<T>()` in C++ to convert a 0-dim tensor to a number"
+            )
+        n = shape[0]
+        if not -n <= index < n:
+            raise IndexError(f"index {index} is out of bounds for dimension 0 with size {n}")
+        number = index + n if index < 0 else index
+        return (_INT, *[_ALL] * (len(shape) - 1)), (number,), None, "SelectBackward0"
     items = [index]
     if isinstance(index, tuple):
         items = list(index)
