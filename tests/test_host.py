@@ -393,3 +393,29 @@ def test_what_else_is_read_of_an_array_is_not_written():
         assert first is None or first.sum() == 0
         assert out.tolist() == [[0, 0], [1, 1], [0, 0]]
     assert copies == [True, False]
+
+
+OUT_OF_RANGE = {
+    "a cell": lambda x, i: x[i[0], i[1]],
+    "rows": lambda x, i: x[i],
+    "rows from the end": lambda x, i: x[-i - 1],
+    "selected": lambda x, i: x.index_select(0, i),
+    "gathered": lambda x, i: x.gather(1, i[None].expand(4, 2)),
+    "added": lambda x, i: x.index_add(0, i, torch.ones(2, 4)),
+    "put": lambda x, i: x.index_put((i,), torch.ones(4), accumulate=True),
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+def test_indices_that_are_results_are_checked_by_numpy(name):
+    """The twin raises where the program does, and gives its numbers where it does not."""
+    x, run = torch.randn(4, 4), OUT_OF_RANGE[name]
+    found = []
+    for host in (True, False):
+        with settings.override(host=host):
+            compiler.clear_caches()
+            found.append(run(x, torch.tensor([1, 2]) + 1).tolist())
+            bad = run(x, torch.tensor([1, 3]) + 1)
+            with pytest.raises(IndexError):
+                bad.tolist()
+    assert found[0] == found[1]

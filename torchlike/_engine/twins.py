@@ -136,7 +136,7 @@ def _parts(spec, shape, in_avals):
         if kind == "all":
             parts.append((n, 1, False))
             out.append(n)
-        elif kind == "int":
+        elif kind == "int" or kind == "at":
             parts.append((1, 1, True))
             if not n:
                 return None
@@ -152,7 +152,7 @@ def _parts(spec, shape, in_avals):
     return parts, tuple(out)
 
 
-@shape_rule("index_basic")
+@shape_rule("index_basic", "index_at")
 def _index_shape(statics, in_avals):
     x = in_avals[0]
     found = _parts(statics[0], x.shape, in_avals)
@@ -177,6 +177,48 @@ def _slices(parts, shape):
         return tuple(at)
 
     return slices
+
+
+def _starts_are_ints(starts) -> bool:
+    return all([a is int or (a.__class__ is not tuple and a.ndim == 0) for a in starts])
+
+
+def _wrapped(spec, shape):
+    """A function of the run-time starts that counts those from the end that are results of other
+    calls, and the range checks of these: (flags of the starts, their sizes)."""
+    given, dim = [], 0  # of each start the size of its dimension, None where it is known to be fine
+    for item in spec:
+        if item[0] == "new":
+            continue
+        if item[0] != "all":
+            given.append(shape[dim] if item[0] == "at" else None)
+        dim += 1
+    sizes = [(n, 0) for n in given if n is not None]
+
+    def wrapped(starts):
+        return [s if n is None or s >= 0 else s + n for s, n in zip(starts, given, strict=True)]
+
+    def flags(starts):
+        out = [(not -n <= s < n, s) for s, n in zip(starts, given, strict=True) if n is not None]
+        return np.array([(bad, s if bad else 0) for bad, s in out], np.int64)
+
+    return wrapped, flags, sizes
+
+
+@twin_of("index_at")
+def _index_at(statics, in_avals, avals):
+    shape = in_avals[0].shape
+    found = _parts(statics[0], shape, in_avals)
+    if found is None or not _starts_are_ints(in_avals[1:]) or 0 in found[1]:
+        return None
+    parts, out = found
+    slices = _slices(parts, shape)
+    wrapped, flags, sizes = _wrapped(statics[0], shape)
+
+    def index(x, *starts):
+        return x[slices(wrapped(starts))].reshape(out), flags(starts)
+
+    return index, sizes
 
 
 @twin_of("index_basic")
@@ -207,22 +249,26 @@ UNHELD = (lambda held: _count(*[held[i] for i in (0,)]))([np.empty(1)])
 @twin_of("write_view")
 def _write_view(statics, in_avals, avals):
     (links,), (base, new, *numbers) = statics, in_avals
-    if len(links) != 1 or links[0][0] != "index_basic" or base.dtype is not new.dtype:
+    if len(links) != 1 or links[0][0] not in _BASIC or base.dtype is not new.dtype:
         return None
     spec = links[0][2][0]
     found = _parts(spec, base.shape, (base, *numbers))
-    if found is None or any(a is not int for a in numbers) or 0 in found[1]:
+    if found is None or not _starts_are_ints(numbers) or 0 in found[1]:
         return None
     parts, _ = found
     slices, part = _slices(parts, base.shape), [size for size, _, _ in parts]
+    wrapped = _wrapped(spec, base.shape)[0] if links[0][0] == "index_at" else lambda starts: starts
 
     def write(x, y, *starts):
         if getrefcount(x) > UNHELD or x.base is not None or not x.flags.writeable:
             x = x.copy()
-        x[slices(starts)] = y.reshape(part)
+        x[slices(wrapped(starts))] = y.reshape(part)
         return (x,)
 
     return write
+
+
+_BASIC = ("index_basic", "index_at")
 
 
 def _split_part(statics, in_avals):
@@ -362,6 +408,17 @@ def _constant(number):
     return build
 
 
+@twin_of("full", "full_like")
+def _full(statics, in_avals, avals):
+    (a,) = avals
+    if a.dtype in dt.FLOAT8 or a.dtype in dt.HALF or a.dtype is dt.bool_:
+        return None
+    kinds = (int, float) if a.dtype.category == dt.FLOATING else (int,)
+    if in_avals[-1] not in kinds:
+        return None
+    return lambda *xs: (np.full(a.shape, xs[-1], a.dtype.numpy),)
+
+
 TWINS["zeros"] = TWINS["zeros_like"] = _constant(0)
 TWINS["ones"] = TWINS["ones_like"] = _constant(1)
 
@@ -435,6 +492,25 @@ def _arg(fn):
 
 
 TWINS["argmax"], TWINS["argmin"] = _arg(np.argmax), _arg(np.argmin)
+
+
+def _extreme(fn):
+    def build(statics, in_avals, avals):
+        (x,), (dim, _) = in_avals, statics
+        if x.dtype in dt.FLOAT8 or x.dtype in dt.HALF or not x.numel or not x.ndim:
+            return None
+        shape = avals[0].shape
+
+        def extreme(x):
+            index = fn(x, dim, keepdims=True)
+            return np.take_along_axis(x, index, dim).reshape(shape), index.reshape(shape)
+
+        return extreme
+
+    return build
+
+
+TWINS["max_dim"], TWINS["min_dim"] = _extreme(np.argmax), _extreme(np.argmin)
 
 
 @shape_rule("softmax", "log_softmax")
