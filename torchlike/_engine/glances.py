@@ -159,16 +159,25 @@ def _rounds_once(call: Prefix) -> bool:
 
 
 def _number(segment: Segment, slot: int, found: Glance) -> np.ndarray | None:
-    """The number by NumPy, or None if it cannot."""
-    plan = found.plan = plan_of(found.plan, (slot,), lambda: found.calls)
+    """The number by NumPy, or None if it cannot; its siblings, as of ``unbind``, are told, too."""
+    call = found.calls[-1]
+    slots = (slot,)
+    if call.outs > 1 and all([a.nbytes <= _MAX_BYTES for a in call.avals]):
+        slots = tuple(range(call.slots - call.outs, call.slots))
+    plan = found.plan = plan_of(found.plan, slots, lambda: found.calls)
     if not plan:
         return None
     with np.errstate(all="ignore"):
         try:
-            (result,), _, _ = plan.run(segment)
+            results, _, _ = plan.run(segment)
         except Exception:  # running the segment tells which call it was
             return None
-    return result.copy()
+    if len(slots) > 1:
+        for n, result in zip(slots, results, strict=True):
+            value = segment.refs[n]()
+            if value is not None and value.array is None and n != slot:
+                value.array = result.copy()
+    return results[slots.index(slot)].copy()
 
 
 def forget() -> None:

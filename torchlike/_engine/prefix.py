@@ -54,6 +54,8 @@ class Prefix:
         else:
             self.depth = parent.depth + 1
             self.calls = parent.calls + (1 if op.inner is None else op.inner.calls)
+            if op.view:  # a thousand parts take a second to compile
+                self.calls += len(avals) // 4
             self.slots = parent.slots + self.outs
             self.nbytes, self.work = parent.nbytes, parent.work
             if tracing.scope is None:  # sizes are numbers

@@ -21,6 +21,7 @@ from torchlike._engine.compat import matmul_precision
 from torchlike._engine.inference import as_jax_takes, wrap
 from torchlike._engine.prefix import Prefix
 from torchlike._engine.stats import stats
+from torchlike._engine.values import MUCH, aligned
 from torchlike._ops.table import bad_indices, collecting_bad_indices, evaluate
 
 
@@ -138,6 +139,18 @@ class Program:
                 arrays = self.settle(segment, arrays, n)
         return (numbers, *arrays)
 
+    def align(self, segment, arrays) -> list:
+        """The arrays, large ones of the host where XLA need not copy them, now and later."""
+        for n, x in enumerate(arrays):
+            if x.__class__ is np.ndarray and x.nbytes >= MUCH:
+                fit = aligned(x)
+                if fit is not x:
+                    arrays = [*arrays[:n], fit, *arrays[n + 1 :]]
+                    owner = segment.owners[n]()
+                    if owner is not None:
+                        owner.array = fit
+        return arrays
+
     def settle(self, segment, arrays, n: int) -> list:
         """The arrays with the n-th, a host one, moved to the device if it was there last time too.
 
@@ -145,6 +158,7 @@ class Program:
         """
         last = self.host.get(n)
         if last is None or last() is not arrays[n]:
+            arrays = self.align(segment, arrays)
             self.host[n] = weakref.ref(arrays[n])
             return arrays
         arrays = list(arrays)

@@ -82,7 +82,7 @@ class Prompt:
 
     def arguments(self, segment, arrays) -> tuple:
         """The call's arguments: packed run-time numbers, then the external arrays."""
-        return self.numbers(segment), *map(prompt_input, arrays)
+        return self.numbers(segment), *map(prompt_input, self.align(segment, arrays))
 
 
 class PromptProgram(Prompt, Program):

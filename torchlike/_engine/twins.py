@@ -309,7 +309,7 @@ def _unbind_shape(statics, in_avals):
 @twin_of("unbind")
 def _unbind(statics, in_avals, avals):
     lead = (slice(None),) * statics[0]
-    return lambda x: [x[(*lead, i)] for i in range(len(avals))]
+    return lambda x: [x[*lead, i, ...] for i in range(len(avals))]
 
 
 # ---- joining -----------------------------------------------------------------------------------

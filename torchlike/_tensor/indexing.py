@@ -18,7 +18,7 @@ from torchlike._tensor.host_data import number_rounded
 from torchlike._tensor.host_reads import host_read
 from torchlike._tensor.modes import modes
 from torchlike._tensor.shapes import named
-from torchlike._tensor.views import apply_view, write
+from torchlike._tensor.views import Storage, apply_view, write
 
 _INDEX = TABLE["index_basic"]
 _ALL, _INT, _NEW, _AT = ("all",), ("int",), ("new",), ("at",)
@@ -114,10 +114,17 @@ def _write_whole(x, spec, numbers, value) -> bool:
         value = make("full", (value,), (shape, a.dtype), a.device)
     else:
         return False
-    storage = x._storage
+    storage, link = x._storage, (_INDEX, numbers, (spec,), 0)
     if storage is not None and x._seen != storage.version:
         x._sync()
-    dispatch.rebind(x, write(x, ((_INDEX, numbers, (spec,), 0),), value))
+    if value._storage is storage is not None and value._chain == (link,) and (
+        storage.__class__ is Storage and value._seen == storage.version
+    ):  # fmt: skip
+        # ``x[key] += 1`` has written the part and now puts it where it is.
+        storage.version += 1
+        x._seen = value._seen = storage.version
+        return True
+    dispatch.rebind(x, write(x, (link,), value))
     return True
 
 

@@ -12,7 +12,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import type_name, warn, warn_once
 from torchlike._core.sizes import Size, of_shape
-from torchlike._engine.flush import host_array, jax_array
+from torchlike._engine.flush import host_array, jax_array, pending_checks
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Batched, Value, alias, aval, expose, from_array
 from torchlike._tensor import bridge, dispatch, tape, views
@@ -20,6 +20,7 @@ from torchlike._tensor.dispatch import TENSORS, apply, to_value, value_of
 from torchlike._tensor.handles import Hooks, hold
 from torchlike._tensor.modes import modes
 from torchlike._tensor.noted import Noted
+from torchlike._tensor.peeks import part_at_hand
 
 _identities = itertools.count(1)
 _backward = None  # set by backward.py, which stands above
@@ -366,7 +367,8 @@ class Tensor(_Instance):
 
     def _host(self) -> np.ndarray:
         """The data as a numpy array that must not be written."""
-        return host_array(value_of(self))
+        part = part_at_hand(self) if self._chain and not pending_checks else None
+        return host_array(value_of(self)) if part is None else part
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The data as a numpy array that shares the tensor's memory, as in PyTorch."""
@@ -407,8 +409,7 @@ class Tensor(_Instance):
             raise RuntimeError(f"a Tensor with {a.numel} elements cannot be converted to Scalar")
         if a.device is devices.META:
             raise RuntimeError("Tensor.item() cannot be called on meta tensors")
-        host = host_array(value_of(self))
-        value = host.item()
+        value = self._host().item()
         return float(value) if a.dtype.category == dt.FLOATING else value
 
     def tolist(self):
