@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -404,7 +406,28 @@ def cross_dim(input, other, dim: Dim):
     return jnp.cross(input, other, axis=dim)
 
 
-@op("cdist_p", grad_name="CdistBackward0")
+_FEW_ROWS = 25  # up to which PyTorch differentiates distances pair by pair
+
+
+def _cdist_gradient(c, g):
+    x1, x2 = c.operands
+    p, rows = c.statics["p"], (x1.shape[-2], x2.shape[-2])
+    few = all(isinstance(n, int) and n <= _FEW_ROWS for n in rows)
+    if p != 2 or few or x1.shape[:-2] != x2.shape[:-2]:
+        return jax.vjp(lambda a, b: _distances(a, b, p), x1, x2)[1](g)
+    # By products, as PyTorch: 1000 by 1000 rows of 32 in 9 ms, and 155 pair by pair; without the
+    # barriers, where XLA computes the distances for each reader, 19.
+    d = lax.optimization_barrier(_distances(x1, x2, p))
+    weight = lax.optimization_barrier(jnp.where(d > 0, g / jnp.where(d > 0, d, 1), 0))
+    product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+    back = jnp.matrix_transpose(weight)
+    return (
+        x1 * weight.sum(-1)[..., None] - product(weight, x2),
+        x2 * weight.sum(-2)[..., None] - product(back, x1),
+    )
+
+
+@op("cdist_p", vjp=_cdist_gradient, grad_name="CdistBackward0")
 def cdist_p(x1, x2, p: float):
     """The p-norm distances between the rows of two batches of matrices."""
     if x1.dtype != x2.dtype:
@@ -412,6 +435,10 @@ def cdist_p(x1, x2, p: float):
             f"expected m1 and m2 to have the same dtype, but got: {scalar_name(x1).lower()} != "
             f"{scalar_name(x2).lower()}"
         )
+    return _distances(x1, x2, p)
+
+
+def _distances(x1, x2, p: float):
     gap = x1[..., :, None, :] - x2[..., None, :, :]
     size = conventions.magnitude(gap)
     if p == 0:
