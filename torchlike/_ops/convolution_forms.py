@@ -155,7 +155,7 @@ def _gains_by_an_edge(images, w: tuple, plan: Plan) -> bool:
     return surely(lambda: images * prod(w) * prod(plan.out) >= _EDGE_PAYS)
 
 
-_EDGE_PAYS = 2e7  # products
+_EDGE_PAYS = 20_000_000  # products
 
 
 def _with_an_edge(x, w, plan: Plan):
