@@ -31,6 +31,26 @@ CONVOLUTIONS = {
         "conv_transpose2d", (2, 8, 6, 5), (8, 16, 8, 9),
         {"stride": 3, "padding": (1, 3), "output_padding": 2},
     ),
+    "phases, three by three": (
+        "conv2d", (2, 20, 15, 12), (6, 20, 3, 3), {"stride": 2, "padding": 1},
+    ),
+    "phases at once": (
+        "conv_transpose2d", (2, 8, 6, 5), (8, 9, 4, 4), {"stride": 2, "padding": 1},
+    ),
+    "phases at once, few channels": (
+        "conv2d", (2, 9, 14, 13), (5, 9, 3, 5), {"stride": (2, 3), "padding": (1, 0)},
+    ),
+    "a convolution a group": (
+        "conv2d", (2, 36, 9, 8), (8, 9, 3, 2), {"groups": 4, "padding": 1},
+    ),
+    "a convolution a group, one dimension": (
+        "conv1d", (2, 45, 30), (10, 9, 5), {"groups": 5, "stride": 2},
+    ),
+    "groups as one dense kernel": (
+        "conv2d", (2, 8, 9, 8), (6, 4, 3, 3), {"groups": 2, "stride": 2, "dilation": (1, 2)},
+    ),
+    "an edge that nobody sees": ("conv2d", (8, 16, 40, 36), (32, 16, 3, 4), {}),
+    "an edge, strided": ("conv2d", (8, 16, 51, 60), (32, 16, 3, 5), {"stride": (1, 3)}),
     "volume": (
         "conv3d", (2, 3, 9, 8, 7), (4, 3, 3, 2, 3), {"stride": (2, 1, 2), "padding": (1, 0, 2)},
     ),
