@@ -19,6 +19,11 @@ ZEROES = np.array([0.0, -0.0, 1, -0.0, 0.0, -1], "float32")
 RUNS = np.array([1, 1, 2, 2, 3, 1, 1, 2])
 BIG = np.array([2**40, -(2**40), 2**63 - 1, -(2**63), 0, 5])
 EDGES = np.array([-1.0, 0, 0.5, 2], "float32")
+UNORDERED = [
+    np.array([3, 1, 2, 5, 4, 0, 2]),
+    np.array([-1, 0, INF, NAN, NAN], "float32"),
+    np.array([[2, NAN, 1], [NAN, 0, 3]], "float32"),
+]
 ALL = ("method", "out")
 
 ROWS = [
@@ -135,7 +140,8 @@ ROWS = [
          S(np.array([1, 3, 5]), T((2, 2))), S(EDGES, np.array([NAN, INF, -INF], "float32")),
          S(np.array([[1, 3, 5], [2, 4, 6]]), np.array([[3, 9], [3, 1]])),
          S(EDGES, V, out_int32=True),
-         S(np.array([5, 1, 3]), np.array([3, 4]), sorter=np.array([1, 2, 0])), S(E0, V)],
+         S(np.array([5, 1, 3]), np.array([3, 4]), sorter=np.array([1, 2, 0])), S(E0, V),
+         *[S(x, np.sort(x), right=r) for x in UNORDERED for r in (False, True)]],
         grad=False,
         errors=[S(EDGES, V, side="left", right=True), S(EDGES, V, side="x"), S(N, V),
                 S(np.array([[1, 3]]), V), S(np.array([[1, 3]]), 2),

@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 
 from torchlike._core import dtypes as dt
-from torchlike._ops import conventions
+from torchlike._ops import conventions, loops
 from torchlike._ops.dims import along, dropped
 from torchlike._ops.reduce import no_kernel, op
 from torchlike._ops.table import Dim, torch_dtype
@@ -312,15 +312,27 @@ def searchsorted(sequence, values, sorter=None, right: bool = False, out_int32: 
     a, v = sequence.astype(common), values.astype(common)
     if a.shape[-1] == 0:
         return jnp.zeros(v.shape, out_type)
-    side = "right" if right else "left"
+    rows = a.reshape(-1, a.shape[-1])
+    wide = v.size if a.ndim == 1 else v.shape[-1]
+    found = _bisected(rows, v.reshape(rows.shape[0], wide), right)
+    return found.reshape(v.shape).astype(out_type)
 
-    def find(row, wanted):
-        return jnp.searchsorted(row, wanted, side=side)
 
-    if a.ndim == 1:
-        return find(a, v).astype(out_type)
-    rows = a.reshape(-1, a.shape[-1]), v.reshape(-1, v.shape[-1])
-    return jax.vmap(find)(*rows).reshape(v.shape).astype(out_type)
+def _bisected(rows, values, right: bool):
+    """Where each row's values belong, halving as PyTorch does: where a row is not in order, or ends
+    in nans, the way there decides upon the result."""
+    n = rows.shape[-1]
+    least = jnp.zeros(values.shape, np.int64)
+
+    def halve(_, state):
+        low, high = state
+        middle = low + (high - low) // 2
+        there = jnp.take_along_axis(rows, jnp.minimum(middle, n - 1), -1)
+        after = ~(there > values) if right else ~(there >= values)
+        open_ = low < high
+        return jnp.where(open_ & after, middle + 1, low), jnp.where(open_ & ~after, middle, high)
+
+    return loops.fori_loop(0, n.bit_length(), halve, (least, least + n))[0]
 
 
 @op("isin", differentiable=False)

@@ -274,10 +274,12 @@ def roll(input, shifts, dims=None):
         raise RuntimeError(
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
         )
-    n = aval_of(input).ndim
-    if not n:
+    shape = aval_of(input).shape
+    if any(size.__class__ is int and size == 0 for size in shape):  # PyTorch does not look further
+        return input.clone()
+    if not shape:
         raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
-    dims = tuple(wrap_dim(d, n) for d in dims)
+    dims = tuple(wrap_dim(d, len(shape)) for d in dims)
     return apply(TABLE["roll_dims"], (input,), (shifts, dims))
 
 
