@@ -8,7 +8,7 @@ import torchlike as torch
 from torchlike import compiler
 from torchlike._core import devices
 from torchlike._core.settings import settings
-from torchlike._engine import flush
+from torchlike._engine import flush, inference
 from torchlike._engine.host import plan
 from torchlike._engine.twins import TWINS
 from torchlike._engine.values import aval
@@ -419,3 +419,85 @@ def test_indices_that_are_results_are_checked_by_numpy(name):
             with pytest.raises(IndexError):
                 bad.tolist()
     assert found[0] == found[1]
+
+
+FACTORS = {
+    "cholesky": lambda a, h, b: (torch.linalg.cholesky(h), torch.cholesky_inverse(h)),
+    "failed": lambda a, h, b: torch.linalg.cholesky_ex(-h),
+    "lu": lambda a, h, b: (*torch.linalg.lu_factor(a), *torch.linalg.lu(a)),
+    "inv": lambda a, h, b: (torch.linalg.inv(a), torch.cholesky_solve(b, h)),
+    "solve": lambda a, h, b: (torch.linalg.solve(a, b), torch.linalg.solve(a, b.mT, left=False)),
+    "triangular": lambda a, h, b: (
+        torch.linalg.solve_triangular(a, b, upper=False),
+        torch.linalg.solve_triangular(a, b.mT, upper=True, left=False, unitriangular=True),
+    ),
+    "eigh": lambda a, h, b: (*torch.linalg.eigh(h), torch.linalg.eigvalsh(h, "U")),
+    "eig": lambda a, h, b: (*torch.linalg.eig(a), torch.linalg.eigvals(a)),
+    "svd": lambda a, h, b: (*torch.linalg.svd(b), *torch.linalg.svd(b.mT, False)),
+    "qr": lambda a, h, b: (*torch.linalg.qr(b), *torch.linalg.qr(b, "complete")),
+    "reflections": lambda a, h, b: (torch.linalg.householder_product(b, b[..., 0, :]),),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+def test_factors_have_the_bits_of_programs(dtype, monkeypatch):
+    rng = np.random.default_rng(3)
+
+    def matrix(*shape):
+        x = rng.standard_normal(shape) + (1j * rng.standard_normal(shape) if "c" in dtype else 0)
+        return torch.tensor(x.astype(dtype))
+
+    for shape in ((1, 1), (5, 5), (2, 3, 4, 4), (70, 70)):
+        a, b = matrix(*shape), matrix(*shape[:-1], max(1, shape[-1] // 2))
+        given = a, (a @ a.mH + torch.eye(shape[-1])).to(a.dtype), b
+        for name, call in FACTORS.items():
+            with monkeypatch.context() as patch, settings.override(host=True, immediate=False):
+                patch.setattr(flush, "worth_compiling", lambda *args: False)
+                compiler.clear_stats()
+                ours = [x.resolve_conj().numpy().tobytes() for x in call(*given)]
+                stats = compiler.stats()
+                assert stats["single_compiles"] == stats["programs"] == 0, name
+            with settings.override(host=False, immediate=True):
+                assert ours == [x.resolve_conj().numpy().tobytes() for x in call(*given)], name
+
+
+def test_control_flow_is_staged_where_calls_are_traced_through():
+    call = TABLE["rnn_layer"]
+    rows, hidden = torch.randn(9, 2, 4), torch.zeros(2, 3)
+    seen = []
+
+    def traced(op, *rest):
+        closed, sizes = real(op, *rest)
+        seen.append((op, [eqn.primitive.name for eqn in closed.jaxpr.eqns]))
+        return closed, sizes
+
+    real = inference.traced
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "traced", traced)
+        compiler.clear_caches()
+        call.inferred.clear()
+        torch.nn.RNN(4, 3)(rows, hidden[None])
+    loops = [names for op, names in seen if op is call]
+    assert loops and all("scan" in names and "pjit" not in names for names in loops)
+
+
+def test_an_evaluation_computes_nothing_twice():
+    """What ``item()`` reads at the end of a batch is not computed again by the next forward."""
+    net = torch.nn.Linear(6, 3).eval()
+    images, labels = torch.randn(40, 8, 6), torch.randint(0, 3, (40, 8))
+
+    @torch.no_grad()
+    def evaluate():
+        right = 0
+        for x, y in zip(images, labels, strict=True):
+            _, found = net(x).max(1)
+            right += (found == y).sum().item()
+        return right
+
+    for _ in range(4):
+        evaluate()
+    compiler.clear_stats()
+    evaluate()
+    stats = compiler.stats()
+    assert stats["programs"] <= 41 and stats["compiles"] == 0  # one of all batches' parts
+    assert stats["host_ops"] <= 3 * 40 + 2

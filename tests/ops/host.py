@@ -13,12 +13,8 @@ from torchlike._engine.primitives import Unsupported
 
 from . import table
 
-# What the NumPy host leaves to XLA, one op at a time: LAPACK's, whose small programs come back
-# often, FFTs, and the odd ones that only rare functions reach.
-ON_XLA = {
-    "eigh", "householder_product", "lu", "qr", "svd", "triangular_solve", "fft",
-    "igamma_grad_a", "reduce", "bitcast_convert_type",
-}  # fmt: skip
+# What the NumPy host leaves to XLA, one op at a time: the odd ones that only rare functions reach.
+ON_XLA = {"LAPACK of empty matrices", "igamma_grad_a", "reduce", "bitcast_convert_type"}
 
 # Where the reference itself is this far from the true numbers.
 # The mean of numbers near 1000, taken away again.

@@ -20,13 +20,12 @@ from torchlike._engine import (  # they register theirs
     indexing_twins,  # noqa: F401
     known_shapes,  # noqa: F401
     layer_twins,  # noqa: F401
+    reduction_twins,  # noqa: F401
     training_twins,  # noqa: F401
 )
-from torchlike._engine.compat import in_program_scope
-from torchlike._engine.inference import abstract, broadcast, canonical
+from torchlike._engine.inference import broadcast, canonical, traced
 from torchlike._engine.prefix import Prefix
 from torchlike._engine.primitives import BUILDERS, ELEMENTWISE, Unsupported
-from torchlike._engine.programs import single_body
 from torchlike._engine.stats import stats
 from torchlike._engine.twins import TWINS
 from torchlike._engine.values import host_copy
@@ -247,10 +246,8 @@ def _summing(full, shape):
 
 def trace(op, statics, in_avals, elementwise: bool):
     """The call's jaxpr as (function, checks)."""
-    body, sizes = single_body(op, statics, in_avals)
-    given = [abstract(a) for a in in_avals if a is not None and a.__class__ is not tuple]
     try:
-        closed = in_program_scope(jax.make_jaxpr(body), *given)
+        closed, sizes = traced(op, statics, in_avals)
     except Exception as error:  # XLA's own way raises it again, with the op and the line
         raise Unsupported(str(error)) from None
     if elementwise and sizes:
@@ -304,6 +301,13 @@ class _Builder:
         for eqn in jaxpr.eqns:
             name, params = eqn.primitive.name, eqn.params
             ins = [place(v) for v in eqn.invars]
+            if name == "custom_linear_solve":
+                sizes, solve = params["const_lengths"], params["jaxprs"].solve
+                first = sizes.matvec + sizes.vecmat
+                given = ins[first : first + sizes.solve] + ins[sum(sizes) :]
+                outs = self.add(solve.jaxpr, solve.consts, given)
+                at.update(zip(eqn.outvars, outs, strict=True))
+                continue
             if name in _CALLS:
                 inner = params.get(_CALLS[name]) if _CALLS[name] else None
                 if inner is None:

@@ -18,7 +18,7 @@ from torchlike._core.settings import settings
 from torchlike._core.symbolic import tracing
 from torchlike._engine import stored
 from torchlike._engine.compat import matmul_precision
-from torchlike._engine.inference import as_jax_takes, wrap
+from torchlike._engine.inference import as_jax_takes, single_body, wrap
 from torchlike._engine.prefix import Prefix
 from torchlike._engine.stats import stats
 from torchlike._engine.values import MUCH, aligned
@@ -369,29 +369,6 @@ def call_into(results: list, program: Program, arguments: tuple) -> None:
 # ---- one op at a time --------------------------------------------------------------------------
 
 _MAX_SINGLES = 2_000
-
-
-def single_body(op, statics: tuple, in_avals: tuple):
-    """One call as a function of its arrays, and the list that tracing it fills with its checks."""
-    present = [a is not None and a.__class__ is not tuple for a in in_avals]
-    sizes: list = []
-
-    def single(*given):
-        given = iter(given)
-        full = []
-        for a, p in zip(in_avals, present, strict=True):
-            if p:
-                full.append(next(given))
-            else:
-                full.append(None if a is None else jax.numpy.asarray(a[1], dt.WIDEST[a[0]].numpy))
-        with collecting_bad_indices() as reports:
-            results = evaluate(op, wrap(op, full, in_avals), statics)
-        sizes[:] = [(size, ndim) for _, size, ndim in reports]
-        if reports:
-            results = (*results, jax.numpy.stack([flag for flag, _, _ in reports]))
-        return results
-
-    return single, sizes
 
 
 def single_key(call: Prefix) -> tuple:

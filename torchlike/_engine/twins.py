@@ -426,7 +426,7 @@ TWINS["ones"] = TWINS["ones_like"] = _constant(1)
 # ---- reductions --------------------------------------------------------------------------------
 
 
-def _reduced(x, dim, keepdim):
+def reduced(x, dim, keepdim):
     at = axes(dim, x.ndim)
     gone = range(x.ndim) if at is None else at
     if keepdim:
@@ -438,7 +438,7 @@ def _reduced(x, dim, keepdim):
 def _sum_shape(statics, in_avals):
     (x,), (dim, keepdim, dtype) = in_avals, statics
     d = dtype or (dt.int64 if x.dtype.category < dt.FLOATING else x.dtype)
-    return [(_reduced(x, dim, keepdim), d)]
+    return [(reduced(x, dim, keepdim), d)]
 
 
 @shape_rule("mean")
@@ -446,7 +446,7 @@ def _mean_shape(statics, in_avals):
     (x,), (dim, keepdim, dtype) = in_avals, statics
     if dtype is not None or x.dtype.category < dt.FLOATING:
         return None
-    return [(_reduced(x, dim, keepdim), x.dtype)]
+    return [(reduced(x, dim, keepdim), x.dtype)]
 
 
 @twin_of("sum", "mean")
@@ -476,7 +476,7 @@ def _arg_shape(statics, in_avals):
     if x.dtype.category in (dt.BOOL, dt.COMPLEX) or not x.numel:
         return None
     at = None if dim is None else axis(dim, x.ndim)
-    return [(_reduced(x, at, keepdim), dt.int64)]
+    return [(reduced(x, at, keepdim), dt.int64)]
 
 
 def _arg(fn):
@@ -494,16 +494,28 @@ def _arg(fn):
 TWINS["argmax"], TWINS["argmin"] = _arg(np.argmax), _arg(np.argmin)
 
 
+_FEW_TO_NUMBER = 1 << 14  # elements whose numbers are kept
+
+
 def _extreme(fn):
     def build(statics, in_avals, avals):
         (x,), (dim, _) = in_avals, statics
-        if x.dtype in dt.FLOAT8 or x.dtype in dt.HALF or not x.numel or not x.ndim:
+        if x.dtype in dt.FLOAT8 or x.dtype in dt.HALF or not x.ndim:
             return None
         shape = avals[0].shape
+        if not x.numel:
+            return lambda x: (np.empty(shape, x.dtype), np.empty(shape, np.int64))
+        if x.numel > _FEW_TO_NUMBER:
+            start = None
+        else:  # of each row in the flat array: take_along_axis spends 5 us on finding that
+            start = np.arange(x.numel).reshape(x.shape).take([0], dim)
+            stride = prod(x.shape[dim + x.ndim * (dim < 0) + 1 :])
 
         def extreme(x):
             index = fn(x, dim, keepdims=True)
-            return np.take_along_axis(x, index, dim).reshape(shape), index.reshape(shape)
+            if start is None:
+                return np.take_along_axis(x, index, dim).reshape(shape), index.reshape(shape)
+            return x.take(index * stride + start).reshape(shape), index.reshape(shape)
 
         return extreme
 

@@ -7,7 +7,7 @@ from jax import lax
 
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NONZERO
-from torchlike._ops import conventions
+from torchlike._ops import conventions, loops
 from torchlike._ops.derivatives import NO_DERIVATIVE
 from torchlike._ops.overloads import by_operand, by_sides, is_tensor
 from torchlike._ops.table import (
@@ -252,7 +252,7 @@ def _repeated_product(x, y):
         return jnp.where(left & 1, result * base, result), base * base, left >> 1
 
     x, y = jnp.broadcast_arrays(x, y)
-    return lax.while_loop(lambda state: (state[2] > 0).any(), step, (jnp.ones_like(x), x, y))[0]
+    return loops.while_loop(lambda state: (state[2] > 0).any(), step, (jnp.ones_like(x), x, y))[0]
 
 
 def _integer_power(x, y):

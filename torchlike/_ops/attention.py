@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import loops
 from torchlike._ops.dims import surely
 from torchlike._ops.table import Number, check_broadcast, torch_dtype
 from torchlike._ops.windows import layer, require_floating, widen
@@ -165,7 +166,7 @@ def _in_chunks(function, mask, is_causal, *arrays):
     chunked = [
         None if x is None else x.reshape(heads // count, count, *x.shape[-2:]) for x in arrays
     ]
-    out = lax.map(lambda some: function(*some), tuple(chunked))
+    out = loops.map(lambda some: function(*some), tuple(chunked))
     return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[-2:]), out)
 
 

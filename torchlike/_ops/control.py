@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from torchlike._ops import table
+from torchlike._ops import loops, table
 from torchlike._ops.table import Arrays, Scalar, op
 
 
@@ -91,7 +91,7 @@ def cond_branches(operands: Arrays, then: object, otherwise: object, count: int)
         return run
 
     chosen = pred.reshape(()) != 0
-    results, flags = lax.cond(chosen, branch(0), branch(1), tuple(arguments))
+    results, flags = loops.cond(chosen, branch(0), branch(1), tuple(arguments))
     for rows, meta in zip(flags, metas, strict=True):
         _report([rows[i] for i in range(len(meta))], meta)
     return results
@@ -116,7 +116,7 @@ def while_body(operands: Arrays, test: object, body: object, count: int):
         keep = found[:, :1] > 0
         return _like(results, before), jnp.where(keep, found, new), turns + 1
 
-    carry, flags, turns = lax.while_loop(more, advance, (carry, flags, jnp.zeros((), np.int64)))
+    carry, flags, turns = loops.while_loop(more, advance, (carry, flags, jnp.zeros((), np.int64)))
     _report([flags[i] for i in range(len(meta))], meta)
     return (*carry, turns)
 
@@ -139,9 +139,9 @@ def repeat_body(operands: Arrays, body: object, count: int, bound: int):
         def stay(state):
             return state, jnp.zeros((checks, 2), np.int64)
 
-        return lax.cond(i < turns, go, stay, state)
+        return loops.cond(i < turns, go, stay, state)
 
-    carry, flags = lax.scan(advance, carry, jnp.arange(bound, dtype=np.int64))
+    carry, flags = loops.scan(advance, carry, jnp.arange(bound, dtype=np.int64))
     _report([flags[:, i] for i in range(len(meta))], meta)
     return carry
 
@@ -159,7 +159,7 @@ def scan_body(operands: Arrays, body: object, carries: int, sequences: int, reve
         results, flags = run(*carry, *x)
         return _like(results[:carries], carry), (tuple(results[carries:]), flags)
 
-    carry, (ys, flags) = lax.scan(advance, init, xs, reverse=reverse)
+    carry, (ys, flags) = loops.scan(advance, init, xs, reverse=reverse)
     _report([flags[:, i] for i in range(len(meta))], meta)
     return (*carry, *ys)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import loops
 from torchlike._ops.table import Dim, report_bad_index, torch_dtype
 from torchlike._ops.windows import layer
 
@@ -109,7 +110,7 @@ def _negative_log_likelihood(x, labels, input_lengths, target_lengths):
         new = _log_sum(alpha, before, skipped) + said
         return jnp.where((t < input_lengths)[:, None], new, alpha), None
 
-    alpha, _ = lax.scan(step, first, (jnp.arange(1, max(steps, 1)), spoken[1:]))
+    alpha, _ = loops.scan(step, first, (jnp.arange(1, max(steps, 1)), spoken[1:]))
     ends = 2 * target_lengths[:, None]
     last = jnp.take_along_axis(alpha, ends, 1)[:, 0]
     before = jnp.take_along_axis(alpha, jnp.maximum(ends - 1, 0), 1)[:, 0]

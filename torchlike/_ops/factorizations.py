@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from torchlike._ops import loops
 from torchlike._ops.derivatives import NO_DERIVATIVE
 from torchlike._ops.linalg import (
     adjoint,
@@ -60,7 +61,7 @@ def _first_bad_minor(a):
         return a - column[..., :, None] * a[..., :, k].conj()[..., None, :], info
 
     start = jnp.zeros(a.shape[:-2], np.int32)
-    return lax.fori_loop(0, n, step, (a, start))[1]
+    return loops.fori_loop(0, n, step, (a, start))[1]
 
 
 def _cholesky(a, upper):
@@ -72,7 +73,7 @@ def _cholesky(a, upper):
     lower = jnp.tril(lax.linalg.cholesky(a, symmetrize_input=False))
     failed = ~jnp.isfinite(diagonal(lower).real).all(-1)
     half = _halved(a)
-    info = lax.cond(
+    info = loops.cond(
         failed.any(), _first_bad_minor, lambda x: jnp.zeros(x.shape[:-2], np.int32),
         half + adjoint(half),
     )  # fmt: skip
@@ -195,7 +196,7 @@ def _rows_of(pivots, m: int):
         rows = jnp.where(at == other[..., None], a[..., None], rows)
         return jnp.where(at == k, b[..., None], rows)
 
-    return lax.fori_loop(0, pivots.shape[-1], step, rows) if pivots.shape[-1] else rows
+    return loops.fori_loop(0, pivots.shape[-1], step, rows) if pivots.shape[-1] else rows
 
 
 @op("lu_unpack_parts", grad_name="LuUnpackBackward0")
@@ -338,7 +339,7 @@ def _reflected(input, tau, x, reverse: bool, conjugate: bool):
         return x - t[..., None, None] * w[..., :, None] * along, None
 
     parts = (jnp.moveaxis(v, -1, 0), jnp.moveaxis(factors, -1, 0))
-    return lax.scan(step, x, parts, reverse=reverse)[0]
+    return loops.scan(step, x, parts, reverse=reverse)[0]
 
 
 def _householder(input, tau):

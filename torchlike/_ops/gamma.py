@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import digamma
 
+from torchlike._ops import loops
 from torchlike._ops.derivatives import NO_DERIVATIVE
 from torchlike._ops.sample import _compute, _key
 from torchlike._ops.table import Dtype, Shape, op
@@ -57,7 +58,7 @@ def _fraction(a, b, x, along):
 
     eps = 4 * jnp.finfo(x.dtype).eps
     begin = jnp.zeros((), x.dtype), jnp.ones((), x.dtype), *jax.jvp(first, (a, b), along)
-    done = lax.while_loop(lambda s: (s[0] < _MOST_STEPS) & (s[1] > eps), go, begin)
+    done = loops.while_loop(lambda s: (s[0] < _MOST_STEPS) & (s[1] > eps), go, begin)
     return done[2][2], done[3][2] / done[2][2]
 
 

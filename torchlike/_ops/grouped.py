@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import loops
 from torchlike._ops.matmul import contract, product, scalar_name
 from torchlike._ops.table import Dtype, op, torch_dtype
 
@@ -69,4 +70,4 @@ def grouped_mm(mat_a, mat_b, offs=None, *, out_dtype: Dtype):
         inside = (at >= ends[0]) & (at < ends[1])
         return contract(jnp.where(inside, mat_a, 0), mat_b, (1,), (0,))
 
-    return lax.map(one, (starts, offs))
+    return loops.map(one, (starts, offs))

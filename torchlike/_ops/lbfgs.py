@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
+from torchlike._ops import loops
 from torchlike._ops.table import Arrays, op
 
 
@@ -30,6 +31,6 @@ def lbfgs_direction(operands: Arrays, slots: int):
         change, step, inverse, al = slot
         return r + (al - dot(change, r) * inverse) * step, None
 
-    q, als = lax.scan(down, -gradient, (changes, steps, inverses), reverse=True)
-    r, _ = lax.scan(up, q * scale.astype(q.dtype), (changes, steps, inverses, als))
+    q, als = loops.scan(down, -gradient, (changes, steps, inverses), reverse=True)
+    r, _ = loops.scan(up, q * scale.astype(q.dtype), (changes, steps, inverses, als))
     return r, als

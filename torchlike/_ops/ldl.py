@@ -6,8 +6,8 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
+from torchlike._ops import loops
 from torchlike._ops.derivatives import NO_DERIVATIVE
 from torchlike._ops.linalg import check_floating, check_kernel, check_square, op, together
 
@@ -75,7 +75,7 @@ def _factor(a, hermitian: bool):
         return a, pivots, k + 1 + double, info
 
     start = (a, jnp.zeros(n, np.int32), jnp.int32(0), jnp.int32(0))
-    a, pivots, _, info = lax.while_loop(lambda state: state[2] < n, step, start)
+    a, pivots, _, info = loops.while_loop(lambda state: state[2] < n, step, start)
     return jnp.tril(a), pivots, info
 
 
@@ -111,8 +111,8 @@ def _solve(ld, pivots, b, hermitian: bool):
         b = jnp.where(double, b.at[j].set(y), b).at[k].set(x)
         return _exchange(b, k, jnp.abs(pivots[k]) - 1), k - 1 - double
 
-    b, _ = lax.while_loop(lambda s: s[1] < n, forward, (b, jnp.int32(0)))
-    return lax.while_loop(lambda s: s[1] >= 0, backward, (b, jnp.int32(n - 1)))[0]
+    b, _ = loops.while_loop(lambda s: s[1] < n, forward, (b, jnp.int32(0)))
+    return loops.while_loop(lambda s: s[1] >= 0, backward, (b, jnp.int32(n - 1)))[0]
 
 
 @op("linalg_ldl_factor_ex", vjp=NO_DERIVATIVE, grad_name="NotImplemented")
@@ -124,7 +124,7 @@ def linalg_ldl_factor_ex(input, hermitian: bool = False, check_errors: bool = Fa
     batch, n = input.shape[:-2], input.shape[-1]
     if input.size == 0:
         return input, jnp.zeros((*batch, n), np.int32), jnp.zeros(batch, np.int32)
-    parts = lax.map(partial(_factor, hermitian=hermitian), input.reshape(-1, n, n))
+    parts = loops.map(partial(_factor, hermitian=hermitian), input.reshape(-1, n, n))
     return tuple(x.reshape((*batch, *x.shape[1:])) for x in parts)
 
 
@@ -154,4 +154,4 @@ def linalg_ldl_solve(LD, pivots, B, hermitian: bool = False):
         return B
     pivots = jnp.broadcast_to(pivots, B.shape[:-1]).astype(np.int32)
     flat = LD.reshape(-1, n, n), pivots.reshape(-1, n), B.reshape(-1, n, r)
-    return lax.map(lambda x: _solve(*x, hermitian=hermitian), flat).reshape(B.shape)
+    return loops.map(lambda x: _solve(*x, hermitian=hermitian), flat).reshape(B.shape)

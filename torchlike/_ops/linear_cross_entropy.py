@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from torchlike._ops import loops
 from torchlike._ops.loss import _check_target, _check_weight
 from torchlike._ops.matmul import contract
 from torchlike._ops.table import report_bad_index
@@ -44,7 +45,7 @@ def linear_cross_entropy(
     missing = parts * rows - count
     x = jnp.pad(input, ((0, missing), (0, 0))).reshape(parts, rows, -1)
     at = jnp.pad(index, (0, missing)).reshape(parts, rows)
-    loss = jax.lax.map(losses, (x, at)).reshape(-1)[:count]
+    loss = loops.map(losses, (x, at)).reshape(-1)[:count]
     loss = jnp.where(valid, loss * own, 0)
     if reduction == "mean":
         return (loss.sum() / own.sum()).astype(input.dtype)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jax import lax
 
+from torchlike._ops import loops
 from torchlike._ops.bessel import refuse_half
 from torchlike._ops.table import register
 
@@ -34,7 +34,7 @@ def _polynomial(name, first, step, closed=None, limits=None):
             return k + 1, jnp.where(going, now, before), jnp.where(going, after, now)
 
         start = jnp.ones((), jnp.int64), jnp.ones_like(x), first(x)
-        result = lax.while_loop(lambda state: state[0] < last, advance, start)[2]
+        result = loops.while_loop(lambda state: state[0] < last, advance, start)[2]
         result = jnp.where(at, value, jnp.where(degree == 0, 1, result))
         if limits is not None:
             result = jnp.where(beyond, jnp.nan, result)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import loops
 from torchlike._ops.dims import surely
 from torchlike._ops.table import Number, torch_dtype
 from torchlike._ops.windows import layer, widen
@@ -216,7 +217,7 @@ def _layer_vjp(c, *grads):
     if lstm:
         first_c = zeros((batch, size)) if gc is None else gc
     kept = saved if saved else (out,)
-    (dh0, dc0), (dz, dy, dp) = lax.scan(
+    (dh0, dc0), (dz, dy, dp) = loops.scan(
         step, (first, first_c), (gy, h_before, c_before, live, *kept), reverse=not reverse
     )
     dz = _rows(dz)
@@ -315,7 +316,7 @@ def rnn_layer(
         return (h, c, store), (h, *(saved if keep else ()))
 
     steps_of = (z, _live(lengths, steps), jnp.arange(steps) if parts else None)
-    (h, c, _), (out, *saved) = lax.scan(step, (h, c, store), steps_of, reverse=reverse)
+    (h, c, _), (out, *saved) = loops.scan(step, (h, c, store), steps_of, reverse=reverse)
     results = (out, h) if c is None else (out, h, c)
     return (*(r.astype(given) for r in results), *saved)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from torchlike._core import dtypes as dt
-from torchlike._ops import conventions
+from torchlike._ops import conventions, loops
 from torchlike._ops.dims import along, axis, surely
 from torchlike._ops.reduce import cast, no_kernel, op, widened
 from torchlike._ops.table import TABLE, Dim, Dtype, Number, torch_dtype
@@ -47,7 +47,7 @@ def _sums(x, at: int, reverse: bool = False):
     def by_products(x):
         # A nan or infinity, times the zeros of a triangle, would spread to sums before it.
         size = jnp.abs(x).reshape(x.shape[0] if x.ndim > 1 else 1, -1).sum(-1).sum()
-        return lax.cond(jnp.isfinite(size), lambda x: _by_triangles(x, at, reverse), scan, x)
+        return loops.cond(jnp.isfinite(size), lambda x: _by_triangles(x, at, reverse), scan, x)
 
     return lax.platform_dependent(x, cpu=by_products, default=scan)
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
+from torchlike._ops import loops
+
 
 class Rule(NamedTuple):
     """How one optimizer updates one parameter.
@@ -242,7 +244,7 @@ def _orthogonal(x, coefficients, steps, eps):
         change = rounded(b * wide(gram) + c * product(gram, gram))
         return rounded(a * wide(y) + product(change, y))
 
-    y = lax.fori_loop(0, steps, step, y)
+    y = loops.fori_loop(0, steps, step, y)
     return y.T if tall else y
 
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from torchlike._core.dtypes import COMPLEX, bool_, uint8
+from torchlike._ops import loops
 from torchlike._ops.table import TABLE, Arrays, Dim, Dtype, Shape, evaluate, op, report_bad_index
 
 # ---- shape -------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ def _put(base, new, starts):
     on a run-time number is not fused: so ``new`` is complete before the write begins.
     """
     if _maker(base) in _RESHAPES and _maker(new) is not None:
-        branch = lambda at, new: lax.cond(at < -(2**62), jnp.zeros_like, jnp.asarray, new)  # noqa: E731
+        branch = lambda at, new: loops.cond(at < -(2**62), jnp.zeros_like, jnp.asarray, new)  # noqa: E731
         at = sum(s.astype(jnp.int64) for s in starts)
         new = lax.platform_dependent(at, new, cpu=branch, default=lambda at, new: new)
     return lax.dynamic_update_slice(base, new, starts)

@@ -7,6 +7,7 @@ by the whole width gives 0, nan wins in max and min, an index out of range clamp
 
 from torchlike._engine.primitives import (  # noqa: F401
     elementwise,
+    factors,
     gathers,
     moves,
     order,
