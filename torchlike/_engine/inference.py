@@ -76,8 +76,11 @@ def _evaluate_shapes(op: Op, statics: tuple, in_avals: tuple) -> list:
             results = closed.out_avals[: len(closed.out_avals) - bool(sizes)]
         else:
             results = _evaluate_open(op, as_jax_takes(statics), in_avals)
-    except (TypeError, ValueError, ZeroDivisionError) as error:
-        if raised_here(error):
+    except Exception as error:
+        if raised_here(error):  # JAX adds that it has removed its frames, which nobody asked
+            error.__notes__ = [n for n in getattr(error, "__notes__", ()) if "JAX" not in n]
+            raise
+        if not isinstance(error, (TypeError, ValueError, ZeroDivisionError)):
             raise
         text = str(error).split("\n")[0]
         raise RuntimeError(f"{op.name}(): {text} (operands {_describe(in_avals)})") from None
