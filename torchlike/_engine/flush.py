@@ -67,6 +67,21 @@ def flush(
             run(segment, why, place)
 
 
+def flush_writes(value: Value) -> bool:
+    """Run what is pending by NumPy, for a value of it that is written to, if that is little and
+    rounds nothing; whether the value has its array now."""
+    segment = local.segment
+    node = segment.node
+    if (
+        value.segment is not segment or not node.exact or node.calls > _FEW or node.checks
+        or node.work > _SMALL or segment.frame is not None or segment.device is not devices.CPU
+        or not settings.host or settings.immediate or settings.always_compile
+    ):  # fmt: skip
+        return False
+    flush(segment, _WRITES)
+    return value.array is not None
+
+
 def end_setup() -> None:
     """Run what is pending before training begins, if something is: a model's first numbers."""
     segment = local.segment
@@ -161,6 +176,7 @@ _SETUP_SIGHTINGS = 3
 # Flushes that end something else than a step: a segment that is too long, or what was prepared
 # before the first step, which would make its program another one than the second step's.
 _LONG, _SETUP = "bound", "setup"
+_WRITES = "writes"  # and one that is never compiled: see flush_writes
 
 
 # At a place with so many new keys and no reuse between, a key must pay before it is compiled; with
@@ -191,7 +207,7 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
     """
     if settings.always_compile:
         return True
-    if small and settings.small_on_host:
+    if small and (settings.small_on_host or why == _WRITES):
         return False
     if place.always:
         return True

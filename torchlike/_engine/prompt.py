@@ -119,3 +119,8 @@ def prompt_input(array):
     if array.nbytes <= _SMALL:
         _copies[key] = [weakref.ref(array, lambda _: _copies.pop(key, None)), None]
     return array if array.__class__ is np.ndarray else host_copy(array)
+
+
+def forget(array) -> None:
+    """Forget what stands for an array: its numbers change."""
+    _copies.pop(id(array), None)

@@ -17,6 +17,7 @@ from torchlike._tensor.dispatch import apply
 from torchlike._tensor.host_data import number_rounded
 from torchlike._tensor.host_reads import host_read
 from torchlike._tensor.modes import modes
+from torchlike._tensor.peeks import overwritten
 from torchlike._tensor.shapes import named
 from torchlike._tensor.views import Storage, apply_view, write
 
@@ -24,6 +25,7 @@ _INDEX = TABLE["index_basic"]
 _ALL, _INT, _NEW, _AT = ("all",), ("int",), ("new",), ("at",)
 _MASKS = (dt.bool_, dt.uint8)
 _INDICES = (dt.int64, dt.int32, dt.bool_, dt.uint8)
+_EXACT = 1 << 53  # up to here a float holds an int
 _NUMBERS = {dt.float32: float, dt.float64: float, dt.int64: int, dt.bool_: bool}
 
 
@@ -101,22 +103,34 @@ def _write_whole(x, spec, numbers, value) -> bool:
         if item is not _INT:
             shape.append(item[1] if len(item) > 1 else n)
     shape = tuple(shape)
-    if value.__class__ in dispatch.TENSORS:
+    number = value.__class__ not in dispatch.TENSORS
+    if number:
+        kind = _NUMBERS.get(a.dtype)
+        if kind is float and value.__class__ is int and -_EXACT <= value <= _EXACT:
+            value = float(value)
+        if a.device is not devices.CPU or value.__class__ is not kind:
+            return False
+    else:
         b = value._value.aval
         if (
             b.shape != shape or b.dtype is not a.dtype or b.device is not a.device
             or value._node is not None or value._requires_grad or value._sparse
         ):  # fmt: skip
             return False
-    elif a.device is devices.CPU and value.__class__ is _NUMBERS.get(a.dtype):
-        from torchlike._tensor.creation import make
-
-        value = make("full", (value,), (shape, a.dtype), a.device)
-    else:
-        return False
     storage, link = x._storage, (_INDEX, numbers, (spec,), 0)
     if storage is not None and x._seen != storage.version:
         x._sync()
+    if (storage is None or storage.__class__ is Storage) and (number or value._storage is None):
+        there = value if number else value._value.array
+        if number or there.__class__ is np.ndarray:
+            found = overwritten(x, spec, numbers, there)
+            if found is not None:
+                dispatch.rebind(x, dispatch.wrap(found))
+                return True
+    if number:
+        from torchlike._tensor.creation import make
+
+        value = make("full", (value,), (shape, a.dtype), a.device)
     if value._storage is storage is not None and value._chain == (link,) and (
         storage.__class__ is Storage and value._seen == storage.version
     ):  # fmt: skip

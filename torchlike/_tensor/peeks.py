@@ -1,13 +1,17 @@
-"""Peeks: numbers of views that are read off memory which the host has, without running the view."""
+"""Parts of memory that the host has, read and written where they are, without recording a call."""
 
 from __future__ import annotations
+
+from sys import getrefcount
 
 import numpy as np
 
 from torchlike._core import devices
+from torchlike._engine import prompt
+from torchlike._engine.flush import flush_writes
 from torchlike._engine.prefix import local
 from torchlike._engine.stats import stats
-from torchlike._engine.values import TRACED, host_copy
+from torchlike._engine.values import TRACED, Value, exposed, host_copy
 
 
 def part_at_hand(x) -> np.ndarray | None:
@@ -44,3 +48,41 @@ def _item(item: tuple, numbers):
         return start
     _, size, step = item
     return slice(start, start + (size - 1) * step + 1 if size else start, step)
+
+
+class _Holder:
+    __slots__ = ("held",)
+
+
+def _alone() -> int:
+    """What is counted of an object that one slot and one local name hold."""
+    holder = _Holder()
+    holder.held = held = object()
+    return getrefcount(held)
+
+
+_ALONE = _alone()
+
+
+def overwritten(x, spec, numbers, value) -> Value | None:
+    """What a tensor holds once a part of it is a number or an array: its own memory, changed where
+    it is; None where somebody else may see that memory, or the host does not have it.
+
+    ``x[i, j] = number`` in a loop takes 5 us instead of 18, and a mask whose rows are filled to
+    their lengths is one kind of input, not a kind of program for each of the lengths.
+    """
+    held, storage = x._value, x._storage
+    if held.array is None and not flush_writes(held):
+        return None
+    array = held.array
+    if array.__class__ is not np.ndarray or getrefcount(array) != _ALONE:
+        return None
+    shared = storage is not None and storage.value is held
+    if getrefcount(held) != _ALONE + shared or id(array) in exposed:
+        return None
+    if array.base is not None or not array.flags.writeable:
+        return None
+    prompt.forget(array)
+    numbers = iter(numbers)
+    array[tuple([_item(item, numbers) for item in spec])] = value
+    return Value(held.aval, array)
