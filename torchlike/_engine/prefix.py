@@ -289,7 +289,8 @@ def record_again(token, op: Op, statics: tuple, operands, grads) -> list[Value]:
     node = parent.children.get(key)
     if node is None:
         values, node = record(op, statics, [*operands, *grads])
-        if node.parent is parent:  # else the segment was flushed on the way
+        # Else the segment was flushed on the way, or an operand had been used in another one.
+        if node.parent is parent and node.externals == parent.externals:
             parent.children[key] = node
         return values
     try:

@@ -91,7 +91,8 @@ class Node:
             values[i] = None
         if plan.keep_results:
             self.results = results
-        self.segment = local.segment
+        # Not the thread's: the call may have been the last one that fitted into its segment.
+        self.segment = results[0].segment
         self.number = _next_number()
 
     @property
