@@ -69,7 +69,9 @@ def _all_shape(statics, in_avals):
 def _truth(ufunc):
     def build(statics, in_avals, avals):
         (x,), (dim, keepdim) = in_avals, statics
-        if x.dtype not in _PLAIN | {dt.bool_} or x.dtype is dt.uint8 or dim == ():
+        if x.dtype not in _PLAIN | {dt.bool_} or x.dtype is dt.uint8:
+            return None
+        if dim.__class__ is tuple and not dim:  # nothing is reduced
             return None
         at = axes(dim, x.ndim)
         if x.dtype is dt.bool_:
