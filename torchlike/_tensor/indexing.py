@@ -254,6 +254,8 @@ def _plain(shape, index):
         return None
     spec, numbers, label = [], [], None
     for item, n in zip(index, shape, strict=False):
+        if item.__class__ in dispatch.TENSORS and item.dtype is dt.int64:
+            item = _convert(item)
         if item.__class__ is int:
             if n.__class__ is not int or not -n <= item < n:
                 return None
@@ -335,8 +337,10 @@ def _convert(item):
     if isinstance(item, dispatch._Tensor):
         d, value = item.dtype, dispatch.value_of(item)
         if not value.aval.shape and d.category <= dt.INTEGRAL and d not in _MASKS:
-            known = at_hand(value) is not None
-            return int(item) if known else item  # a 0-d index selects, as an int does
+            known = at_hand(value)
+            if known is None:
+                return item  # a 0-d index selects, as an int does
+            return int(known) if known.__class__ is np.ndarray else int(item)
         if d is dt.uint8:
             warn(
                 "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool "
