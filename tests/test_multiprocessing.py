@@ -43,6 +43,8 @@ def test_processes(printed, name):
 REFUSED = """
 import multiprocessing as mp
 import torchlike as torch
+from torchlike._engine.primitives import BUILDERS
+del BUILDERS["svd"]  # what is left are parts of rare functions
 (torch.ones(300, 300) @ torch.ones(300, 300)).sum().item()
 def child():
     for op in (lambda: torch.linalg.svdvals(torch.eye(3)).sum().item(), lambda: compiled(x)):
