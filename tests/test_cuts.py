@@ -1,4 +1,6 @@
-"""Programs whose segments are cut after any number of calls: their numbers are PyTorch's."""
+"""Programs whose segments are cut anywhere, and whose prefixes go: their numbers are PyTorch's."""
+
+import itertools
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torch.utils.checkpoint
 
 import torchlike
 from torchlike._core.settings import settings
+from torchlike._engine import prefix
 
 
 def descent(m):
@@ -139,3 +142,29 @@ def test_wherever_a_segment_is_cut_the_numbers_are_pytorchs(name):
         with settings.override(max_ops=cut):
             for _ in range(3):  # recorded, then recorded again in other ways
                 assert numbers(torchlike, program) == pytest.approx(expected, 2e-4, 1e-5), cut
+
+
+@pytest.mark.parametrize("limit", ["max_prefixes", "max_programs", "max_bytes"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_wherever_something_is_forgotten_too(name, limit):
+    program = PROGRAMS[name]
+    expected = numbers(torch, program)
+    for bound in (1, 7, 100):
+        with settings.override(**{limit: bound, "small_on_host": True}):
+            for _ in range(3):
+                assert numbers(torchlike, program) == pytest.approx(expected, 2e-4, 1e-5), bound
+
+
+def test_a_prefix_is_counted_once():
+    """Derivatives hang in the tree by two keys each: a walk by both would double with each."""
+    prefix.tree.clear()
+    x = torchlike.ones(3, requires_grad=True)
+    for _ in range(3):
+        y = x
+        for _ in range(60):
+            y = (y * 1.01).sin()
+        y.sum().backward()
+        x.grad = None
+    torchlike.compiler.flush()
+    found = list(itertools.islice(prefix.walk(prefix.tree.root), 10_000))
+    assert len(found) == len(set(found)) <= 1000

@@ -145,10 +145,10 @@ class Tree:
 
 
 def walk(node: Prefix):
-    """Every prefix below ``node``."""
+    """Every prefix below ``node``, once: derivatives have a second key (see record_again)."""
     stack = [node]
     while stack:
-        below = [n for n in stack.pop().children.values() if n.__class__ is Prefix]
+        below = {n for n in stack.pop().children.values() if n.__class__ is Prefix}
         yield from below
         stack += below
 
