@@ -182,6 +182,14 @@ def parse(x, index):
         found = _plain(x._value.aval.shape, index if index.__class__ is tuple else (index,))
         if found is not None:
             return found
+    elif index.__class__ in dispatch.TENSORS:
+        a, b = x._value.aval, dispatch.value_of(index).aval
+        mask = b.dtype is dt.bool_
+        if (mask and 0 < b.ndim <= a.ndim) or (b.dtype is dt.int64 and b.ndim and a.ndim):
+            if mask:
+                _check_mask(index, a.shape, 0)
+            rest = [None] * (a.ndim - (b.ndim if mask else 1))
+            return None, (), [index, *rest], "AliasBackward0"
     items = [index]
     if isinstance(index, tuple):
         items = list(index)
