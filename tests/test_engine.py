@@ -187,6 +187,32 @@ def test_prefixes_and_programs_are_evicted():
     assert torch.ones(3).add(1).sum().item() == 6
 
 
+def test_what_is_used_stays_when_prefixes_go(monkeypatch):
+    """Steps of ever other lengths begin as those of the one length that comes back."""
+    w = torch.ones(3, requires_grad=True)
+
+    def step(n):
+        y = w * 2  # the first call of all
+        loss = (torch.ones(n, 3) * y).sin().sum()
+        loss.backward()
+        return w.grad[0].item()
+
+    evictions = []
+    evict = prefix.Tree.evict
+    monkeypatch.setattr(prefix.Tree, "evict", lambda self: (evictions.append(1), evict(self)))
+    prefix.tree.clear()
+    with settings.override(max_prefixes=300):
+        for n in range(200):
+            if n == 40:
+                compiler.clear_stats()
+            for length in (5 + n, 4):
+                w.grad = None
+                step(length)
+        stats = compiler.stats()
+        assert len(evictions) > 3 and prefix.tree.size <= 300
+        assert stats["compiles"] == 0 and stats["hits"] >= 160
+
+
 # ---- threads -----------------------------------------------------------------------------------
 
 

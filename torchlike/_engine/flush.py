@@ -103,7 +103,7 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
     refs = segment.refs
     live = tuple([slot for slot, ref in enumerate(refs[: node.slots]) if ref() is not None])
     prefix.tree.clock += 1
-    node.first.used = prefix.tree.clock
+    node.used = prefix.tree.clock
     if place is None:
         place = place_of(why)
     place.flushes += 1

@@ -46,7 +46,7 @@ class Prefix:
         self.seen = None  # live slots flushed here without a program
         self.glances = None  # slot -> what is known of its number here
         self.line = None
-        self.used = 0
+        self.used = 0  # when a segment last ended here, by the tree's clock
         self.first = self if parent is None or parent.parent is None else parent.first
         if parent is None:
             self.depth = self.slots = self.externals = self.floats = self.ints = self.nbytes = 0
@@ -117,7 +117,7 @@ class Segment:
 
 
 class Tree:
-    """The roots of all prefixes, bounded: the least recently used half goes when it is full."""
+    """The roots of all prefixes, bounded: what was used longest ago goes when it is full."""
 
     def __init__(self):
         self.root = Prefix()
@@ -131,11 +131,24 @@ class Tree:
             self.evict()
 
     def evict(self) -> None:
-        """Drop the half of the first calls that were used longest ago, with all below them."""
-        first = sorted(self.root.children.items(), key=lambda item: item[1].used)
-        for key, _ in first[: (len(first) + 1) // 2]:
-            self.root.children.pop(key, None)
+        """Drop the half of the segments' ends that were used longest ago, and what leads to these
+        only: steps that begin alike are not lost together."""
+        local.segment.node.used = self.clock  # which is being recorded
+        nodes = list(walk(self.root))
+        last: dict = {}  # prefix -> when a segment last ended there or below
+        for node in reversed(nodes):
+            last[node] = max(node.used, last.get(node, 0))
+            last[node.parent] = max(last[node], last.get(node.parent, 0))
+        ends = sorted(node.used for node in nodes if node.used)
+        oldest = ends[len(ends) // 2] if ends else self.clock + 1
+        for node in (self.root, *nodes):
+            for key, child in list(node.children.items()):
+                end = child if child.__class__ is Prefix else child.end
+                if last.get(end, 0) < oldest:
+                    node.children.pop(key, None)
         self.size = sum(1 for _ in walk(self.root))
+        if self.size > 0.9 * settings.max_prefixes:  # as after one long segment
+            self.clear()
 
     def clear(self) -> None:
         """Forget every prefix and program."""
@@ -148,7 +161,7 @@ def walk(node: Prefix):
     """Every prefix below ``node``, once: derivatives have a second key (see record_again)."""
     stack = [node]
     while stack:
-        below = {n for n in stack.pop().children.values() if n.__class__ is Prefix}
+        below = {n for n in list(stack.pop().children.values()) if n.__class__ is Prefix}
         yield from below
         stack += below
 
