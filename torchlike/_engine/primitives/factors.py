@@ -34,8 +34,31 @@ def _workspace(name: str, dtype, *sizes, **options) -> list[int]:
     return [int(np.real(n)) for n in needed]
 
 
-def _over_batch(ins, outs, one):
-    """A function of stacks of matrices from one of single matrices, whose results are a tuple."""
+def _factorization(name: str):
+    """Register what builds, from (parameters, dtype, operand avals, result avals), the function of
+    one matrix: a tuple of results. It is called for each of a stack."""
+
+    def put(build):
+        @builder(name)
+        def built(params, ins, outs):
+            dtype = np.dtype(ins[0].dtype)
+            if dtype.name not in _KINDS:
+                raise Unsupported("a dtype without LAPACK")
+            if not all(prod(a.shape) for a in ins):
+                raise Unsupported("LAPACK of empty matrices")
+            if any(params.get(k) is not None for k in _OTHER_WAYS) or params.get("pivoting"):
+                raise Unsupported("another algorithm")
+            return _over_stack(build(params, dtype, ins, outs), ins, outs)
+
+        return build
+
+    return put
+
+
+_OTHER_WAYS = ("algorithm", "implementation", "subset_by_index")
+
+
+def _over_stack(one, ins, outs):
     batch = ins[0].shape[:-2]
     count = prod(batch)
 
@@ -53,16 +76,6 @@ def _over_batch(ins, outs, one):
     return run if len(outs) > 1 else lambda *xs: run(*xs)[0]
 
 
-def _check(dtype) -> None:
-    if dtype.name not in _KINDS:
-        raise Unsupported("a dtype without LAPACK")
-
-
-def _not_empty(ins) -> None:
-    if not all(prod(a.shape) for a in ins):
-        raise Unsupported("LAPACK of empty matrices")
-
-
 def _or_nan(info: int, *results) -> tuple:
     """What a routine found, or nan where it did not succeed."""
     if not info:
@@ -71,25 +84,19 @@ def _or_nan(info: int, *results) -> tuple:
     return tuple([np.full_like(r, nan if r.dtype.kind == "c" else np.nan) for r in results])
 
 
-@builder("cholesky")
-def _cholesky(params, ins, outs):
-    _not_empty(ins)
-    dtype = np.dtype(ins[0].dtype)
-    _check(dtype)
+@_factorization("cholesky")
+def _cholesky(params, dtype, ins, outs):
     potrf = _routine("potrf", dtype)
 
     def one(x):
         factor, info = potrf(x, lower=1, clean=0)
         return _or_nan(info, factor)
 
-    return _over_batch(ins, outs, one)
+    return one
 
 
-@builder("lu")
-def _lu(params, ins, outs):
-    _not_empty(ins)
-    dtype = np.dtype(ins[0].dtype)
-    _check(dtype)
+@_factorization("lu")
+def _lu(params, dtype, ins, outs):
     getrf = _routine("getrf", dtype)
     rows = ins[0].shape[-2]
 
@@ -100,14 +107,11 @@ def _lu(params, ins, outs):
             order[i], order[p] = order[p], order[i]
         return factors, pivots, order
 
-    return _over_batch(ins, outs, one)
+    return one
 
 
-@builder("triangular_solve")
-def _triangular_solve(params, ins, outs):
-    _not_empty(ins)
-    dtype = np.dtype(ins[0].dtype)
-    _check(dtype)
+@_factorization("triangular_solve")
+def _triangular_solve(params, dtype, ins, outs):
     trsm = _routine("trsm", dtype)
     conjugated = params["conjugate_a"]
     options = {
@@ -121,7 +125,7 @@ def _triangular_solve(params, ins, outs):
             a = a.conj()
         return (trsm(1, a, b, **options),)
 
-    return _over_batch(ins, outs, one)
+    return one
 
 
 def _reflections(dtype, rows: int, columns: int):
@@ -137,13 +141,9 @@ def _reflections(dtype, rows: int, columns: int):
     return product
 
 
-@builder("qr")
-def _qr(params, ins, outs):
-    _not_empty(ins)
-    if params["pivoting"]:
-        raise Unsupported("pivoting")
-    dtype, (m, n) = np.dtype(ins[0].dtype), ins[0].shape[-2:]
-    _check(dtype)
+@_factorization("qr")
+def _qr(params, dtype, ins, outs):
+    m, n = ins[0].shape[-2:]
     geqrf, (size,) = _routine("geqrf", dtype), _workspace("geqrf", dtype, m, n)
     columns = m if m < n or params["full_matrices"] else n
     product = _reflections(dtype, m, columns)
@@ -152,25 +152,17 @@ def _qr(params, ins, outs):
         r, taus, _, _ = geqrf(x, lwork=size)
         return product(r, taus), np.triu(r[:columns])
 
-    return _over_batch(ins, outs, one)
+    return one
 
 
-@builder("householder_product")
-def _householder_product(params, ins, outs):
-    _not_empty(ins)
-    dtype = np.dtype(ins[0].dtype)
-    _check(dtype)
+@_factorization("householder_product")
+def _householder_product(params, dtype, ins, outs):
     product = _reflections(dtype, *ins[0].shape[-2:])
-    return _over_batch(ins, outs, lambda a, taus: (product(a, taus),))
+    return lambda a, taus: (product(a, taus),)
 
 
-@builder("svd")
-def _svd(params, ins, outs):
-    _not_empty(ins)
-    if params["algorithm"] is not None or params["subset_by_index"] is not None:
-        raise Unsupported("another algorithm")
-    dtype = np.dtype(ins[0].dtype)
-    _check(dtype)
+@_factorization("svd")
+def _svd(params, dtype, ins, outs):
     options = {k: int(params[k]) for k in ("compute_uv", "full_matrices")}
     (size,) = _workspace("gesdd", dtype, *ins[0].shape[-2:], **options)
     gesdd = _routine("gesdd", dtype)
@@ -180,16 +172,11 @@ def _svd(params, ins, outs):
         results = (s, u, vt) if params["compute_uv"] else (s,)
         return _or_nan(info, *results)
 
-    return _over_batch(ins, outs, one)
+    return one
 
 
-@builder("eigh")
-def _eigh(params, ins, outs):
-    _not_empty(ins)
-    if params["algorithm"] is not None or params["subset_by_index"] is not None:
-        raise Unsupported("another algorithm")
-    dtype = np.dtype(ins[0].dtype)
-    _check(dtype)
+@_factorization("eigh")
+def _eigh(params, dtype, ins, outs):
     lower = int(params["lower"])
     sizes = _workspace("syevd", dtype, ins[0].shape[-1], lower=lower)
     named = dict(zip(("lwork", "liwork", "lrwork"), sizes, strict=False))
@@ -199,16 +186,11 @@ def _eigh(params, ins, outs):
         w, v, info = syevd(x, lower=lower, **named)
         return _or_nan(info, v, w)
 
-    return _over_batch(ins, outs, one)
+    return one
 
 
-@builder("eig")
-def _eig(params, ins, outs):
-    _not_empty(ins)
-    if params["implementation"] is not None:
-        raise Unsupported("another implementation")
-    dtype = np.dtype(ins[0].dtype)
-    _check(dtype)
+@_factorization("eig")
+def _eig(params, dtype, ins, outs):
     left, right = params["compute_left_eigenvectors"], params["compute_right_eigenvectors"]
     options = {"compute_vl": int(left), "compute_vr": int(right)}
     (size,) = _workspace("geev", dtype, ins[0].shape[-1], **options)
@@ -223,7 +205,7 @@ def _eig(params, ins, outs):
         results = (*w, *vectors)
         return _or_nan(info, *results)
 
-    return _over_batch(ins, outs, one)
+    return one
 
 
 def _of_pairs(v, imaginary):
@@ -237,7 +219,8 @@ def _of_pairs(v, imaginary):
 
 @builder("fft")
 def _fft(params, ins, outs):
-    _not_empty(ins)
+    if not prod(ins[0].shape):
+        raise Unsupported("a transform of nothing")
     name = ("fftn", "ifftn", "rfftn", "irfftn")[int(params["fft_type"])]
     sizes, dtype = tuple(params["fft_lengths"]), np.dtype(outs[0].dtype)
     function, axes = getattr(np.fft, name), tuple(range(-len(sizes), 0))
