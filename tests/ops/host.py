@@ -14,7 +14,13 @@ from torchlike._engine.primitives import Unsupported
 from . import table
 
 # What the NumPy host leaves to XLA, one op at a time: the odd ones that only rare functions reach.
-ON_XLA = {"LAPACK of empty matrices", "a transform of nothing", "igamma_grad_a", "reduce", "bitcast_convert_type"}
+ON_XLA = {
+    "LAPACK of empty matrices",
+    "a transform of nothing",
+    "igamma_grad_a",
+    "reduce",
+    "bitcast_convert_type",
+}
 
 # Where the reference itself is this far from the true numbers.
 # The mean of numbers near 1000, taken away again.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 import threading
 import time
@@ -30,6 +29,7 @@ from torchlike._engine.programs import (
     run_single,
 )
 from torchlike._engine.prompt import PromptProgram, suits
+from torchlike._engine.range_checks import check_bad_indices, check_later, pending_checks
 from torchlike._engine.stats import stats
 from torchlike._engine.values import (
     Batched,
@@ -533,55 +533,6 @@ def host_array(value: Value) -> np.ndarray:
     if pending_checks:
         check_bad_indices()
     return array
-
-
-# ---- indices out of range ----------------------------------------------------------------------
-
-pending_checks: list = []
-_MAX_PENDING_CHECKS = 1_000
-
-
-def check_later(flags, checks: list) -> None:
-    """Keep a program's range checks for the next sync; look at once if they have piled up."""
-    pending_checks.append((flags, checks))
-    if len(pending_checks) > _MAX_PENDING_CHECKS:
-        check_bad_indices()
-
-
-def check_bad_indices() -> None:
-    """Raise ``IndexError`` for the first range check that failed since the last sync."""
-    checks = pending_checks[:]
-    del pending_checks[: len(checks)]
-    try:  # most often all are zero, which their bytes tell in half a microsecond for each
-        if not b"".join([flags for flags, _ in checks]).strip(b"\0"):
-            return
-    except (TypeError, BufferError, RuntimeError):  # not on the host
-        pass
-    for flags, meta in checks:
-        rows = np.asarray(flags)
-        for (bad, first), (size, _, call) in zip(rows, meta, strict=True):
-            if bad:
-                raise bad_value_error(call, int(first), size)
-
-
-def bad_value_error(call: Prefix, index: int, size: int) -> Exception:
-    """PyTorch's error for an index out of range, a divisor of zero, a condition that does not hold;
-    with the user's line."""
-    at = f" (recorded at {call.line})" if call.line else ""
-    name = call.op.name.removesuffix("_batched")
-    if name == errors.REQUIREMENT:
-        kind, text = call.statics
-        return getattr(builtins, kind)(text + at)
-    if name in errors.NOT_FINITE:
-        kind, text = errors.NOT_FINITE[name]
-        return kind(text + at)
-    if name.endswith(errors.NONZERO):
-        return RuntimeError(f"ZeroDivisionError: {name.removesuffix(errors.NONZERO)}{at}")
-    if name in ("cross_entropy", "nll_loss"):
-        return errors.BadIndex(f"Target {index} is out of bounds.: {name} over {size} classes{at}")
-    return errors.BadIndex(
-        f"index {index} is out of bounds for dimension with size {size}: {name}{at}"
-    )
 
 
 def clear_caches() -> None:

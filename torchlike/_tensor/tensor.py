@@ -12,7 +12,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import type_name, warn, warn_once
 from torchlike._core.sizes import Size, of_shape
-from torchlike._engine.flush import host_array, jax_array, pending_checks
+from torchlike._engine.flush import host_array, jax_array
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Batched, Value, alias, aval, expose, from_array
 from torchlike._tensor import bridge, dispatch, tape, views
@@ -367,7 +367,7 @@ class Tensor(_Instance):
 
     def _host(self) -> np.ndarray:
         """The data as a numpy array that must not be written."""
-        part = part_at_hand(self) if self._chain and not pending_checks else None
+        part = part_at_hand(self) if self._chain else None
         return host_array(value_of(self)) if part is None else part
 
     def numpy(self, *, force: bool = False) -> np.ndarray:

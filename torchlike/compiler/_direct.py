@@ -16,10 +16,11 @@ import numpy as np
 
 from torchlike._core.errors import user_line
 from torchlike._engine.compat import in_program_scope, prompt_device
-from torchlike._engine.flush import check_later, flush
+from torchlike._engine.flush import flush
 from torchlike._engine.prefix import local
 from torchlike._engine.programs import cache, call_into
 from torchlike._engine.prompt import PromptProgram, suits_calls
+from torchlike._engine.range_checks import check_later
 from torchlike._engine.stats import stats
 from torchlike._engine.values import Packed, Value, awaited, exposed
 from torchlike._tensor.bridge import SharedStorage, shared
