@@ -36,8 +36,7 @@ _holds = _Instance.__dict__["__dict__"].__get__
 class Tensor(_Instance):
     """An n-dimensional array with PyTorch's semantics (https://pytorch.org/docs/stable/tensors.html).
 
-    It points at an immutable Value; in-place ops rebind it. Class attributes are the defaults of
-    a fresh result, so that making one costs a single store.
+    It points at an immutable Value; in-place ops rebind it. The class holds what a fresh one has.
     """
 
     _storage = None  # views.Storage, once a second handle exists
@@ -392,9 +391,7 @@ class Tensor(_Instance):
                     f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to "
                     "copy the tensor to host memory first."
                 )
-        if (
-            self._storage is None and getrefcount(self) <= bridge.UNHELD and local.capture is None
-        ):  # fmt: skip
+        if self._storage is None and getrefcount(self) <= bridge.UNHELD and local.capture is None:
             return host_array(self._value).copy()
         return bridge.array_of(self)
 
