@@ -20,7 +20,6 @@ from torchlike._engine import (  # they register theirs
     indexing_twins,  # noqa: F401
     known_shapes,  # noqa: F401
     layer_twins,  # noqa: F401
-    reduction_derivative_twins,  # noqa: F401
     reduction_twins,  # noqa: F401
     training_twins,  # noqa: F401
 )

@@ -13,7 +13,7 @@ from torchlike._engine.twins import REAL, aligned, twin_of
 from torchlike._ops.derivatives import Spec
 
 
-def _spec(statics, in_avals, saves_nothing: bool = False):
+def plain_spec(statics, in_avals, saves_nothing: bool = False):
     """The description of a forward call whose derivative this is, if all of it is plain."""
     (spec,) = statics
     if spec.__class__ is not Spec or aligned(in_avals) is None:
@@ -28,7 +28,7 @@ def _spec(statics, in_avals, saves_nothing: bool = False):
 
 @twin_of("view_backward", "squeeze_dims_backward", "unsqueeze_backward")
 def _view_backward(statics, in_avals, avals):
-    spec = _spec(statics, in_avals, True)
+    spec = plain_spec(statics, in_avals, True)
     if spec is None or len(in_avals) != 2 or len(avals) != 1:
         return None
     shape = spec.avals[0].shape
@@ -37,7 +37,7 @@ def _view_backward(statics, in_avals, avals):
 
 @twin_of("permute_backward")
 def _permute_backward(statics, in_avals, avals):
-    spec = _spec(statics, in_avals, True)
+    spec = plain_spec(statics, in_avals, True)
     if spec is None or len(in_avals) != 2 or len(avals) != 1:
         return None
     back = np.argsort([d % in_avals[1].ndim for d in spec.statics[0]])
@@ -46,7 +46,7 @@ def _permute_backward(statics, in_avals, avals):
 
 @twin_of("unbind_backward")
 def _unbind_backward(statics, in_avals, avals):
-    spec, take = _spec(statics, in_avals, True), aligned(in_avals)
+    spec, take = plain_spec(statics, in_avals, True), aligned(in_avals)
     if spec is None or len(avals) != 1 or len(in_avals) != 1 + spec.outs:
         return None
     (dim,), shape, dtype = spec.statics, avals[0].shape, avals[0].dtype.numpy
@@ -80,7 +80,7 @@ def _dropout(statics, in_avals, avals):
 
 @twin_of("dropout_backward")
 def _dropout_backward(statics, in_avals, avals):
-    spec = _spec(statics, in_avals)
+    spec = plain_spec(statics, in_avals)
     if spec is None or not _drops(*spec.avals) or spec.need != (True, False, False):
         return None
     if in_avals[0] is not None or in_avals[1] is None or in_avals[2] is not float:
@@ -90,7 +90,7 @@ def _dropout_backward(statics, in_avals, avals):
 
 @twin_of("native_layer_norm_backward")
 def _layer_norm_backward(statics, in_avals, avals):
-    spec, take = _spec(statics, in_avals), aligned(in_avals)
+    spec, take = plain_spec(statics, in_avals), aligned(in_avals)
     if spec is None or len(in_avals) != 4 or in_avals[0] is None or in_avals[3] is None:
         return None
     if shape_rules["native_layer_norm"](spec.statics, spec.avals) is None:
@@ -124,7 +124,7 @@ def _layer_norm_backward(statics, in_avals, avals):
 
 @twin_of("embedding_backward")
 def _embedding_backward(statics, in_avals, avals):
-    spec = _spec(statics, in_avals)
+    spec = plain_spec(statics, in_avals)
     if spec is None or len(in_avals) != 3 or in_avals[0] is not None or in_avals[1] is None:
         return None
     (weight, index), (padding, by_count, _) = spec.avals, spec.statics
@@ -187,7 +187,7 @@ def _cross_entropy(statics, in_avals, avals):
 
 @twin_of("cross_entropy_backward")
 def _cross_entropy_backward(statics, in_avals, avals):
-    spec = _spec(statics, in_avals)
+    spec = plain_spec(statics, in_avals)
     found = None if spec is None else _classes(spec.statics, *spec.avals)
     if found is None or len(in_avals) != 4 or spec.need != (True, False, False):
         return None

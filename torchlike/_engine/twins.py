@@ -123,7 +123,7 @@ def _same(statics, in_avals, avals):
 # ---- parts -------------------------------------------------------------------------------------
 
 
-def _parts(spec, shape, in_avals):
+def parts_of(spec, shape, in_avals):
     """(size, step) per dimension of the base and the result's shape; None if not plainly valid."""
     parts, out, dim = [], [], 0
     for item in spec:
@@ -155,11 +155,11 @@ def _parts(spec, shape, in_avals):
 @shape_rule("index_basic", "index_at")
 def _index_shape(statics, in_avals):
     x = in_avals[0]
-    found = _parts(statics[0], x.shape, in_avals)
+    found = parts_of(statics[0], x.shape, in_avals)
     return None if found is None else [(found[1], x.dtype)]
 
 
-def _slices(parts, shape):
+def slices_of(parts, shape):
     """A function of the run-time starts that gives the slices of a basic index, one a dimension."""
     plan = [
         (given, n - ((size - 1) * step + 1), size, step)
@@ -208,11 +208,11 @@ def _wrapped(spec, shape):
 @twin_of("index_at")
 def _index_at(statics, in_avals, avals):
     shape = in_avals[0].shape
-    found = _parts(statics[0], shape, in_avals)
+    found = parts_of(statics[0], shape, in_avals)
     if found is None or not _starts_are_ints(in_avals[1:]) or 0 in found[1]:
         return None
     parts, out = found
-    slices = _slices(parts, shape)
+    slices = slices_of(parts, shape)
     wrapped, flags, sizes = _wrapped(statics[0], shape)
 
     def index(x, *starts):
@@ -224,11 +224,11 @@ def _index_at(statics, in_avals, avals):
 @twin_of("index_basic")
 def _index(statics, in_avals, avals):
     shape = in_avals[0].shape
-    found = _parts(statics[0], shape, in_avals)
+    found = parts_of(statics[0], shape, in_avals)
     if found is None or any(a is not int for a in in_avals[1:]):
         return None
     parts, out = found
-    slices = _slices(parts, shape)
+    slices = slices_of(parts, shape)
 
     def index(x, *starts):
         if 0 in out:
@@ -252,11 +252,11 @@ def _write_view(statics, in_avals, avals):
     if len(links) != 1 or links[0][0] not in _BASIC or base.dtype is not new.dtype:
         return None
     spec = links[0][2][0]
-    found = _parts(spec, base.shape, (base, *numbers))
+    found = parts_of(spec, base.shape, (base, *numbers))
     if found is None or not _starts_are_ints(numbers) or 0 in found[1]:
         return None
     parts, _ = found
-    slices, part = _slices(parts, base.shape), [size for size, _, _ in parts]
+    slices, part = slices_of(parts, base.shape), [size for size, _, _ in parts]
     wrapped = _wrapped(spec, base.shape)[0] if links[0][0] == "index_at" else lambda starts: starts
 
     def write(x, y, *starts):
