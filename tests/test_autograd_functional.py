@@ -5,6 +5,7 @@ import pickle
 import pytest
 
 import torchlike
+from torchlike._core import errors
 
 from .test_func import data, same
 
@@ -240,6 +241,22 @@ def test_names_of_nodes_and_errors(m):
         m.ones(2)[m.tensor([5])]
     assert type(caught.value).__name__ == "IndexError"
     assert type(pickle.loads(pickle.dumps(caught.value))) is type(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torchlike.NotSupported("names", "use numbers"),
+        errors.NotTraceable("a file"),
+        errors.Unsupported("it prints", "a.py:1"),
+        errors.SparseOperand("add"),
+        errors.BadIndex("index 5"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_are_the_same_in_another_process(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error) and vars(again) == vars(error) and again.args == error.args
 
 
 @pytest.mark.parametrize("m", [torchlike, torch], ids=["ours", "pytorchs"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 import sys
 import warnings
@@ -16,6 +17,9 @@ class DeviceMismatch(RuntimeError):
 class SparseOperand(NotImplementedError):
     """A sparse tensor came to what is only defined for dense ones; dispatch looks for a rule."""
 
+    def __reduce__(self):
+        return _renamed, ("SparseOperand", *self.args)
+
 
 class SparseView(Exception):
     """Carries what a view op makes of a sparse tensor past the code that shares storages."""
@@ -25,7 +29,14 @@ class SparseView(Exception):
         self.result = result
 
 
-class NotSupported(NotImplementedError):
+class _Worded:
+    """An error whose ``__init__`` writes its text: a copy or one from another process has it."""
+
+    def __reduce__(self):
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__ or None
+
+
+class NotSupported(_Worded, NotImplementedError):
     """Something PyTorch has and torchlike has not: names it and the way out."""
 
     def __init__(self, what: str, instead: str = ""):
@@ -43,7 +54,7 @@ class NotTraceable(NotSupported):
         )
 
 
-class Unsupported(RuntimeError):
+class Unsupported(_Worded, RuntimeError):
     """What stops a function compiled with ``fullgraph=True`` from being one program."""
 
     def __init__(self, why: str, line: str):
@@ -94,11 +105,12 @@ class BadIndex(IndexError, RuntimeError):
     """An index out of range: PyTorch raises the one type for some ops and the other for others."""
 
     def __reduce__(self):
-        return _bad_index, self.args
+        return _renamed, ("BadIndex", *self.args)
 
 
-def _bad_index(*args):
-    return BadIndex(*args)
+def _renamed(kind: str, *args):
+    """Of a class that does not go by its name in this file."""
+    return globals()[kind](*args)
 
 
 # What a program prints of an error, or the interpreter at its end, says what PyTorch's does.
