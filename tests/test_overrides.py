@@ -39,6 +39,8 @@ SUBCLASS = """
     results = [
         x + 1, x.add(1), torch.add(y, x), x * y, -x, x.mean(), x[0], torch.cat([y, x]),
         torch.nn.functional.relu(x), x.unbind()[0], torch.stack((y, x)), x.sum(0), x > 1,
+        torch.linalg.qr(x)[0], torch.linalg.norm(x), torch.fft.rfft(x), torch.special.i0e(x),
+        torch.dropout(x, 0.5, True), torch.max_pool1d(x, 1),
     ]
     x += 1
     print([type(r).__name__ for r in results], Logged.seen)

@@ -153,8 +153,9 @@ def test_a_program_from_stdin_and_packages(tmp_path):
     write(tmp_path, "x = 3", "c.py")
     assert run("program.py", cwd=tmp_path).stdout == "3\n"
     (tmp_path / "folder").mkdir()
-    write(tmp_path / "folder", "import d; print(d.x)", "__main__.py")
-    write(tmp_path / "folder", "x = 4", "d.py")
+    # A class of an imported module takes over functions, and is no Tensor.
+    write(tmp_path / "folder", "import d, torch; print(torch.linalg.inv(d.X()))", "__main__.py")
+    write(tmp_path / "folder", "class X:\n def __torch_function__(*a): return 4", "d.py")
     assert run("folder", cwd=tmp_path).stdout == "4\n"
 
 

@@ -11,6 +11,7 @@ import types
 
 import torchlike
 from torchlike._runner import neighbours
+from torchlike._runner.objects import watch_modules
 from torchlike._runner.stand_in import StandIn, StandInModule, known_names, nearest
 from torchlike._tensor.forms import FUNCTIONS
 
@@ -202,3 +203,4 @@ def install() -> None:
     if quiet.level == logging.NOTSET:
         quiet.setLevel(logging.WARNING)
     neighbours.patch_loaded()
+    watch_modules()

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
+from torchlike._runner.objects import watch_for
+
 
 def _safetensors(module: ModuleType) -> None:
     """Its reader makes tensors out of PyTorch's storages."""
@@ -61,7 +63,20 @@ def _monai_meta_obj(module: ModuleType) -> None:
     MetaObj.copy_meta_from = copy_meta_from
 
 
+def _pytest_rewriting(module: ModuleType) -> None:
+    """It reads and compiles test files itself: what is in them is looked at here."""
+    theirs = module.AssertionRewritingHook.exec_module
+
+    def exec_module(self, test):
+        with open(test.__spec__.origin, "rb") as file:
+            watch_for(file.read())
+        theirs(self, test)
+
+    module.AssertionRewritingHook.exec_module = exec_module
+
+
 PATCHES: dict[str, Callable[[ModuleType], None]] = {
+    "_pytest.assertion.rewrite": _pytest_rewriting,
     "monai.data.meta_obj": _monai_meta_obj,
     "safetensors": _safetensors,
     "safetensors.torch": _safetensors_torch,

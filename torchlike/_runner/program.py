@@ -15,8 +15,8 @@ from pathlib import Path
 
 from torchlike._core.devices import map_cuda
 from torchlike._runner.finder import install
+from torchlike._runner.objects import watch_for
 from torchlike._runner.tracebacks import shorten
-from torchlike.overrides import watch_objects
 
 
 class CannotStart(Exception):
@@ -82,8 +82,7 @@ def _execute(source: str | bytes, file: str, loader=None) -> None:
     if loader is not None:
         main.__file__, main.__loader__, main.__cached__ = file, loader, None
     sys.modules["__main__"] = main
-    if "__torch_function__" in (source if isinstance(source, str) else str(source)):
-        watch_objects()  # a class of its own may take over functions, and be no Tensor
+    watch_for(source.encode(errors="replace") if isinstance(source, str) else source)
     exec(compile(source, file, "exec", dont_inherit=True), main.__dict__)
 
 

@@ -7,6 +7,7 @@ function objects stay the same, whoever holds them.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 import threading
@@ -19,7 +20,7 @@ from torchlike._tensor.methods import COMPARISONS, OPERATORS
 from torchlike._tensor.tensor import Tensor
 
 OVERRIDERS: set = set()  # classes of tensors that override; others are asked for the attribute
-_MODULES = ("nn.functional", "linalg", "fft", "special", "signal.windows", "_functional")
+_MODULES = ("nn.functional", "linalg", "fft", "special")
 _OWN = ("accumulate_grad", "jax")  # methods that PyTorch's Tensor has not
 _IGNORED = ("as_subclass", "is_tensor", "set_default_dtype", "to_dlpack")
 _SPECIAL = (
@@ -58,12 +59,12 @@ def public_functions() -> dict:
 
     for name, f in forms.FUNCTIONS.items():
         add(f, f"torch.{name}")
+    for name, f in sys.modules["torchlike._functional"].FUNCTIONS.items():
+        add(f, f"torch.{name}")
     for path in _MODULES:
-        module = sys.modules.get(f"torchlike.{path}")
-        for name, f in list(vars(module).items()) if module is not None else ():
-            inner = getattr(f, "__module__", None) or ""
-            if not name.startswith("_") and inner.startswith(f"torchlike.{path}"):
-                add(f, f"torch.{path}.{name}" if path != "_functional" else f"torch.{name}")
+        module = importlib.import_module(f"torchlike.{path}")  # some wait for their first use
+        for name in module.__all__:
+            add(getattr(module, name), f"torch.{path}.{name}")
     for name, f in forms.METHODS.items():
         add(f, f"torch.Tensor.{name}")
     for name in (*_operators(), *_SPECIAL):
