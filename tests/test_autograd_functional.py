@@ -207,6 +207,15 @@ def test_gradcheck(m):
         check(m.sin, (x.detach(),))
 
 
+def test_gradcheck_compiles_nothing():
+    """A backward that NumPy ran and then a program would differ in the last bit: not reentrant."""
+    x = data(torchlike, 1).double().requires_grad_()
+    before = torchlike.compiler.stats()["compiles"]
+    for _ in range(3):
+        assert torchlike.autograd.gradcheck(lambda x: x.erf() * x.sum().exp().cos(), (x,))
+    assert torchlike.compiler.stats()["compiles"] == before
+
+
 @pytest.mark.parametrize("m", [torchlike, torch], ids=["ours", "pytorchs"])
 def test_grad_of_any_iterable(m):
     """``model.parameters()`` is a generator, ``dict.values()`` no sequence."""
