@@ -33,6 +33,43 @@ def both_powers(x, y):
     return (2 * x.pow(2) + 3 * y.pow(2) * x).sum()
 
 
+def square(m, reads):
+    """x * x, whose backward differentiates another Function, reads its gradient and writes."""
+
+    class Half(m.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x / 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return ctx.saved_tensors[0] * g
+
+    class Square(m.autograd.Function):
+        forward = Half.forward
+
+        @staticmethod
+        def backward(ctx, g):
+            x = ctx.saved_tensors[0].detach().requires_grad_()
+            with m.enable_grad():
+                y = Half.apply(x)
+            slope = m.autograd.grad(y, x, m.ones_like(y))[0]
+            if not reads:
+                return 2 * slope * g
+            out = m.zeros_like(x)
+            out += 2 * slope * g
+            return out if g.any() else g
+
+    return Square.apply
+
+
+def hooked(x):
+    y = x * x
+    y.register_hook(lambda g: g * (3.0 if g[0].item() else 1.0))
+    return y
+
+
 CALLS = {
     "vjp": lambda f, m: f.vjp(exp_sum, data(m, 4, 4), data(m, 4)),
     "vjp graph": lambda f, m: f.vjp(
@@ -55,6 +92,10 @@ CALLS = {
     "jacobian forward": lambda f, m: f.jacobian(
         adder, (data(m, 2), data(m, 2)), vectorize=True, strategy="forward-mode"
     ),
+    "jacobian own": lambda f, m: f.jacobian(square(m, False), data(m, 3)),
+    "jacobian own fast": lambda f, m: f.jacobian(square(m, False), data(m, 3), vectorize=True),
+    "jacobian reads": lambda f, m: f.jacobian(square(m, True), data(m, 3)),
+    "jacobian hook": lambda f, m: f.jacobian(hooked, data(m, 3)),
     "hessian": lambda f, m: f.hessian(powers, data(m, 2, 2)),
     "hessian two": lambda f, m: f.hessian(both_powers, (data(m, 2), data(m, 2))),
     "hessian graph": lambda f, m: f.hessian(powers, data(m, 2, grad=True), create_graph=True),

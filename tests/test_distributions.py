@@ -480,6 +480,7 @@ def test_gradients_of_inverses_outside_their_domain():
         x = m.linspace(-1.0, 2.0, 12).requires_grad_()
         assert D.PowerTransform(2).sign.dtype is m.float32
         y = D.SigmoidTransform().inv(x)
+        assert type(D.SigmoidTransform().inv) is D.transforms._InverseTransform
         y.pow(2).sum().backward()
         grads.append(x.grad.numpy())
     np.testing.assert_allclose(*grads, rtol=1e-5)

@@ -577,7 +577,13 @@ def gradients_of_convolutions(lib):
 def stateless_call(lib):
     layer = lib.nn.Linear(2, 2)
     state = {"weight": lib.ones(2, 2), "bias": lib.zeros(2)}
-    return lib.nn.utils.stateless.functional_call(layer, state, inputs(lib, 3, 2))
+    with lib.nn.utils.stateless._reparametrize_module(layer, {"weight": lib.ones(2, 2) * 3}):
+        layer.bias.detach().zero_()
+        within = layer(inputs(lib, 3, 2))
+    return (
+        lib.nn.utils.stateless.functional_call(layer, state, inputs(lib, 3, 2)),
+        within, lib.tensor(layer.weight.requires_grad),
+    )  # fmt: skip
 
 
 # ---- newer losses ------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import weakref
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import user_line, warn
 from torchlike._tensor import dispatch, saving, shown, tape, views
-from torchlike._tensor.levels import share
+from torchlike._tensor.levels import cross_edges, share_alike
 from torchlike._tensor.modes import enable_grad, modes, no_grad
 from torchlike._tensor.tensor import copy_value
 
@@ -455,7 +455,7 @@ class Function:
             if result is not NotImplemented:
                 return result
         if modes.levels:
-            args = tuple(share(x) if isinstance(x, dispatch._Tensor) else x for x in args)
+            args = share_alike(args)
         for x in args:
             edge = None
             a = None
@@ -481,6 +481,8 @@ class Function:
             else:
                 result = cls.forward(ctx, *args)
         results = result if isinstance(result, tuple) else (result,)
+        if tracked and modes.levels:
+            cross_edges(node, args, results)
         node.outs = len(results)
         node.shapes = [r._value.aval if isinstance(r, dispatch._Tensor) else None for r in results]
         dirty = ()

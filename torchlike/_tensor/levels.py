@@ -85,13 +85,51 @@ def alike(tensor, model):
 
 def share(tensor):
     """The tensor at every open level, so that a gradient with respect to it is one per sample."""
+    return _shared(tensor, modes.levels)
+
+
+def _shared(tensor, levels):
     if tensor._sparse:
         return _shared_sparse(tensor)
     have = levels_of(dispatch.value_of(tensor))
-    for level in modes.levels:
+    for level in levels:
         if level not in have:
             tensor = enter(tensor, level, False)
     return tensor
+
+
+def share_alike(args) -> tuple:
+    """The arguments, the tensors of them at every open level at which one of them is.
+
+    At a level where none is, the call is the same for all samples: its gradient is no total.
+    """
+    have = _levels_of_any(args)
+    levels = [level for level in modes.levels if level in have]
+    return tuple(_shared(x, levels) if isinstance(x, dispatch._Tensor) else x for x in args)
+
+
+def _levels_of_any(tensors) -> set:
+    found: set = set()
+    for x in tensors:
+        if isinstance(x, dispatch._Tensor):
+            found.update(levels_of(dispatch.value_of(x._value.segment.values if x._sparse else x)))
+    return found
+
+
+def cross_edges(node, args, results) -> None:
+    """Sum the gradients of a user's call over the levels that only its results are at: those of
+    a batch that its forward has not got as an argument."""
+    more = _levels_of_any(results) - _levels_of_any(args)
+    for level in [level for level in modes.levels if level in more]:
+        for i, (edge, x) in enumerate(zip(node.all_edges, args, strict=True)):
+            if edge is not None:
+                crossing = Crossing(
+                    edge, _totals(level), "AddBatchDimBackward0", dispatch.value_of(x)
+                )
+                node.all_edges[i] = crossing, 0
+    if more:
+        node.targets = [e for e in node.all_edges if e is not None]
+        node.number = tape._next_number()  # later than the crossings
 
 
 def _shared_sparse(tensor):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch
+from torchlike._tensor import backward, dispatch
+from torchlike._tensor.function import FunctionNode
 from torchlike._tensor.modes import enable_grad, modes, set_grad_enabled
 from torchlike._tensor.tensor import Tensor
 from torchlike.func.transforms import by_chunks, columns_of, pull, zeros_like
@@ -240,13 +241,28 @@ def jacobian(
         if forward:
             rows = columns_of(outputs, inputs, create_graph)
         else:
-            rows = [_rows(o, i, inputs, create_graph, strict) for i, o in enumerate(outputs)]
+            rows = [
+                _rows(o, i, inputs, create_graph, strict, vectorize) for i, o in enumerate(outputs)
+            ]
     rows = _post(rows, create_graph)
     rows = tuple(_unpack(row, was_in) for row in rows)
     return _unpack(rows, was_out)
 
 
-def _rows(out, i: int, inputs, create_graph, strict):
+def _has_user_code(out) -> bool:
+    """Whether user code takes part in the backward of a tensor: Functions, or hooks."""
+    edges, seen = [backward.edge_of(out)] if out.requires_grad else [], set()
+    for edge in edges:  # grows
+        if edge.__class__ is tuple and edge[0] not in seen:
+            node = edge[0]
+            if isinstance(node, FunctionNode) or node.hooks or node.pre_hooks:
+                return True
+            seen.add(node)
+            edges += node.targets
+    return False
+
+
+def _rows(out, i: int, inputs, create_graph, strict, vectorize):
     missing = []
 
     def pulled(g):
@@ -254,7 +270,9 @@ def _rows(out, i: int, inputs, create_graph, strict):
         missing[:] = [n for n, x in enumerate(found) if x is None]
         return _or_zeros(found, inputs)
 
-    found = by_chunks(out, None, pulled) if out.numel() else [
+    # User code may read what it gets, or write to it: it sees no batch that it did not ask for.
+    step = None if vectorize or not _has_user_code(out) else 1
+    found = by_chunks(out, step, pulled) if out.numel() else [
         dispatch.apply(TABLE["zeros_like"], (x.detach(),), (None,)).new_zeros((0, *x.shape))
         for x in inputs
     ]  # fmt: skip

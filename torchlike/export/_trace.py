@@ -23,7 +23,7 @@ from torchlike._tensor.tensor import FIELDS, Tensor
 from torchlike.autograd import grad as autograd_grad
 from torchlike.export._symbols import Refine, errors_line, installed
 from torchlike.func import trees
-from torchlike.func.modules import _replaced
+from torchlike.func.modules import replaced
 from torchlike.nn.modules.module import Module
 
 log = logging.getLogger("torchlike.export")
@@ -264,7 +264,7 @@ class Tracer:
         leaves = [next(places) if isinstance(x, Tensor) else x for x in self.leaves]
         args, kwargs = trees.unflatten(leaves, self.spec)
         wrappers = dict(state)
-        with _attributes_kept(self.module), _replaced(self.module, state, True, False):
+        with _attributes_kept(self.module), replaced(self.module, state, True, False):
             result = self.module(*args, **kwargs)
         changed = []
         for name, t in state.items():

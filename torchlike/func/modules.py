@@ -39,7 +39,7 @@ def functional_call(
             f"{type(given)}"
         )
     args = () if args is None else args if isinstance(args, tuple) else (args,)
-    with _replaced(module, tensors, tie_weights, strict):
+    with replaced(module, tensors, tie_weights, strict):
         return module(*args, **(kwargs or {}))
 
 
@@ -68,7 +68,8 @@ class _Properties:
 
 
 @contextmanager
-def _replaced(module, tensors: dict, tie_weights: bool, strict: bool):
+def replaced(module, tensors: dict, tie_weights: bool, strict: bool):
+    """A ``with`` block in which a module has other tensors for its parameters and buffers."""
     places = _places(module)
     for name in tensors:
         if not name or name.endswith("."):

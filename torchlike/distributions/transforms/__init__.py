@@ -4,6 +4,7 @@ from torchlike.distributions.transforms.base import ComposeTransform as ComposeT
 from torchlike.distributions.transforms.base import IndependentTransform as IndependentTransform
 from torchlike.distributions.transforms.base import ReshapeTransform as ReshapeTransform
 from torchlike.distributions.transforms.base import Transform as Transform
+from torchlike.distributions.transforms.base import _InverseTransform as _InverseTransform
 from torchlike.distributions.transforms.base import identity_transform as identity_transform
 from torchlike.distributions.transforms.joined import CatTransform as CatTransform
 from torchlike.distributions.transforms.joined import StackTransform as StackTransform
@@ -17,6 +18,7 @@ from torchlike.distributions.transforms.pointwise import PowerTransform as Power
 from torchlike.distributions.transforms.pointwise import SigmoidTransform as SigmoidTransform
 from torchlike.distributions.transforms.pointwise import SoftplusTransform as SoftplusTransform
 from torchlike.distributions.transforms.pointwise import TanhTransform as TanhTransform
+from torchlike.distributions.transforms.pointwise import _clipped_sigmoid as _clipped_sigmoid
 from torchlike.distributions.transforms.vectors import (
     CorrCholeskyTransform as CorrCholeskyTransform,
 )
