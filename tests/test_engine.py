@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import sys
 import threading
 
 import jax
@@ -254,6 +255,39 @@ def test_pending_values_cross_threads():
     t.join(10)
     assert shared["b"].tolist() == [1, 4, 7, 10]
     assert shared["a"].tolist() == [0, 3, 6, 9]
+
+
+ROW_WRITES = {
+    "view": lambda out, i: out[i].add_(1).mul_(i + 1),
+    "index": lambda out, i: out.__setitem__(i, i + 1.0),
+    "numbers": lambda out, i: [out.__setitem__((i, j), i + 1.0) for j in range(20)],
+    "tensor index": lambda out, i: out.index_fill_(0, torch.tensor([i]), i + 1.0),
+    "put": lambda out, i: out.__setitem__(torch.tensor([i]), i + 1.0),
+    "numpy": lambda out, i: out[i].numpy().fill(i + 1),
+    "numpy of all": lambda out, i: out.numpy()[i].fill(i + 1),
+    "both": lambda out, i: out[i].numpy().fill(i + 1) if i % 2 else out[i].fill_(i + 1),
+}
+
+
+@pytest.mark.parametrize("write", ROW_WRITES.values(), ids=list(ROW_WRITES))
+def test_threads_write_rows_of_one_tensor(write):
+    def work(out, i, ready):
+        ready.wait(10)
+        write(out, i)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(12):
+            out, ready = torch.zeros(6, 20), threading.Barrier(6)
+            threads = [threading.Thread(target=work, args=(out, i, ready)) for i in range(6)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join(60)
+            assert out[:, 0].tolist() == out[:, -1].tolist() == [1, 2, 3, 4, 5, 6]
+    finally:
+        sys.setswitchinterval(before)
 
 
 # ---- failures ----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from torchlike._engine.flush import host_array
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, epoch_of, host_copy
 from torchlike._tensor import views
+from torchlike._tensor.modes import memory_lock
 from torchlike._tensor.views import Storage
 
 _value, _version, _silent = Storage.value, Storage.version, Storage.silent  # the plain slots
@@ -57,24 +58,33 @@ class SharedStorage(Storage):
 
     @value.setter
     def value(self, value):
-        if is_private(self.array):
-            _part(self)  # what it holds is older than the value: nobody may look at it again
+        with memory_lock:
+            _write(self, value)
+
+
+def _write(storage: Storage, value: Value) -> None:
+    """Let the storage, and the array, hold a new value."""
+    if storage.__class__ is Storage:  # another thread has just ended the sharing
+        storage.value = value
+        return
+    if is_private(storage.array):
+        _part(storage)  # what it holds is older than the value: nobody may look at it again
+    else:
+        try:
+            seen = host_array(value)
+        except TypeError as error:  # a tracer: jax is compiling the user's function
+            raise NotSupported(
+                "writing a tensor that shares memory with a NumPy array inside a "
+                "transformation of JAX",
+                "clone() the tensor before it",
+            ) from error
+        if storage.filled is None:
+            np.copyto(_root(storage), seen, where=_changed(storage, seen))
         else:
-            try:
-                seen = host_array(value)
-            except TypeError as error:  # a tracer: jax is compiling the user's function
-                raise NotSupported(
-                    "writing a tensor that shares memory with a NumPy array inside a "
-                    "transformation of JAX",
-                    "clone() the tensor before it",
-                ) from error
-            if self.filled is None:
-                np.copyto(_root(self), seen, where=_changed(self, seen))
-            else:
-                seen = seen.reshape(-1)
-                for start, end in self.filled:
-                    self.array[start:end] = seen[start:end]
-        _value.__set__(self, value)
+            seen = seen.reshape(-1)
+            for start, end in storage.filled:
+                storage.array[start:end] = seen[start:end]
+    _value.__set__(storage, value)
 
 
 def _changed(storage: SharedStorage, seen: np.ndarray):
@@ -91,9 +101,13 @@ def _changed(storage: SharedStorage, seen: np.ndarray):
 
 def look(storage: SharedStorage) -> None:
     """Take over what was written to the array; end the sharing if nobody can write to it."""
-    _take_over(storage)
-    if is_private(storage.array):
-        _part(storage)
+    with memory_lock:
+        if storage.array is None:  # another thread has just ended it
+            return
+        private = is_private(storage.array)  # asked first: who lets go of it may just have written
+        _take_over(storage)
+        if private:
+            _part(storage)
 
 
 def _part(storage: SharedStorage) -> None:
@@ -229,6 +243,11 @@ def array_of(tensor) -> np.ndarray:
     """The tensor as a writable array that shares its memory from now on."""
     if local.capture is not None:
         local.capture.refuse("a NumPy array shares a tensor's memory")
+    with memory_lock:
+        return _array_of(tensor)
+
+
+def _array_of(tensor) -> np.ndarray:
     if tensor._storage is None and tensor._geometry is None and can_share(tensor._value.aval):
         return _first_array(tensor)
     storage = views.storage_of(tensor)
@@ -295,11 +314,12 @@ def _fill(storage: SharedStorage, value: Value, start: int, end: int) -> None:
 
 def move(storage: Storage, array: np.ndarray) -> None:
     """Let a storage live in the memory of ``array``, which has its size and dtype."""
-    seen = host_array(storage.value)
-    storage.array, storage.filled = array, None
-    np.copyto(_root(storage), seen)
-    storage.__class__ = SharedStorage
-    shared.count += 1
+    with memory_lock:
+        seen = host_array(storage.value)
+        storage.array, storage.filled = array, None
+        np.copyto(_root(storage), seen)
+        storage.__class__ = SharedStorage
+        shared.count += 1
 
 
 def share(tensor, array: np.ndarray) -> None:

@@ -21,7 +21,7 @@ from torchlike._engine.bodies import is_inside
 from torchlike._engine.prefix import record
 from torchlike._engine.values import Batched, Value, epoch_of
 from torchlike._ops.table import TABLE, Op
-from torchlike._tensor.modes import modes
+from torchlike._tensor.modes import memory_lock, modes
 from torchlike._tensor.tape import Node, keep_retained
 
 # Classes whose instances are tensors; tensor.py and every subclass add themselves.
@@ -235,12 +235,13 @@ def apply_inplace(op: Op, operands, statics=()):
     """The in-place form of any op: compute, check that it fits, rebind the first operand."""
     target = operands[0]
     check_inplace(target)
-    result = apply(op, operands, statics)
-    if isinstance(result, tuple):
-        result = result[0]
-    if result._node is not None:
-        result._node.own = target._value
-    return rebind(target, fit(target, result))
+    with memory_lock:
+        result = apply(op, operands, statics)
+        if isinstance(result, tuple):
+            result = result[0]
+        if result._node is not None:
+            result._node.own = target._value
+        return rebind(target, fit(target, result))
 
 
 def check_inplace(target) -> None:
@@ -309,7 +310,10 @@ def rebind(target, result, fills=False):
             if target._retains:
                 keep_retained(target)
         return target
-    if not target._chain:
+    with memory_lock:
+        if target._chain:
+            _write_through(target, result, line, fills)
+            return target
         target._seen = _publish(storage, result._value, line, target._silent)
         target._value = result._value
         if result._node is not None and (modes.grad or modes.dual is not None):
@@ -319,8 +323,6 @@ def rebind(target, result, fills=False):
                 keep_retained(target)
             if not target._detached:
                 storage.node, storage.index = result._node, result._index
-        return target
-    _write_through(target, result, line, fills)
     return target
 
 

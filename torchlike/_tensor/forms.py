@@ -13,6 +13,7 @@ from torchlike._core.sizes import Size
 from torchlike._ops.table import TABLE, Arrays, Dim, Dims, Dtype, Number, Op, Shape, is_input
 from torchlike._tensor import dispatch, older_calls
 from torchlike._tensor.host_data import check_limit
+from torchlike._tensor.modes import memory_lock
 
 FUNCTIONS: dict = {}  # public functions of the top-level namespace, by name
 METHODS: dict = {}  # methods of Tensor, by name
@@ -320,10 +321,11 @@ def inplace_of(fn):
 
     def inplace(input, *args, **kwargs):
         dispatch.check_inplace(input)
-        result = fn(input, *args, **kwargs)
-        if result._node is not None:
-            result._node.own = input._value
-        return dispatch.rebind(input, dispatch.fit(input, result))
+        with memory_lock:
+            result = fn(input, *args, **kwargs)
+            if result._node is not None:
+                result._node.own = input._value
+            return dispatch.rebind(input, dispatch.fit(input, result))
 
     inplace.__name__ = fn.__name__ + "_"
     inplace.__doc__ = f"In-place form of ``{fn.__name__}``."

@@ -16,7 +16,7 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.host_data import number_rounded
 from torchlike._tensor.host_reads import host_read
-from torchlike._tensor.modes import modes
+from torchlike._tensor.modes import memory_lock, modes
 from torchlike._tensor.peeks import overwritten
 from torchlike._tensor.shapes import named
 from torchlike._tensor.views import Storage, apply_view, write
@@ -117,29 +117,30 @@ def _write_whole(x, spec, numbers, value) -> bool:
             or value._node is not None or value._requires_grad or value._sparse
         ):  # fmt: skip
             return False
-    storage, link = x._storage, (_INDEX, numbers, (spec,), 0)
-    if storage is not None and x._seen != storage.version:
-        x._sync()
-    if (storage is None or storage.__class__ is Storage) and (number or value._storage is None):
-        there = value if number else value._value.array
-        if number or there.__class__ is np.ndarray:
-            found = overwritten(x, spec, numbers, there)
-            if found is not None:
-                dispatch.rebind(x, dispatch.wrap(found))
-                return True
-    if number:
-        from torchlike._tensor.creation import make
+    with memory_lock:
+        storage, link = x._storage, (_INDEX, numbers, (spec,), 0)
+        if storage is not None and x._seen != storage.version:
+            x._sync()
+        if (storage is None or storage.__class__ is Storage) and (number or value._storage is None):
+            there = value if number else value._value.array
+            if number or there.__class__ is np.ndarray:
+                found = overwritten(x, spec, numbers, there)
+                if found is not None:
+                    dispatch.rebind(x, dispatch.wrap(found))
+                    return True
+        if number:
+            from torchlike._tensor.creation import make
 
-        value = make("full", (value,), (shape, a.dtype), a.device)
-    if value._storage is storage is not None and value._chain == (link,) and (
-        storage.__class__ is Storage and value._seen == storage.version
-    ):  # fmt: skip
-        # ``x[key] += 1`` has written the part and now puts it where it is.
-        storage.version += 1
-        x._seen = value._seen = storage.version
+            value = make("full", (value,), (shape, a.dtype), a.device)
+        if value._storage is storage is not None and value._chain == (link,) and (
+            storage.__class__ is Storage and value._seen == storage.version
+        ):  # fmt: skip
+            # ``x[key] += 1`` has written the part and now puts it where it is.
+            storage.version += 1
+            x._seen = value._seen = storage.version
+            return True
+        dispatch.rebind(x, write(x, (link,), value))
         return True
-    dispatch.rebind(x, write(x, (link,), value))
-    return True
 
 
 def fill(part, value) -> None:

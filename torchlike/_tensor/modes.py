@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 
 from torchlike._core.errors import NotTraceable
@@ -38,6 +39,16 @@ class _Modes(threading.local):
 
 
 modes = _Modes()
+
+# Held while memory that several tensors show is read, changed and published: threads that write
+# different rows of one tensor would lose each other's otherwise.
+memory_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a fork of a process whose other thread holds it would wait
+    os.register_at_fork(
+        before=memory_lock.acquire,
+        after_in_parent=memory_lock.release,
+        after_in_child=memory_lock.release,
+    )
 
 
 class _GradMode:

@@ -12,7 +12,7 @@ from torchlike._engine.values import epoch_of
 from torchlike._ops.table import TABLE, Op
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply
-from torchlike._tensor.modes import enable_grad, modes, no_grad
+from torchlike._tensor.modes import enable_grad, memory_lock, modes, no_grad
 from torchlike._tensor.strides import GEOMETRY, contiguous_strides, is_contiguous, repeats
 from torchlike._tensor.strides import view_strides as view_strides
 from torchlike._tensor.tape import Refused, keep_retained
@@ -57,8 +57,11 @@ def storage_of(tensor) -> Storage:
     """The tensor's storage, made now if this is the second handle to it."""
     storage = tensor._storage
     if storage is None:
-        storage = tensor._storage = Storage(tensor)
-        tensor._seen = storage.version
+        with memory_lock:
+            storage = tensor._storage
+            if storage is None:  # no other thread has made it meanwhile
+                storage = Storage(tensor)
+                tensor._seen, tensor._storage = storage.version, storage
     return storage
 
 
@@ -96,7 +99,7 @@ def attach(out, tensor, link):
     out._storage = storage
     out._chain = (*tensor._chain, link)
     out._base = tensor if tensor._base is None else tensor._base
-    out._seen = storage.version
+    out._seen = tensor._seen  # not the version of now: others may have written meanwhile
     if tensor._silent:
         out._silent = True
     if not modes.grad:
@@ -116,7 +119,7 @@ def detach(tensor):
     storage = storage_of(tensor)
     out = _new(dispatch._Tensor)
     out._value = tensor._value
-    out._storage, out._seen = storage, storage.version
+    out._storage, out._seen = storage, tensor._seen
     out._chain = tuple([link for link in tensor._chain if link[0].name != "alias"])
     out._detached = True
     if tensor._silent:
@@ -196,13 +199,19 @@ def data_of(tensor):
 
 def sync(tensor) -> None:
     """Bring a handle up to date with its storage by replaying its reads."""
+    with memory_lock:
+        _sync(tensor)
+
+
+def _sync(tensor) -> None:
     storage, base = tensor._storage, base_of(tensor)
+    version = storage.version  # before the value: what is written meanwhile is another version
     if modes.sealed and not is_inside(storage.value):
         before = modes.bodies, modes.sealed
         modes.bodies, modes.sealed = max(modes.bodies - 1, 0), modes.sealed - 1
         try:
             with outside():
-                return sync(tensor)
+                return _sync(tensor)
         finally:
             modes.bodies, modes.sealed = before
     if tensor._made.__class__ is tuple:
@@ -213,8 +222,8 @@ def sync(tensor) -> None:
             name = "" if tensor._node is None else tensor._node.name()
             tensor._node, tensor._index = Refused(name, _forbidden(tensor, _INDIRECTLY)), 0
     elif base is not None:
-        if base._seen != storage.version:
-            sync(base)
+        if base._seen != version:
+            _sync(base)
         kept = _is_read_off(tensor, base)
         tracked = not kept and (base._node is not None or base._requires_grad)
         with enable_grad() if tracked else no_grad():
@@ -235,7 +244,7 @@ def sync(tensor) -> None:
         tensor._value = storage.value
         if not tensor._detached:
             tensor._node, tensor._index = storage.node, storage.index
-    tensor._seen = storage.version
+    tensor._seen = version
 
 
 def replay(base, chain):
