@@ -78,7 +78,7 @@ CASES = [
     "L.int32.to_complex()", "L.finfo('float32')", "L.iinfo(L.bool)", "L.can_cast(L.float, 3)",
     "L.finfo(L.half) == L.finfo(L.half)", "L.result_type('a', 1)", "L.set_default_dtype('float')",
     "L.set_default_dtype(L.int8)", "L.ones(1, device='meta').type()", "L.is_floating_point(3)",
-    "L.numel(3)",
+    "L.numel(3)", "L.promote_types(L.uint16, L.bool)", "L.promote_types(L.uint64, L.uint8)",
     # Complex numbers beside complex128 keep all their digits.
     "L.tensor([0.1 + 0.2j], dtype=L.complex128).tolist()",
     "L.tensor([0.1, 1j], dtype=L.complex128).tolist()",

@@ -36,6 +36,8 @@ OPTIONS = [
     ("nan, nan", {"equal_nan": True}), ("v([1.]), v([1.]).double()", {"check_dtype": False}),
     ("v([1.]), v([1.1]).bfloat16()", {"check_dtype": False}), ("1, 1.", {"check_dtype": False}),
     ("t.ones(2, 3), t.ones(3, 2).t()", {"check_stride": True}),
+    ("v([1, 2]).to(t.uint16), v([1, 3])", {"check_dtype": False}),
+    ("v([1, 2]).to(t.uint64), v([1, 2]).to(t.uint32)", {"check_dtype": False}),
     ("v([1.]), v([2.])", {"msg": "hello"}), ("[v([1.])], [v([2.])]", {"msg": lambda m: "X" + m}),
     ("t.nn.Parameter(t.ones(2)), t.ones(2)", {"allow_subclasses": False}),
 ]  # fmt: skip

@@ -187,7 +187,8 @@ def scalar_dtype(kind: type) -> dtype:
     return _default.to_complex() if _default in _COMPLEX_OF else complex64
 
 
-_INT_RANK = {uint8: 8, int8: 8, int16: 16, int32: 32, int64: 64, uint16: 16, uint32: 32, uint64: 64}
+UNSIGNED = frozenset((uint16, uint32, uint64))  # without promotion among integers
+_INT_RANK = {uint8: 8, int8: 8, int16: 16, int32: 32, int64: 64}
 
 
 @cache
@@ -198,6 +199,11 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     if a in FLOAT8 or b in FLOAT8:
         raise RuntimeError(
             f"Promotion for Float8 Types is not supported, attempted to promote "
+            f"{SCALAR_NAMES[a]} and {SCALAR_NAMES[b]}"
+        )
+    if FLOATING not in (a.category, b.category) and (a in UNSIGNED or b in UNSIGNED):
+        raise RuntimeError(
+            f"Promotion for uint16, uint32, uint64 types is not supported, attempted to promote "
             f"{SCALAR_NAMES[a]} and {SCALAR_NAMES[b]}"
         )
     if a.category != b.category:
@@ -211,16 +217,6 @@ def promote_types(a: dtype, b: dtype) -> dtype:
         return a if a.itemsize > b.itemsize else b
     if a.category == COMPLEX:
         return complex128
-    unsigned = {uint16, uint32, uint64} & {a, b}
-    if unsigned:
-        wide = unsigned.pop()
-        other = b if a is wide else a
-        if other is uint8:
-            return wide
-        raise RuntimeError(
-            f"Promotion for uint16, uint32, uint64 types is not supported, attempted to promote "
-            f"{SCALAR_NAMES[a]} and {SCALAR_NAMES[b]}"
-        )
     if uint8 in (a, b):
         other = b if a is uint8 else a
         return int16 if other is int8 else other
