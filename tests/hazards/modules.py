@@ -1,7 +1,10 @@
 """Hazards of modules: attributes, children, parameters, buffers, hooks, modes, copies."""
 
+import builtins
 import copy
+import os
 import pickle
+import sysconfig
 
 from tests.hazards import again, hazard, linear, numbers, parameters
 
@@ -44,6 +47,40 @@ def module_attribute_of_another_type(torch, compile):
     seen += again(run, x)
     model.scale = torch.tensor([2.0, 20.0])
     return seen + again(run, x)
+
+
+LIBRARY = """
+class Scaled(Module):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += COUNTS
+        return x * SCALE
+"""
+
+
+def installed(torch, counts):
+    """A module of a library, and the library's globals."""
+    path = os.path.join(sysconfig.get_path("purelib"), "library", "scaled.py")
+    names = {"Module": torch.nn.Module, "SCALE": 2.0, "COUNTS": counts, "__name__": "library"}
+    exec(builtins.compile(LIBRARY, path, "exec"), names)
+    return names["Scaled"](), names
+
+
+@hazard
+def global_of_an_installed_library(torch, compile):
+    model, names = installed(torch, 0)
+    run, x = compile(model), numbers(torch, 2, 3)
+    seen = again(run, x)
+    names["SCALE"] = 3.0
+    return seen + again(run, x)
+
+
+@hazard
+def counter_of_an_installed_library(torch, compile):
+    model, _ = installed(torch, 1)
+    run, x = compile(model), numbers(torch, 2, 3)
+    return [*again(run, x), model.calls]
 
 
 @hazard

@@ -8,6 +8,7 @@ import copy
 import dis
 import functools
 import gc
+import importlib.util
 import inspect
 import os
 import string
@@ -19,12 +20,10 @@ from contextlib import contextmanager
 from torchlike._core.errors import PACKAGE
 
 # Code of these is as good as ours where ours called it: it keeps no state of the user's.
-_PATHS = sysconfig.get_paths()
 _PACKAGES = ("jax", "jaxlib", "numpy", "optax", "ml_dtypes", "opt_einsum")
-_LIBRARIES = (
-    "<frozen ", _PATHS["stdlib"], _PATHS["platstdlib"],
-    *(os.path.join(_PATHS[where], name) for where in ("purelib", "platlib") for name in _PACKAGES),
-)  # fmt: skip
+_STANDARD = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
+# What is installed lies inside the folder of the standard library, and is the user's like any code.
+_INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 
 # Functions in C that are told a name; if no code spells it out, everything may be read.
 _TOLD_A_NAME = frozenset((getattr, hasattr, setattr, delattr))
@@ -52,6 +51,22 @@ _PLAIN = (
 _ASKS_FOR_IDS = frozenset((copy.__file__, inspect.__file__))
 
 _GLOBAL = frozenset(("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "STORE_NAME"))
+
+
+@functools.cache
+def _places() -> tuple:
+    """The folders of the packages that ours calls, which need not be where this one is."""
+    specs = [importlib.util.find_spec(name) for name in _PACKAGES]
+    found = [path for s in specs if s for path in s.submodule_search_locations or ()]
+    return "<frozen ", *(path + os.sep for path in found)
+
+
+@functools.cache
+def _is_librarys(path: str) -> bool:
+    """Whether a file is the standard library's, or of a package that ours calls."""
+    if path.startswith(_places()):
+        return True
+    return path.startswith(_STANDARD) and not any(part in path for part in _INSTALLED)
 
 
 def is_pure(function) -> bool:
@@ -225,9 +240,7 @@ class Watch:
                 if around == 2 or name.startswith("<frozen importlib") or code in anywhere:
                     kind = 2
                 else:
-                    library = around == 1 and (
-                        name.startswith(_LIBRARIES) or _is_made_for_us(frame)
-                    )
+                    library = around == 1 and (_is_librarys(name) or _is_made_for_us(frame))
                     kind = 1 if library or name.startswith(PACKAGE) else 0
                 inside.append(kind)
                 if kind == 0 and code not in codes:
