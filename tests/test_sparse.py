@@ -118,6 +118,9 @@ FORWARD = {
     "legacy constructors": lambda x: [
         x.m.sparse.FloatTensor(x.i, x.v, x.m.Size([4, 3])), x.m.sparse.DoubleTensor(2, 3),
         isinstance(x.s, x.m.sparse.FloatTensor), isinstance(x.d, x.m.sparse.FloatTensor),
+        x.m.sparse.LongTensor(x.i, x.v), x.s.new(x.i, x.v, x.s.size()), x.s.new(x.i, x.v.double()),
+        x.s.new(indices=x.i, values=x.v), x.s.new(), x.s.double().new(2, 3),
+        x.s.new(x.m.Size([2, 3])),
     ],
     "to_sparse": lambda x: [
         x.d.to_sparse(), x.d.to_sparse(1), x.d.to_sparse_coo(), x.m.tensor(3.0).to_sparse(),

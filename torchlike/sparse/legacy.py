@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torchlike._core import dtypes as dt
-from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.sparse.creation import legacy
 
 
 class _Kind(type):
@@ -18,18 +18,8 @@ class _Typed(metaclass=_Kind):
 
     dtype = None
 
-    def __new__(cls, *args):
-        make = FUNCTIONS["sparse_coo_tensor"]
-        if args and hasattr(args[0], "_requires_grad"):
-            indices, values, *size = args
-            if values.dtype is not cls.dtype:
-                raise TypeError(
-                    f"torch.sparse.{cls.__name__}: expected values of {cls.dtype}, but got "
-                    f"{values.dtype}"
-                )
-            return make(indices, values, *size)
-        size = args[0] if len(args) == 1 and not isinstance(args[0], int) else args
-        return make(size=tuple(size), dtype=cls.dtype)
+    def __new__(cls, *args, device=None):
+        return legacy("torch.sparse.SparseTensor", *args, dtype=cls.dtype, device=device)
 
 
 def _typed(name, dtype):

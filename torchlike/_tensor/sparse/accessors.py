@@ -10,7 +10,7 @@ from torchlike._tensor.creation import check_size, from_host
 from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
 from torchlike._tensor.sparse import parts
-from torchlike._tensor.sparse.creation import empty
+from torchlike._tensor.sparse.creation import empty, legacy
 from torchlike._tensor.sparse.parts import (
     LAYOUT_NAMES,
     ROWS,
@@ -428,6 +428,15 @@ def _new_filled(name):
 
 for _name in ("new_zeros", "new_empty"):
     _new_filled(_name)
+
+
+@_method("new")
+def new(self, *args, device=None, **parts):
+    """The legacy constructor with this tensor's layout, dtype and device."""
+    if not is_coo(self):
+        raise RuntimeError("torch.Tensor.new() is not for tensors of a compressed layout")
+    device = device or self.device
+    return legacy("SparseTensor.new", *args, dtype=self.dtype, device=device, **parts)
 
 
 @_method("__deepcopy__")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import NotSupported
+from torchlike._core.errors import NotSupported, type_name
+from torchlike._core.sizes import Size
 from torchlike._tensor import creation, dispatch, layouts
 from torchlike._tensor.creation import from_host, target_device
 from torchlike._tensor.forms import FUNCTIONS, function
@@ -282,6 +283,38 @@ def empty(size, layout, dtype=None, device=None, requires_grad=False, block=()):
             f"got size {list(size)}"
         )
     return creation.as_leaf(out, requires_grad)
+
+
+def legacy(constructor, *args, dtype, device=None, **parts):
+    """What the constructors of old make: of indices and values, whose dtype stays, or of sizes."""
+    tensor = dispatch._Tensor
+    if parts or any(isinstance(a, tensor) for a in args):
+        given = dict(zip(("indices", "values", "size"), args, strict=False)) | parts
+        kinds = [type_name(a) for a in (*args, *parts.values())]
+        indices, values, size = (given.get(k) for k in ("indices", "values", "size"))
+        if (
+            len(kinds) != len(given) or len(given) < 2
+            or not (isinstance(indices, tensor) and isinstance(values, tensor))
+            or not isinstance(size, (tuple, list, type(None)))
+        ):  # fmt: skip
+            raise TypeError(
+                f"new() received an invalid combination of arguments - got ({', '.join(kinds)})"
+            )
+        if indices.dtype is not dt.int64:
+            found = dt.SCALAR_NAMES[indices.dtype]
+            raise RuntimeError(f"expected scalar type Long but found {found}")
+        return sparse_coo_tensor(indices, values, size, device=device)
+    if len(args) == 1 and not isinstance(args[0], (int, Size)):
+        if isinstance(args[0], (tuple, list)):
+            raise TypeError(
+                f"{constructor}(sequence) only accepts sizes.  Please use "
+                "torch.sparse_coo_tensor() or construct a strided tensor and convert it to sparse "
+                "via to_sparse."
+            )
+        kind = type_name(args[0])
+        raise TypeError(f"new() received an invalid combination of arguments - got ({kind})")
+    size = args[0] if args and isinstance(args[0], Size) else args or (0,)
+    return empty(size, layouts.sparse_coo, dtype, device)
 
 
 creation._sparse_empty = empty
