@@ -241,6 +241,9 @@ def test_gradcheck(m):
     assert check(lambda x: x.sin() * x, (x,), check_forward_ad=True)
     assert twice(lambda x: x.sin() * x.sum(), (x,))
     assert check(InPlace.apply, (x,)) and twice(lambda x: InPlace.apply(x)[0], (x,))
+    layer = m.nn.Linear(2, 1, dtype=m.float64)  # the inputs themselves are moved, not copies
+    assert check(lambda *_: layer(x.detach()), (layer.weight, layer.bias))
+    assert twice(lambda p: p * x * (2 if type(p) is m.nn.Parameter else 3), (layer.weight,))
     assert not check(Wrong.apply, (x,), raise_exception=False)
     with pytest.raises(RuntimeError, match=r"with respect to input 0,\nnumerical:tensor\("):
         check(Wrong.apply, (x,))
