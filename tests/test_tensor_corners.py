@@ -79,6 +79,11 @@ CASES = [
     "L.finfo(L.half) == L.finfo(L.half)", "L.result_type('a', 1)", "L.set_default_dtype('float')",
     "L.set_default_dtype(L.int8)", "L.ones(1, device='meta').type()", "L.is_floating_point(3)",
     "L.numel(3)", "L.promote_types(L.uint16, L.bool)", "L.promote_types(L.uint64, L.uint8)",
+    # Powers of the base are no noise: who takes the floor of a logarithm counts on them.
+    *(f"L.{call}, dtype=L.{kind})).tolist()" for kind in ("float32", "float64") for call in (
+        "log2(L.tensor([2.0**k for k in range(-30, 31)]", "exp2(L.tensor([*range(-30, 31)]",
+        "log10(L.tensor([10.0**k for k in range(-30, 31)]",
+    )),
     # Complex numbers beside complex128 keep all their digits.
     "L.tensor([0.1 + 0.2j], dtype=L.complex128).tolist()",
     "L.tensor([0.1, 1j], dtype=L.complex128).tolist()",

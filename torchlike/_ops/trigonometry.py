@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +20,58 @@ unary("sqrt", jnp.sqrt, saves="result", vjp=conventions.sqrt)
 unary("rsqrt", lambda x: 1 / jnp.sqrt(x) if jnp.iscomplexobj(x) else lax.rsqrt(x),
       saves="result", vjp=conventions.rsqrt)  # fmt: skip
 unary("exp", jnp.exp, saves="result", vjp=conventions.exp)
-unary("exp2", jnp.exp2, saves="result", vjp=conventions.exp2)
+
+
+def _exp2(x):
+    if jnp.iscomplexobj(x):
+        return jnp.exp2(x)
+    # XLA's exp2 is the exp of a product: its error grows with x, and 2**13 is no whole number.
+    return lax.pow(jnp.full((), 2, x.dtype), x)
+
+
+unary("exp2", _exp2, saves="result", vjp=conventions.exp2)
 unary("expm1", jnp.expm1, saves="result", vjp=conventions.expm1)
 unary("log", jnp.log)
-unary("log2", jnp.log2)
-unary("log10", jnp.log10)
+
+
+def _parts(x):
+    """m and e of x = m * 2**e, e a whole number and m around 1."""
+    kind = jnp.finfo(x.dtype)
+    integer = jnp.int64 if kind.bits == 64 else jnp.int32
+    bits = lax.bitcast_convert_type(x, integer)
+    half = lax.bitcast_convert_type(jnp.full((), math.sqrt(0.5), x.dtype), integer)
+    e = (bits - half) >> kind.nmant
+    m = lax.bitcast_convert_type(bits - (e << kind.nmant), x.dtype)
+    normal = (x >= kind.tiny) & (x < jnp.inf)
+    return jnp.where(normal, m, x), jnp.where(normal, e, 0).astype(x.dtype)
+
+
+# A logarithm of all of x, divided by one of the base, would miss the whole numbers: the floor of
+# log2(8) is no 2.
+
+
+def _log2(x):
+    m, e = _parts(x)
+    return e + jnp.log(m) * (1 / math.log(2))
+
+
+_LOG10_OF_2 = Fraction("0.301029995663981195213738894724493026768")
+
+
+def _log10(x):
+    m, e = _parts(x)
+    fine = 2**40 if x.dtype == jnp.float64 else 2**16
+    high = Fraction(math.floor(_LOG10_OF_2 * fine), fine)  # so short that its product is exact
+    return e * float(high) + (e * float(_LOG10_OF_2 - high) + jnp.log(m) * (1 / math.log(10)))
+
+
+def _log_to(base, value, general):
+    real = conventions.with_slopes(value, lambda r, x: 1 / (x * math.log(base)))
+    return lambda x: (general if jnp.iscomplexobj(x) else real)(x)
+
+
+unary("log2", _log_to(2, _log2, jnp.log2))
+unary("log10", _log_to(10, _log10, jnp.log10))
 unary("log1p", jnp.log1p, grad_name="Log1PBackward0")
 
 
