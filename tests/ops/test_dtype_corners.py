@@ -81,6 +81,11 @@ CASES = [
         " (600, 64)",
         "lambda x: F.embedding_bag(L.arange(600).reshape(3, 200), x, mode='sum'), (600, 64)",
         "lambda x, w, b: F.linear(x, w, b), (64, 256), (32, 256), (32,)",
+        "lambda c, a, b: L.addmm(c, a, b, beta=-0.7, alpha=0.3), (8, 9), (8, 16), (16, 9)",
+        "lambda c, a, b: L.addmm(c, a, b), (9,), (8, 16), (16, 9)",
+        "lambda c, a, b: L.baddbmm(c, a, b, alpha=0.3), (2, 8, 9), (2, 8, 16), (2, 16, 9)",
+        "lambda c, a, b: L.addbmm(c, a, b), (8, 9), (1, 8, 16), (1, 16, 9)",
+        "lambda c, a, b: c.addmv_(a, b), (8,), (8, 16), (16,)",
         "lambda x: x.sum(0), (600, 64)",
     )),
     # What autocast casts.

@@ -19,7 +19,7 @@ FORMS = ("function", "method", "out")
 ADDED = ("function", "method", "inplace", "out")
 
 
-def contract(a, b, a_dims, b_dims, a_batch=(), b_batch=()):
+def contract(a, b, a_dims, b_dims, a_batch=(), b_batch=(), kind=None):
     """lax.dot_general over the given dimensions: batch, then the rest of ``a``, then of ``b``.
 
     PyTorch multiplies float32 in full precision unless asked otherwise; accelerators would not.
@@ -27,28 +27,30 @@ def contract(a, b, a_dims, b_dims, a_batch=(), b_batch=()):
     full = a.dtype in (jnp.float32, jnp.complex64)
     return lax.dot_general(
         a, b, ((a_dims, b_dims), (a_batch, b_batch)),
-        precision=lax.Precision.HIGHEST if full else None,
+        precision=lax.Precision.HIGHEST if full else None, preferred_element_type=kind,
     )  # fmt: skip
 
 
-def product(a, b):
+def product(a, b, kind=None):
     """a @ b for shapes that fit, with at most one transpose, and none if ``b`` is a matrix."""
     if b.ndim <= 2:
-        return contract(a, b, (a.ndim - 1,), (0,))
+        return contract(a, b, (a.ndim - 1,), (0,), kind=kind)
     if a.ndim == 1:
-        return contract(a, b, (0,), (b.ndim - 2,))
+        return contract(a, b, (0,), (b.ndim - 2,), kind=kind)
     batch_a, batch_b = a.shape[:-2], b.shape[:-2]
     common = jnp.broadcast_shapes(batch_a, batch_b)
     out_shape = (*common, a.shape[-2], b.shape[-1])
     if batch_b != common and prod(batch_b) == 1:
-        return contract(a, b.reshape(b.shape[-2:]), (a.ndim - 1,), (0,)).reshape(out_shape)
+        return contract(a, b.reshape(b.shape[-2:]), (a.ndim - 1,), (0,), kind=kind).reshape(
+            out_shape
+        )
     if batch_a != common and prod(batch_a) == 1:
-        rows_first = contract(a.reshape(a.shape[-2:]), b, (1,), (b.ndim - 2,))
+        rows_first = contract(a.reshape(a.shape[-2:]), b, (1,), (b.ndim - 2,), kind=kind)
         return jnp.moveaxis(rows_first, 0, -2).reshape(out_shape)
     a = jnp.broadcast_to(a, (*common, *a.shape[-2:]))
     b = jnp.broadcast_to(b, (*common, *b.shape[-2:]))
     batch = tuple(range(len(common)))
-    return contract(a, b, (a.ndim - 1,), (b.ndim - 2,), batch, batch)
+    return contract(a, b, (a.ndim - 1,), (b.ndim - 2,), batch, batch, kind)
 
 
 # ---- what PyTorch checks -----------------------------------------------------------------------
@@ -278,6 +280,29 @@ def _expand(x, shape):
     return jnp.broadcast_to(x, shape)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _unrounded(a, b, multiply):
+    return multiply(a, b, jnp.float32)
+
+
+@_unrounded.defjvp
+def _unrounded_tangent(multiply, primals, tangents):
+    # Each part is rounded, as PyTorch rounds the gradients.
+    (a, b), (da, db) = primals, tangents
+    tangent = multiply(da, b) + multiply(a, db)
+    return _unrounded(a, b, multiply), tangent.astype(jnp.float32)
+
+
+def _added(input, a, b, beta, alpha, multiply=product):
+    """beta * input + alpha * (a @ b); half precision is rounded once, behind the sum."""
+    if torch_dtype(a) not in dt.HALF:
+        return _weighted(input, multiply(a, b), beta, alpha)
+    if input.dtype != a.dtype:
+        check_same_scalar(input, a)
+    out = _weighted(input.astype(jnp.float32), _unrounded(a, b, multiply), beta, alpha)
+    return out.astype(a.dtype)
+
+
 def _weighted(input, result, beta, alpha):
     """beta * input + alpha * result; an input of weight zero is not looked at."""
     if result.dtype != input.dtype:
@@ -300,14 +325,14 @@ def _either(a: str, b: str) -> dict:
 def addmm(input, mat1, mat2, *, beta: Number = None, alpha: Number = None):
     """beta * input + alpha * (mat1 @ mat2)."""
     check_mm(mat1, mat2, ("mat1", "mat2"))
-    return _weighted(input, product(mat1, mat2), beta, alpha)
+    return _added(input, mat1, mat2, beta, alpha)
 
 
 @op("addmv", promotes="raw", numbers=(), needs=_either("mat", "vec"), forms=ADDED)
 def addmv(input, mat, vec, *, beta: Number = None, alpha: Number = None):
     """beta * input + alpha * (mat @ vec)."""
     check_mv(mat, vec, input.shape)
-    return _weighted(input, product(mat, vec), beta, alpha)
+    return _added(input, mat, vec, beta, alpha)
 
 
 @op("addr", promotes="raw", numbers=(), needs=_either("vec1", "vec2"), forms=ADDED)
@@ -327,7 +352,7 @@ def addr(input, vec1, vec2, *, beta: Number = None, alpha: Number = None):
 def baddbmm(input, batch1, batch2, *, beta: Number = None, alpha: Number = None):
     """beta * input + alpha * bmm(batch1, batch2)."""
     check_bmm(batch1, batch2)
-    return _weighted(input, product(batch1, batch2), beta, alpha)
+    return _added(input, batch1, batch2, beta, alpha)
 
 
 @op("addbmm", promotes="raw", numbers=(), needs=_either("batch1", "batch2"), forms=ADDED)
@@ -347,7 +372,8 @@ def addbmm(input, batch1, batch2, *, beta: Number = None, alpha: Number = None):
             f"{_by(batch2.shape[1:])})"
         )
     check_same_scalar(batch1, batch2)
-    return _weighted(input, contract(batch1, batch2, (0, 2), (0, 1)), beta, alpha)
+    multiply = lambda a, b, kind=None: contract(a, b, (0, 2), (0, 1), kind=kind)  # noqa: E731
+    return _added(input, batch1, batch2, beta, alpha, multiply)
 
 
 # ---- tensors -----------------------------------------------------------------------------------
