@@ -594,3 +594,47 @@ def test_a_loaded_state_has_the_dtype_of_its_parameter():
         optimizer.load_state_dict(saved)
         found.append(str(flat(optimizer.state_dict())[0]).replace("torchlike", "torch"))
     assert found[1] == found[0]
+
+
+def own_states(m):
+    """What becomes of the states of a class of one's own: they are given and taken as they are."""
+
+    class Own(m.optim.Optimizer):
+        @m.no_grad()
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    state = self.state[p]
+                    if not state:
+                        state |= {"sum": m.zeros_like(p), "step": m.tensor(0.0), "all": [p.grad]}
+                    state["sum"] += p.grad
+                    state["step"] += 1
+            self.state["count"], self.state["rate"] = 5, m.tensor([0.5, 1.5])
+
+    optimizers = []
+    for dtype in (m.float32, m.float64):
+        ps = [m.ones(2, dtype=dtype, requires_grad=True) for _ in range(2)]
+        optimizers.append(Own(ps, {}))
+        ps[0].grad = ps[1].grad = m.ones(2, dtype=dtype)
+    first, second = optimizers
+    first.state[first.param_groups[0]["params"][0]]
+    seen = [len(first.state_dict()["state"][0])]
+    first.step()
+    saved = first.state_dict()
+    for optimizer in (first, second):
+        optimizer.load_state_dict(saved)
+        optimizer.step()
+        seen.append(flat(saved)[0])
+    return str(seen).replace("torchlike", "torch")
+
+
+def test_states_of_a_class_of_ones_own():
+    assert own_states(torchlike) == own_states(torch)
+
+
+def test_states_that_are_no_dicts():
+    for m in BOTH:
+        optimizer = m.optim.SGD([leaf(m)], lr=0.1)
+        optimizer.state["rate"] = m.tensor([0.5, 1.5])
+        optimizer.load_state_dict(optimizer.state_dict())
+        assert optimizer.state_dict()["state"]["rate"].tolist() == [0.5, 1.5]

@@ -413,9 +413,9 @@ class Optimizer(Conditional):
             packed["params"] = [numbers[id(p)] for p in group["params"]]
             groups.append(packed)
         state = {
-            (numbers[id(p)] if isinstance(p, Tensor) else p): _state_copy(s)
+            (numbers[id(p)] if isinstance(p, Tensor) else p): _state_copy(s) if self.rule else s
             for p, s in self.__dict__["state"].items()
-            if s
+            if not (self.rule and isinstance(s, dict)) or s
         }
         out = {"state": state, "param_groups": groups}
         for hook in self._state_hooks["state_dict_post"].values():
@@ -450,7 +450,7 @@ class Optimizer(Conditional):
             if p is None:
                 state[key] = slot
                 continue
-            state[p] = {name: _loaded(name, x, p) for name, x in slot.items()}
+            state[p] = _loaded(None, slot, p, bool(self.rule))
         for group, new in zip(groups, saved, strict=True):
             new["params"] = group["params"]
             if "param_names" in group and "param_names" not in new:
@@ -553,6 +553,8 @@ def _state_copy(slot):
 
     PyTorch adds to the step of each parameter in place, so a shared one would count too fast there.
     """
+    if not isinstance(slot, dict):
+        return slot
     out = dict(slot)
     for name, x in slot.items():
         if isinstance(x, Tensor) and (name == "step" or x._chain):
@@ -560,19 +562,21 @@ def _state_copy(slot):
     return out
 
 
-def _loaded(name, x, p):
-    """A loaded state entry: tensors copied, in the parameter's dtype (step counts stay float32)."""
+def _loaded(name, x, p, own: bool):
+    """A loaded state entry, in the parameter's dtype (step counts stay as they are).
+
+    What fits already is taken as it is, as PyTorch does. A step that overwrites all states at once
+    (``own``) gets tensors of its own.
+    """
     if isinstance(x, Tensor):
-        if name == "step":
-            return x.detach().clone()
-        if p.is_floating_point() and x.dtype is not p.dtype:
+        if name != "step" and p.is_floating_point() and x.dtype is not p.dtype:
             return x.detach().to(p.dtype)
-        return x.detach().clone()
+        return x.detach().clone() if own else x
     if isinstance(x, dict):
-        return {k: _loaded(k, v, p) for k, v in x.items()}
+        return {k: _loaded(k, v, p, own) for k, v in x.items()}
     if isinstance(x, (list, tuple)):
-        return type(x)(_loaded(name, v, p) for v in x)
-    return deepcopy(x)
+        return type(x)(_loaded(name, v, p, own) for v in x)
+    return deepcopy(x) if own else x
 
 
 def register_optimizer_step_pre_hook(hook):
