@@ -46,6 +46,8 @@ def test_prints_what_pytorch_prints(name, libraries):
 CODE = """
 import sys, torch, torch.nn as nn, torch.fx
 from torch.fx import symbolic_trace
+from torch import distributed
+import torch.distributed.autograd, torch.distributed.rpc
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 class Mine(torch.fx.Interpreter):
@@ -53,6 +55,7 @@ class Mine(torch.fx.Interpreter):
 
 print(torch.__version__, nn is torch.nn, hasattr(torch, "no_such_name"), sys.argv)
 print(isinstance(3, FullyShardedDataParallel), torch.Tensor.__module__ in sys.modules)
+print([x.is_available() for x in (torch.distributed, distributed.rpc, distributed.autograd)])
 for use in (lambda: symbolic_trace(nn.Identity()), Mine, lambda: torch.no_such_name):
     try:
         use()
@@ -70,6 +73,7 @@ def test_names_that_are_missing_fail_when_used():
     assert re.match(r"2\.13\.0\+torchlike\.\S+ True False \['-c', '--flag'\]", lines[0])
     assert lines[1:] == [
         "False True",
+        "[False, False, False]",
         "NotSupported torchlike does not support torch.fx.symbolic_trace",
         "NotSupported torchlike does not support torch.fx.Interpreter",
         "AttributeError module 'torch' has no attribute 'no_such_name'",

@@ -73,6 +73,15 @@ def test_assert_allclose():
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int64", "uint8", "bool", "complex64"]
 
 
+def test_tolerances():
+    def told(t):
+        found = t.testing._comparison.get_tolerances
+        one = t.ones(1, dtype=t.float16)
+        return found(one, t.float64, rtol=None, atol=None), found(one, rtol=1, atol=2)
+
+    assert told(T) == told(torch)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_make_tensor_draws_pytorchs_numbers(dtype):
     def run(t):

@@ -41,16 +41,21 @@ class _Mismatch(Exception):
         return self.kind(text)
 
 
-def tolerances(*dtypes, rtol=None, atol=None) -> tuple:
-    """(rtol, atol) as given, or PyTorch's for these dtypes: the widest."""
+def get_tolerances(*inputs, rtol=None, atol=None, id=()) -> tuple:
+    """(rtol, atol) as given, or PyTorch's for these tensors or dtypes: the widest."""
     if (rtol is None) != (atol is None):
         missing = "rtol" if rtol is None else "atol"
         raise ValueError(
             f"Both 'rtol' and 'atol' must be either specified or omitted, but got no {missing}."
         )
-    if rtol is not None:
-        return rtol, atol
-    found = [_TOLERANCES.get(d, (0.0, 0.0)) for d in dtypes]
+    return default_tolerances(*inputs) if rtol is None else (rtol, atol)
+
+
+def default_tolerances(*inputs, dtype_precisions=None) -> tuple:
+    """PyTorch's (rtol, atol) for these tensors or dtypes: the widest."""
+    known = dtype_precisions or _TOLERANCES
+    dtypes = [x.dtype if isinstance(x, Tensor) else x for x in inputs]
+    found = [known.get(d, (0.0, 0.0)) for d in dtypes]
     return max(r for r, _ in found), max(a for _, a in found)
 
 
@@ -132,7 +137,7 @@ def _numbers(actual, expected, place, options):
             return None
     actual = actual.item() if isinstance(actual, np.number) else actual
     expected = expected.item() if isinstance(expected, np.number) else expected
-    rtol, atol = tolerances(
+    rtol, atol = get_tolerances(
         _NUMBERS[_kind(actual)], _NUMBERS[_kind(expected)],
         rtol=options["rtol"], atol=options["atol"],
     )  # fmt: skip
@@ -168,7 +173,7 @@ def _tensors(actual, expected, place, options):
         if not isinstance(x, Tensor):
             return None
         sides.append(x)
-    rtol, atol = tolerances(*(x.dtype for x in sides), rtol=options["rtol"], atol=options["atol"])
+    rtol, atol = get_tolerances(*sides, rtol=options["rtol"], atol=options["atol"])
     return functools.partial(_compare, *sides, rtol, atol, place, options)
 
 
