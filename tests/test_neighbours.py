@@ -37,6 +37,7 @@ print(torch._foreach_sqrt(xs), torch._foreach_add(xs, 1), torch._foreach_mul(xs,
 print(torch._foreach_add(xs, xs, alpha=2), torch._foreach_norm(xs))
 torch._foreach_addcdiv_(xs, xs, xs, 0.5)
 torch._foreach_lerp_(xs, [torch.zeros_like(x) for x in xs], 0.25)
+torch._foreach_mul_(xs, scalar=2.0)
 print(xs, torch._foreach_maximum(xs, 1.5), torch._shape_as_tensor(torch.ones(2, 3)))
 for wrong in (
     lambda: torch._foreach_add([], 1), lambda: torch._foreach_add(xs[0], 1),
@@ -84,6 +85,25 @@ a, b = torch.ones(2).as_subclass(Labelled), torch.ones(3).as_subclass(Labelled)
 a._label, b.other = {"x": 1}, 5
 b.__dict__ = copy.deepcopy(a.__dict__)  # exchanges what the program has set, never the data
 print(b.tolist(), b._label, b._label is a._label, hasattr(b, "other"))
+from torch.utils.data import dataloader
+
+class Doubled(dataloader.DataLoader):
+    def _get_iterator(self):
+        return (x * 2 for x in super(Doubled, self)._get_iterator())
+
+loader = Doubled(torch.arange(4), 3)
+print(list(loader), loader._dataset_kind == dataloader._DatasetKind.Map)
+passes = [iter(dataloader.DataLoader([1, 2], num_workers=n)) for n in (0, 1)]
+for kind in ("_BaseDataLoader", "_SingleProcessDataLoader", "_MultiProcessingDataLoader"):
+    print([isinstance(x, getattr(dataloader, kind + "Iter")) for x in passes])
+passes[1]._shutdown_workers()
+loader._DataLoader__initialized = False
+loader.batch_sampler = [[0, 3]]
+loader._DataLoader__initialized = True
+print(list(loader))
+norm = torch.nn.Sequential(torch.nn.BatchNorm1d(2))
+replica = norm[0]._replicate_for_data_parallel()
+print(replica._parameters, list(replica._buffers), replica._is_replica, list(norm.parameters()))
 print(torch.unbind is torch.Tensor.unbind, torch.flatten is torch.Tensor.flatten)
 """
 

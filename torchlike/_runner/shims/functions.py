@@ -1,8 +1,7 @@
-"""Private functions of ``torch`` that programs call: checks, and ops on lists of tensors."""
+"""Private functions of ``torch`` that programs call: checks, and names of kernels."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import torchlike as torch
@@ -136,136 +135,6 @@ def _unique2(input, sorted=True, return_inverse=False, return_counts=False):
 def _is_functional_tensor(t) -> bool:
     """False: there are no such tensors here."""
     return False
-
-
-# ---- one op on each tensor of a list -----------------------------------------------------------
-
-_UNARY = (
-    "abs", "acos", "asin", "atan", "ceil", "cos", "cosh", "erf", "erfc", "exp", "expm1", "floor",
-    "frac", "lgamma", "log", "log10", "log1p", "log2", "neg", "reciprocal", "round", "rsqrt",
-    "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
-)  # fmt: skip
-_OTHERS = (
-    "add", "sub", "mul", "div", "pow", "clamp_max", "clamp_min", "maximum", "minimum", "addcdiv",
-    "addcmul", "lerp",
-)  # fmt: skip
-_CALLED = {"maximum": "clamp_min", "minimum": "clamp_max"}  # with numbers
-
-
-def _check_list(name: str, tensors) -> None:
-    """Raise PyTorch's errors for what is no list of tensors, or an empty one."""
-    if not isinstance(tensors, (list, tuple)):
-        raise TypeError(
-            f"_foreach_{name}(): argument 'self' (position 1) must be tuple of Tensors, not "
-            f"{type(tensors).__name__}"
-        )
-    if not tensors:
-        raise RuntimeError("Tensor list must have at least one tensor.")
-    for i, t in enumerate(tensors):
-        if not isinstance(t, torch.Tensor):
-            raise TypeError(
-                f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}"
-            )
-
-
-def _each(method: str, first, args, kwargs) -> list:
-    """``first[i].method(...)`` for each i; an argument that is a list gives its i-th entry."""
-    lists = [a for a in (*args, *kwargs.values()) if isinstance(a, (list, tuple))]
-    for other in lists:
-        if len(other) != len(first):
-            raise RuntimeError(
-                "Tensor lists must have the same number of tensors, got "
-                f"{len(first)} and {len(other)}"
-            )
-
-    def pick(a, i):
-        return a[i] if isinstance(a, (list, tuple)) else a
-
-    out = []
-    for i, tensor in enumerate(first):
-        mine = [pick(a, i) for a in args]
-        named = {k: pick(v, i) for k, v in kwargs.items()}
-        called = method
-        if mine and not isinstance(mine[0], torch.Tensor):
-            called = _CALLED.get(method.rstrip("_"), method.rstrip("_"))
-            called += "_" if method.endswith("_") else ""
-        out.append(getattr(tensor, called)(*mine, **named))
-    return out
-
-
-def _on_lists(name: str, inplace: bool):
-    method = name + "_" * inplace
-
-    @functools.wraps(_each)
-    def function(self, *args, **kwargs):
-        if "scalars" in kwargs:  # one number a tensor
-            kwargs["value"] = list(kwargs.pop("scalars"))
-        if name in ("addcdiv", "addcmul") and len(args) == 3:
-            *args, kwargs["value"] = args
-            if isinstance(kwargs["value"], torch.Tensor):
-                kwargs["value"] = kwargs["value"].tolist()
-        if "other" in kwargs:
-            args = (kwargs.pop("other"), *args)
-        if method == "pow" and isinstance(self, (int, float, complex)):  # a number to the powers
-            _check_list(method, *args)
-            return tuple(torch.pow(self, t) for t in args[0])
-        _check_list(method, self)
-        out = _each(method, self, args, kwargs)
-        return self if inplace else tuple(out)
-
-    function.__name__ = function.__qualname__ = f"_foreach_{method}"
-    function.__doc__ = f"``{name}`` of each tensor of a list{', in place' * inplace}."
-    return function
-
-
-for _name in (*_UNARY, *_OTHERS):
-    globals()[f"_foreach_{_name}"] = _on_lists(_name, False)
-    globals()[f"_foreach_{_name}_"] = _on_lists(_name, True)
-
-
-def _foreach_clone(self) -> tuple:
-    """A clone of each tensor of a list."""
-    _check_list("clone", self)
-    return tuple(t.clone() for t in self)
-
-
-def _foreach_zero_(self):
-    """Fill each tensor of a list with zeros."""
-    _check_list("zero_", self)
-    for t in self:
-        t.zero_()
-    return self
-
-
-def _foreach_copy_(self, src, non_blocking: bool = False):
-    """Copy the tensors of one list into those of another."""
-    _check_list("copy_", self)
-    _each("copy_", self, (src,), {})
-    return self
-
-
-def _foreach_norm(self, ord=2, dtype=None) -> tuple:
-    """The norm of each tensor of a list, as a whole."""
-    _check_list("norm", self)
-    return tuple(torch.linalg.vector_norm(t, ord, dtype=dtype) for t in self)
-
-
-def _foreach_powsum(self, ord=2, dtype=None) -> tuple:
-    """The sum of the powers of each tensor's absolute elements."""
-    _check_list("powsum", self)
-    return tuple((t if dtype is None else t.to(dtype)).abs().pow(ord).sum() for t in self)
-
-
-def _foreach_mm(self, mat2) -> tuple:
-    """The matrix products of the tensors of two lists."""
-    _check_list("mm", self)
-    return tuple(_each("mm", self, (mat2,), {}))
-
-
-def _foreach_max(self) -> tuple:
-    """The largest element of each tensor of a list."""
-    _check_list("max", self)
-    return tuple(t.max() for t in self)
 
 
 # ---- kernels of accelerators -------------------------------------------------------------------

@@ -88,6 +88,15 @@ class Stateful:
             "set_extra_state() together with get_extra_state()."
         )
 
+    def _replicate_for_data_parallel(self):
+        """A copy without parameters, for ``nn.parallel.replicate``; subclasses extend it."""
+        copy = self.__new__(type(self))
+        copy.__dict__.update(
+            self.__dict__, _parameters={}, _buffers=self._buffers.copy(),
+            _modules=self._modules.copy(), _is_replica=True,
+        )  # fmt: skip
+        return copy
+
     # ---- saving --------------------------------------------------------------------------------
 
     def state_dict(self, *args, destination=None, prefix="", keep_vars=False):

@@ -21,10 +21,8 @@ def replicate(network, devices, detach: bool = False):
 def _copy(module, device, detach, made):
     if id(module) in made:
         return made[id(module)]
-    copy = made[id(module)] = module.__new__(type(module))
+    copy = made[id(module)] = module._replicate_for_data_parallel()
     state = copy.__dict__
-    state.update(module.__dict__)
-    state["_parameters"], state["_buffers"], state["_modules"] = {}, {}, {}
     for name, param in module._parameters.items():
         moved = param
         if param is not None:  # no leaf any more, so no parameter: an attribute of the copy

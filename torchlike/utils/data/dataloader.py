@@ -73,7 +73,7 @@ class DataLoader(Generic[Sample]):
     Raises ``ValueError`` for options that exclude each other.
     """
 
-    _initialized = False
+    __initialized = False  # some set it, by its mangled name, to change what is fixed
     _FIXED = (
         "batch_size",
         "batch_sampler",
@@ -164,10 +164,10 @@ class DataLoader(Generic[Sample]):
         apart = num_workers > 0 and self._start_method == "forkserver" and _has_processes()
         if apart and get_worker_info() is None:
             nursery.start()  # it gets ready while the program makes its model
-        self._initialized = True
+        self.__initialized = True
 
     def __setattr__(self, name, value):
-        if self._initialized and name in self._FIXED:
+        if self.__initialized and name in self._FIXED:
             raise ValueError(
                 f"{name} attribute should not be set after {type(self).__name__} is initialized"
             )
@@ -209,23 +209,31 @@ class DataLoader(Generic[Sample]):
         return self._iterable, self._auto_collation, self.drop_last
 
     @property
+    def _dataset_kind(self) -> int:
+        return int(self._iterable)
+
+    @property
     def _start_method(self) -> str:
         context = self._multiprocessing_context
         return "forkserver" if context is None else context.get_start_method()
 
     def __iter__(self) -> Iterator:
+        if not self.num_workers or not self.persistent_workers:
+            return self._get_iterator()
+        if self._iterator is not None and self._resume is None:
+            self._iterator._reset(self)
+        else:
+            self._iterator = self._get_iterator()
+        return self._iterator
+
+    def _get_iterator(self) -> Iterator:
+        """A pass with workers of its own; libraries' loaders override it."""
         resume, self._resume = self._resume, None
-        if not self.num_workers:
-            if self.timeout:
-                raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
-            return LocalIterator(self, resume)
-        if self._iterator is not None and self.persistent_workers and resume is None:
-            self._iterator.restart()
-            return self._iterator
-        iterator = self._with_workers(resume)
-        if self.persistent_workers:
-            self._iterator = iterator
-        return iterator
+        if self.num_workers:
+            return self._with_workers(resume)
+        if self.timeout:
+            raise AssertionError("_SingleProcessDataLoaderIter requires timeout == 0")
+        return LocalIterator(self, resume)
 
     def _with_workers(self, resume: Resume | None):
         if not self.prefetch_factor:
@@ -249,7 +257,7 @@ class DataLoader(Generic[Sample]):
                     "in this process: the batches are the same, but not loaded in parallel. "
                     "Make what cannot be sent inside the worker (in worker_init_fn, or when it is "
                     "first used), or pass multiprocessing_context='fork'.",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
             return TurnsIterator(self, resume)
         return ProcessIterator(self, payload, resume)

@@ -1,4 +1,4 @@
-"""A pass over a loader in this process."""
+"""A pass over a loader, and one in this process."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torchlike.utils.data.sampler import draw_seed
 from torchlike.utils.data.transfer import moved
 
 
-class LocalIterator:
-    """A pass over a loader without workers."""
+class PassIterator:
+    """A pass over a loader."""
 
     def __init__(self, loader, resume: Resume | None = None):
         self._loader = loader
@@ -73,34 +73,13 @@ class LocalIterator:
         return index
 
     def _start(self, resume: Resume | None) -> None:
-        loader, position = self._loader, self._position
-        dataset = loader.dataset
-        prepare(dataset, self._shared_seed)
-        if resume is None:
-            self._fetcher = make_fetcher(loader._kind, dataset, loader.collate_fn)
-            return
-        place = None
-        if resume.position.workers:
-            place = resume.position.workers[0].place
-        if place is not None:
-            dataset.load_state_dict(place)
-        self._fetcher = make_fetcher(loader._kind, dataset, loader.collate_fn)
-        waiting = {number for number, _ in resume.position.outstanding}
-        ahead = []
-        for number in range(resume.position.drawn):
-            index = self._next_index()
-            if number in waiting:  # drawn for workers that this loader has not got
-                ahead.append(index)
-            elif loader._iterable and place is None:
-                self._fetcher.fetch(index)
-        resume.check(position, self._indices)
-        self._indices = itertools.chain(ahead, self._indices)
-        position.drawn = position.yielded = resume.position.drawn - len(ahead)
+        """Make ready for the first batch, or for the one that the state to go on with is at."""
+        raise NotImplementedError
 
     def _next_batch(self):
-        return self._fetcher.fetch(self._next_index())
+        raise NotImplementedError
 
-    def __iter__(self) -> LocalIterator:
+    def __iter__(self) -> PassIterator:
         return self
 
     def __len__(self) -> int:
@@ -135,6 +114,38 @@ class LocalIterator:
                 "examples."
             )
         warnings.warn(text, stacklevel=3)
+
+
+class LocalIterator(PassIterator):
+    """A pass over a loader without workers."""
+
+    def _start(self, resume: Resume | None) -> None:
+        loader, position = self._loader, self._position
+        dataset = loader.dataset
+        prepare(dataset, self._shared_seed)
+        if resume is None:
+            self._fetcher = make_fetcher(loader._kind, dataset, loader.collate_fn)
+            return
+        place = None
+        if resume.position.workers:
+            place = resume.position.workers[0].place
+        if place is not None:
+            dataset.load_state_dict(place)
+        self._fetcher = make_fetcher(loader._kind, dataset, loader.collate_fn)
+        waiting = {number for number, _ in resume.position.outstanding}
+        ahead = []
+        for number in range(resume.position.drawn):
+            index = self._next_index()
+            if number in waiting:  # drawn for workers that this loader has not got
+                ahead.append(index)
+            elif loader._iterable and place is None:
+                self._fetcher.fetch(index)
+        resume.check(position, self._indices)
+        self._indices = itertools.chain(ahead, self._indices)
+        position.drawn = position.yielded = resume.position.drawn - len(ahead)
+
+    def _next_batch(self):
+        return self._fetcher.fetch(self._next_index())
 
 
 def _warn_of_pinning(device: str) -> None:

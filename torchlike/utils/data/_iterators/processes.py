@@ -8,7 +8,6 @@ import os
 import pickle
 import select
 import signal
-import sys
 import time
 import weakref
 
@@ -170,10 +169,6 @@ class ProcessIterator(TaskIterator):
             handle.channel.close()
             if isinstance(handle.worker, (Fork, Spawned)):
                 handle.worker.status()
-
-    def __del__(self):
-        if not getattr(self, "_closed", True) and not sys.is_finalizing():
-            self.close()
 
 
 def _still_there(handles: list[WorkerHandle], patience: float) -> list[WorkerHandle]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import Any
 
-from torchlike.utils.data._iterators.local import LocalIterator
+from torchlike.utils.data._iterators.local import PassIterator
 from torchlike.utils.data.position import Position, Resume, WorkerPlace, random_states
 from torchlike.utils.data.transfer import moved
 
@@ -19,7 +20,7 @@ class Task:
         self.moved = False  # whether its batch is on the device already
 
 
-class TaskIterator(LocalIterator):
+class TaskIterator(PassIterator):
     """A pass whose index lists are handed to workers ahead of time, in turn.
 
     The numbers of tasks are the order of the batches; a worker does its own in order.
@@ -172,13 +173,22 @@ class TaskIterator(LocalIterator):
     def _ended(self) -> None:
         """All batches are out."""
 
-    def restart(self) -> None:
+    def close(self) -> None:
+        """End the workers."""
+
+    def _shutdown_workers(self) -> None:
+        self.close()
+
+    def __del__(self):
+        if not getattr(self, "_closed", True) and not sys.is_finalizing():
+            self.close()
+
+    def _reset(self, loader, first_iter: bool = False) -> None:
         """Begin another pass with the same workers."""
         before = self._position
         if self._failure is not None:
             raise self._failure
         self._finish_tasks()
-        loader = self._loader
         position = self._position = loader._position = Position()
         position.begun = random_states(loader)
         position.base_seed = before.base_seed

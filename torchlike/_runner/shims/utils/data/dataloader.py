@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from torchlike.utils.data._iterators import LocalIterator as _SingleProcessDataLoaderIter  # noqa: F401
+from torchlike.utils.data._iterators import PassIterator as _BaseDataLoaderIter  # noqa: F401
+from torchlike.utils.data._iterators import TaskIterator as _MultiProcessingDataLoaderIter  # noqa: F401
+
 _collate_fn_t: TypeAlias = Callable[[list], Any]
 
 
@@ -10,15 +14,3 @@ class _DatasetKind:
     """The two kinds of data set: by index, and one after the other."""
 
     Map, Iterable = 0, 1
-
-
-class _BaseDataLoaderIter:
-    """An iterator of PyTorch's loader; none here is one."""
-
-
-class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
-    """The one without workers."""
-
-
-class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
-    """The one with workers."""
