@@ -309,6 +309,21 @@ def leaves_are_complete_in_the_midst_of_backward(t):
 
 
 @case
+def hooks_of_parameters_run_from_the_last(t):
+    log = []
+    net = t.nn.Sequential(t.nn.Linear(3, 4), t.nn.LayerNorm(4), t.nn.Linear(4, 2))
+    t.nn.init.ones_(net[2].weight)
+    for name, p in net.named_parameters():
+        p.register_hook(lambda g, name=name: log.append(name))
+        p.register_post_accumulate_grad_hook(lambda p, name=name: log.append(name))
+    for _ in range(3):  # the first walk, and those that are known
+        net(t.ones(5, 3)).sum().backward()
+    net(t.ones(5, 3)).sum().backward(create_graph=True)
+    net(t.ones(5, 3)).backward(t.ones(5, 2))
+    return log
+
+
+@case
 def gradients_kept_of_what_is_overwritten(t):
     a = leaf(t, 1).clone()
     a.retain_grad()

@@ -335,13 +335,13 @@ class Stretch:
     """A sequence of calls recorded before, to be recorded again in one go.
 
     end is the prefix after them; kept are (slot counted from their first, aval) of the values
-    that are wanted; numbers says whether they take run-time numbers.
+    that are wanted, order is for who records it; numbers says whether they take run-time numbers.
     """
 
-    __slots__ = ("dead", "end", "kept", "numbers")
+    __slots__ = ("dead", "end", "kept", "numbers", "order")
 
     def __init__(self, start: Prefix, end: Prefix, slots: list[int]):
-        self.end = end
+        self.end, self.order = end, ()
         self.numbers = (end.floats, end.ints) != (start.floats, start.ints)
         self.dead = [dead] * (end.slots - start.slots)
         avals: dict[int, Aval] = {}

@@ -32,9 +32,12 @@ class Plan:
     keep_results   whether the results are saved
     need           per operand, whether it wants a gradient
     saves          whether any array is saved: what saves none may be walked again
+    backwards      whether the hooks of the last operand run first, as where PyTorch adds a bias
     """
 
-    __slots__ = ("call", "drop", "keep_results", "need", "op", "saves", "statics", "vjp")
+    __slots__ = (
+        "backwards", "call", "drop", "keep_results", "need", "op", "saves", "statics", "vjp",
+    )  # fmt: skip
 
     def __init__(self, op, call, mask):
         n = len(call.in_avals)
@@ -55,6 +58,7 @@ class Plan:
         self.drop = [i for i in arrays if not keep[i]]
         self.saves = self.keep_results or len(self.drop) < len(arrays)
         self.op, self.call = op, call
+        self.backwards = op.name == "linear" and self.need[-1]
 
 
 def _needed(op, need):
@@ -402,6 +406,8 @@ def run(
         if not retain_graph:
             node.release()
         arrived = zip(node.targets, out)
+        if node.plan is not None and node.plan.backwards:
+            arrived = reversed(list(arrived))
     if waiting is not None:  # a branch that no gradient came through leaves some of them waiting
         for edge, _ in [pair for key, pair in leaves.items() if waiting.get(key)]:
             _finish(edge, leaves, finish)
@@ -501,7 +507,7 @@ def walk_again(nodes, leaves, stretch):
             node.saved = node.results = None
         node.segment = None
         node.used = True
-    return zip(leaves, values, strict=True)
+    return zip([leaves[i] for i in stretch.order], values, strict=True)
 
 
 def remember_walk(start, leaves, key, found) -> None:
@@ -513,13 +519,14 @@ def remember_walk(start, leaves, key, found) -> None:
             return
         node = node.parent
     slots = []
-    for leaf in leaves:
-        value = found[id(leaf)][1]
+    for _, value in found.values():
         if value.segment is not segment or value.slot < start.slots:
             return
         slots.append(value.slot - start.slots)
     if segment.node.externals == start.externals:
-        start.children[key] = Stretch(start, segment.node, slots)
+        stretch = start.children[key] = Stretch(start, segment.node, slots)
+        number = {id(leaf): i for i, leaf in enumerate(leaves)}
+        stretch.order = [number[i] for i in found]  # their hooks run in the order of the walk
 
 
 def _reaching(roots, wanted):
