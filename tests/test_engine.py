@@ -214,6 +214,23 @@ def test_what_is_used_stays_when_prefixes_go(monkeypatch):
         assert stats["compiles"] == 0 and stats["hits"] >= 160
 
 
+def test_what_is_compared_was_rounded_once():
+    def logs(x, means, scale, weights):
+        precisions = scale**2
+        p = (means**2).sum(1) * precisions - 2 * (x @ means.T * precisions)
+        p = p + torch.outer((x * x).sum(1), precisions)
+        return -0.5 * (2 * 1.8378770664093453 + p) + 2 * torch.log(scale) + torch.log(weights)
+
+    def best(y):
+        return (y == y.max(dim=1, keepdim=True)[0]).to(y.dtype).sum(1)
+
+    given = [[24.8636, 30.1633], [25.1272, 30.0273]], [0.266598, 0.264876], [0.5168, 0.4832]
+    given = [np.random.RandomState(0).randn(200, 2) * 4 + 25, *given]
+    given = [torch.tensor(x, dtype=torch.float64) for x in given]
+    for _ in range(2):
+        assert best(logs(*given)).tolist() == [1] * 200
+
+
 # ---- threads -----------------------------------------------------------------------------------
 
 
