@@ -240,6 +240,7 @@ FORWARD = {
         x.s.clone()._coalesced_(False).is_coalesced(),
         x.s.clone().sparse_resize_((5, 6), 2, 0), x.s.clone().sparse_resize_and_clear_((5,), 1, 0),
         x.m.resize_as_sparse_(x.m.sparse_coo_tensor(size=(2, 2)), x.s),
+        x.s.new().resize_as_(x.s), x.s.clone().resize_as_(x.s),
     ],
     "copies": lambda x: [
         x.s.clone(), x.c.clone(), x.s.detach(), x.s.data, copy.deepcopy(x.s),

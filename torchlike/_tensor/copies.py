@@ -189,6 +189,8 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
 @function("resize_as_", method=True)
 def resize_as_(input, the_template, *, memory_format=None):
     """``resize_`` to the shape of another tensor."""
+    if input.is_sparse and the_template.is_sparse:
+        return METHODS["resize_as_sparse_"](input, the_template)
     return resize_(input, shape_of(the_template))
 
 
