@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.forks import Forks
+from torchlike._runner.shims.torch_version import TorchVersion
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 SCRIPTS = Path(__file__).parent / "scripts"
 PROGRAMS = sorted(p.stem for p in SCRIPTS.glob("*.py") if p.stem != "public_names")
@@ -55,6 +56,7 @@ class Mine(torch.fx.Interpreter):
 
 print(torch.__version__, nn is torch.nn, hasattr(torch, "no_such_name"), sys.argv)
 print(isinstance(3, FullyShardedDataParallel), torch.Tensor.__module__ in sys.modules)
+print(torch.__version__ >= (2, 9) and torch.__version__ > "2.9", torch.version.__version__[:4])
 print([x.is_available() for x in (torch.distributed, distributed.rpc, distributed.autograd)])
 for use in (lambda: symbolic_trace(nn.Identity()), Mine, lambda: torch.no_such_name):
     try:
@@ -73,12 +75,25 @@ def test_names_that_are_missing_fail_when_used():
     assert re.match(r"2\.13\.0\+torchlike\.\S+ True False \['-c', '--flag'\]", lines[0])
     assert lines[1:] == [
         "False True",
+        "True 2.13",
         "[False, False, False]",
         "NotSupported torchlike does not support torch.fx.symbolic_trace",
         "NotSupported torchlike does not support torch.fx.Interpreter",
         "AttributeError module 'torch' has no attribute 'no_such_name'",
         "No module named 'torch.no_such_module'",
     ]
+
+
+@pytest.mark.parametrize("text", ["2.13.0+cpu", "2.13", "1.10.0a", "2.13.0.dev9+cu1", "parrot"])
+def test_versions_compare(text):
+    others = (2, 9), (2, 13, 0), ["3"], "2.9", "2.13.0rc1", "v2.13.0-1", "2.13.0+cu9", "parrot"
+    theirs, ours = torch.torch_version.TorchVersion(text), TorchVersion(text)
+    for other in others:
+        for name in ("__lt__", "__le__", "__eq__", "__ne__", "__ge__", "__gt__"):
+            assert getattr(ours, name)(other) is getattr(theirs, name)(other)
+    assert hash(ours) == hash(text)
+    with pytest.raises(TypeError, match="not supported between instances of 'TorchVersion'"):
+        ours >= 3  # noqa: B015
 
 
 AUDIO = """

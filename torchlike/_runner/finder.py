@@ -12,11 +12,10 @@ import types
 import torchlike
 from torchlike._runner import neighbours
 from torchlike._runner.objects import watch_modules
+from torchlike._runner.shims.torch_version import __version__
 from torchlike._runner.stand_in import StandIn, StandInModule, known_names, nearest
 from torchlike._tensor.forms import FUNCTIONS
 
-# What programs compare with: the PyTorch whose names and behaviour these are.
-COMPATIBLE = "2.13.0"
 # Where the modules of a package are looked for: torchlike's own, then what only the runner needs.
 SHIMS = "torchlike._runner.shims"
 _HOMES = {
@@ -39,14 +38,25 @@ class Torch(types.ModuleType):
         names = {k: v for k, v in vars(torchlike).items() if not k.startswith("_")}
         self.__dict__.update(names, torch=self)
         self.__file__ = torchlike.__file__  # some look beside it, or print it
-        self.__version__ = f"{COMPATIBLE}+torchlike.{torchlike.__version__}"
+        self.__version__ = __version__
         _adopt_submodules(torchlike, "torch")
+        self.version = _module_of_version(str(self.__version__))
 
     def __getattr__(self, name: str):
         return missing(torchlike, "torch", name)
 
     def __dir__(self):
         return sorted({*vars(self), *dir(torchlike)})
+
+
+def _module_of_version(text: str) -> types.ModuleType:
+    """``torch.version``: as torchlike's own, but for the number."""
+    module = types.ModuleType("torch.version", torchlike.version.__doc__)
+    names = {k: v for k, v in vars(torchlike.version).items() if not k.startswith("_")}
+    module.__dict__.update(names, __version__=text)
+    _give_stand_ins(module, "torch.version")
+    sys.modules["torch.version"] = module
+    return module
 
 
 def missing(module, shown: str, name: str):
