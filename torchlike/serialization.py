@@ -124,6 +124,11 @@ def load(
         make_device=devices.device,
         make_size=Size,
         make_sparse=_sparse_tensor,
+        classes={
+            "torch.Tensor": Tensor,
+            "torch._tensor.Tensor": Tensor,
+            "torch.nn.parameter.Parameter": Parameter,
+        },
         weights_only=weights_only,
         extra_globals=allowed if weights_only else _Globals(allowed),
         map_location_hook=_location_hook(map_location),

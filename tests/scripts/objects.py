@@ -1,5 +1,7 @@
 """Objects that are no tensors and take over functions; settings of the compiler."""
 
+import io
+
 import torch
 import torch._functorch.config
 import torch._inductor.config
@@ -78,3 +80,10 @@ print(
     isinstance(torch.ones(1), FakeTensor),
 )
 print(FakeTensorMode is torch._subclasses.fake_tensor.FakeTensorMode)
+
+# What libraries for several kinds of arrays ask for, and files name.
+print(type(m.data), type(m.data).__module__, type(nn.Parameter(m.data)), nn.Parameter(m.data))
+file = io.BytesIO()
+torch.save([torch.Tensor, nn.Parameter], file)
+file.seek(0)
+print(torch.load(file))

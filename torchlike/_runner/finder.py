@@ -209,6 +209,11 @@ def install() -> None:
     if loaded is not None and not isinstance(loaded, Torch):
         raise RuntimeError("torch is imported already: call torchlike.install() before that")
     sys.meta_path.insert(0, Finder())
+    from torchlike import Tensor
+    from torchlike.nn.parameter import Parameter
+
+    # Code for arrays of several libraries asks which module an array's class is from.
+    Tensor.__module__, Parameter.__module__ = "torch", "torch.nn.parameter"
     quiet = logging.getLogger("jax")  # its notes are no part of what a PyTorch program logs
     if quiet.level == logging.NOTSET:
         quiet.setLevel(logging.WARNING)

@@ -172,7 +172,7 @@ class Rebuilder:
         if module == "torch" and name in DTYPE_NAMES:
             return self._dtypes.setdefault(name, self._makers.dtype(name))
         if path in ("torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter"):
-            return self._tensor_class
+            return self._makers.classes.get(path, self._tensor_class)
         if path in _UNSUPPORTED:
             raise pickle.UnpicklingError(
                 f"the file has what is not supported: {_UNSUPPORTED[path]}"
@@ -303,7 +303,8 @@ class Rebuilder:
 
     def _from_type(self, function: Any, cls: Any, args: Any, state: Any) -> Any:
         """A tensor with attributes of its own."""
-        if cls is not self._tensor_class or not self.has(function):
+        known = cls is self._tensor_class or cls in self._makers.classes.values()
+        if not known or not self.has(function):
             raise pickle.UnpicklingError("the file has a subclass of Tensor, which is unknown here")
         if type(args) is not tuple:
             raise pickle.UnpicklingError("the description of a tensor is corrupt")

@@ -7,8 +7,8 @@ reading.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import ml_dtypes
@@ -158,6 +158,7 @@ class Makers:
         device: `("cuda", 0) -> device`, the index left out where the file has none.
         size: `(tuple of int) -> torch.Size`.
         sparse: `(layout's name, its parts, size, is_coalesced) -> tensor`; None if there are none.
+        classes: what the names of classes of tensors stand for.
     """
 
     tensor: Callable[..., Any]
@@ -166,6 +167,7 @@ class Makers:
     device: Callable[..., Any]
     size: Callable[[tuple[int, ...]], Any]
     sparse: Callable[..., Any] | None = None
+    classes: Mapping[str, type] = field(default_factory=dict)
 
 
 def window_end(offset: int, size: Sequence[int], stride: Sequence[int]) -> int:

@@ -14,10 +14,15 @@ def node_label(node) -> str:
     return node.name()
 
 
+def _is_ours(kind: type) -> bool:
+    """Whether a class of tensors is none of a user's."""
+    return kind.__module__.partition(".")[0] in ("torchlike", "torch")
+
+
 def tensor_repr(t) -> str:
     """The text PyTorch prints for this tensor."""
     text, kind = _text(t), type(t)
-    if not kind.__module__.startswith("torchlike") and (t._is_parameter or "_is_param" in vars(t)):
+    if not _is_ours(kind) and (t._is_parameter or "_is_param" in vars(t)):
         _, containing, text = text.rpartition("Parameter containing:\n")
         return f"{containing}Parameter({text})"
     return text
@@ -29,7 +34,7 @@ def _text(t) -> str:
     grad_fn = None if node is None else node_label(node)
     device = None if t.device.type == "cpu" else str(t.device)
     kind = type(t)
-    class_name = "tensor" if kind.__module__.startswith("torchlike") else kind.__name__
+    class_name = "tensor" if _is_ours(kind) else kind.__name__
     if t.device.type == "meta":
         return printing.format_meta_tensor(
             t._value.aval.shape, dtype_name=t.dtype.name,

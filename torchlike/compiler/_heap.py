@@ -414,4 +414,5 @@ def _is_of_cython(kind: type) -> bool:
 
 def _is_ours(kind: type) -> bool:
     module = kind.__module__ or ""
-    return module == "torchlike" or module.startswith("torchlike.")
+    root = module.partition(".")[0]
+    return root == "torchlike" or (root == "torch" and issubclass(kind, Tensor))
