@@ -94,7 +94,10 @@ def test_tensors_are_grouped_as_pytorch_groups_them():
     for lib, module in borrowed("utils._foreach_utils"):
         first = [lib.ones(2), lib.ones(2).double(), lib.zeros(3)]
         groups = module._group_tensors_by_device_and_dtype([first, []], with_indices=True)
-        found.append(sorted(repr(item) for item in groups.items()))
+        optimizer = lib.optim.SGD(first, 0.1)
+        optimizer._accelerator_graph_capture_health_check()
+        again = optimizer._group_tensors_by_device_and_dtype([first, first])
+        found.append([sorted(repr(item) for item in g.items()) for g in (groups, again)])
     assert found[0] == found[1]
 
 

@@ -254,3 +254,17 @@ def _foreach_zero_(self):
     for x in _tensors("_foreach_zero_", self):
         x.zero_()
     return self
+
+
+def group_tensors(tensorlistlist, with_indices: bool = False) -> dict:
+    """{(device, dtype) of the first list's tensors: (their part of each list, their places)}."""
+    groups: dict = {}
+    for i, first in enumerate(tensorlistlist[0]):
+        key = first.device, first.dtype
+        lists, places = groups.setdefault(key, ([[] for _ in tensorlistlist], []))
+        for mine, given in zip(lists, tensorlistlist, strict=True):
+            if given:  # a list may be empty
+                mine.append(given[i])
+        if with_indices:
+            places.append(i)
+    return groups

@@ -17,6 +17,7 @@ from torchlike._ops.optimizers import Plan
 from torchlike._ops.table import TABLE
 from torchlike._ops.update_rules import RULES
 from torchlike._tensor import dispatch
+from torchlike._tensor.foreach import group_tensors
 from torchlike._tensor.handles import RemovableHandle, hold
 from torchlike._tensor.modes import enable_grad, no_grad
 from torchlike._tensor.tensor import Tensor, copy_value
@@ -84,6 +85,12 @@ class Optimizer(Conditional):
 
     def _patch_step_function(self) -> None:
         """Nothing: who wraps an optimizer calls it, and every class's ``step`` runs the hooks."""
+
+    def _cuda_graph_capture_health_check(self) -> None:
+        """Nothing: no graph of CUDA is captured."""
+
+    _accelerator_graph_capture_health_check = _cuda_graph_capture_health_check
+    _group_tensors_by_device_and_dtype = staticmethod(group_tensors)
 
     @property
     def state(self) -> defaultdict:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torchlike._tensor.foreach import group_tensors as _group_tensors_by_device_and_dtype  # noqa: F401
+
 
 def _get_foreach_kernels_supported_devices() -> list[str]:
     """The kinds of device where ops on lists are worth their while: every loop fuses here."""
@@ -11,20 +13,6 @@ def _get_foreach_kernels_supported_devices() -> list[str]:
 def _get_fused_kernels_supported_devices() -> list[str]:
     """The kinds of device with optimizers of one kernel."""
     return ["mps", "cuda", "xpu", "hpu", "cpu", "mtia"]
-
-
-def _group_tensors_by_device_and_dtype(tensorlistlist, with_indices: bool = False) -> dict:
-    """{(device, dtype) of the first list's tensors: (their part of each list, their places)}."""
-    groups: dict = {}
-    for i, first in enumerate(tensorlistlist[0]):
-        key = first.device, first.dtype
-        lists, places = groups.setdefault(key, ([[] for _ in tensorlistlist], []))
-        for mine, given in zip(lists, tensorlistlist, strict=True):
-            if given:  # a list may be empty
-                mine.append(given[i])
-        if with_indices:
-            places.append(i)
-    return groups
 
 
 def _device_has_foreach_support(device) -> bool:
