@@ -13,6 +13,7 @@ import torchlike as torch
 import torchlike.nn.functional as F
 from torchlike import nn
 from torchlike._core.errors import FailOnRecompileLimitHit, NotSupported
+from torchlike._runner.shims._dynamo.eval_frame import OptimizedModule
 
 
 def model(width: int = 8, dropout: float = 0.0) -> nn.Module:
@@ -600,6 +601,15 @@ def test_weights_that_cannot_be_drawn_by(draw, weights, message):
     drawn = compiled(torch.tensor(weights))
     with pytest.raises(RuntimeError, match=message):
         drawn.sum().item()
+
+
+def test_programs_know_a_compiled_module_by_its_class():
+    """They ask ``torch._dynamo.eval_frame`` for it, to unwrap the module."""
+    net = nn.Linear(2, 2)
+    compiled = torch.compile(net)
+    assert isinstance(compiled, OptimizedModule) and not isinstance(net, OptimizedModule)
+    compiled._orig_mod = other = nn.Linear(2, 2)
+    assert compiled._orig_mod is other
 
 
 def test_a_cumulative_batch_norm_is_one_program():

@@ -32,6 +32,14 @@ def passed(obj, source, target, zip_format=True, **options):
     return target.load(buffer, **options)
 
 
+@FORMATS
+def test_an_open_file_holds_all_that_was_saved(zip_format, tmp_path):
+    for m in (torchlike, torch):
+        with open(tmp_path / "open.pt", "wb") as file:
+            m.save(m.ones(3), file, _use_new_zipfile_serialization=zip_format)
+            assert m.load(file.name).tolist() == [1, 1, 1]
+
+
 def to_torch(obj, zip_format=True, **options):
     return passed(obj, torchlike, torch, zip_format, **options)
 

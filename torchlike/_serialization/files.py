@@ -36,7 +36,7 @@ def write_zip(file: File, obj: object, *, describe: Describe) -> None:
 
     Args:
         file: a path, which then holds either all of the new file or what it held before; or an
-            object with `write`.
+            object with `write` and `flush`.
         describe: called with each object that is not a plain int, float, str, bytes, tuple, list
             or dict; returns the record of a tensor, size, dtype, ..., or None.
     """
@@ -72,6 +72,7 @@ def _open_to_write(file: Any) -> Iterator[BinaryIO]:
                 "expected 'f' to be string, path, or a file-like object with a 'write' attribute"
             )
         yield file
+        file.flush()  # who opens it by its name finds all of it
         return
     path = os.path.realpath(file)  # a link keeps pointing to the file
     folder = os.path.dirname(path)

@@ -1,12 +1,8 @@
-"""torch._dynamo.eval_frame: the class of PyTorch's compiled modules."""
+"""torch._dynamo.eval_frame: the class of compiled modules."""
 
-from torchlike.nn import Module
+from torchlike.nn.modules._compiled import OptimizedModule as OptimizedModule
 
 
 def is_dynamo_supported() -> bool:
     """True: ``torch.compile`` works on every machine."""
     return True
-
-
-class OptimizedModule(Module):
-    """A module that ``torch.compile`` of PyTorch made; no module here is one."""
