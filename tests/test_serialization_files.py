@@ -248,13 +248,16 @@ def test_zip64_records(monkeypatch, tmp_path):
 
 
 class OnlyWrite:
-    """A stream that can do no more than take bytes."""
+    """A stream that can do no more than PyTorch asks of one."""
 
     def __init__(self):
         self.data = b""
 
     def write(self, data):
         self.data += bytes(data)
+
+    def flush(self):
+        self.flushed = len(self.data)
 
 
 class OnlyRead:
@@ -269,6 +272,7 @@ class OnlyRead:
 def test_plain_streams():
     stream = OnlyWrite()
     save(tensor(np.arange(3.0)), stream)
+    assert stream.flushed == len(stream.data)
     assert load(OnlyRead(stream.data)).base.tolist() == [0, 1, 2]
     legacy = torch_bytes(torch.arange(3.0), _use_new_zipfile_serialization=False)
     assert load(OnlyRead(legacy)).base.tolist() == [0, 1, 2]
