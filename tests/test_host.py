@@ -397,6 +397,7 @@ def test_what_else_is_read_of_an_array_is_not_written():
 
 OUT_OF_RANGE = {
     "a cell": lambda x, i: x[i[0], i[1]],
+    "cells of a table": lambda x, i: x[i[:, None], i],
     "rows": lambda x, i: x[i],
     "rows from the end": lambda x, i: x[-i - 1],
     "selected": lambda x, i: x.index_select(0, i),

@@ -10,7 +10,7 @@ from .shape_rules import said_as_traced
 
 OURS = [
     name for name, rule in inference.shape_rules.items() if rule.__module__.endswith("known_shapes")
-]
+] + ["index", "index_put"]
 
 
 def attend(*shape, mask=None, dtype=torch.float32, keys=None, width=None, **given):
@@ -26,6 +26,14 @@ def written():
     x[1][0][2] = 1
     x.transpose(0, 2)[1:, 0] += 2
     x.unbind()[0].diagonal()[0] = 3
+
+
+def indexed(*shapes):
+    x, at = torch.zeros(2, 3, 4), [torch.zeros(s, dtype=torch.int64) for s in shapes]
+    for place in ((at[0], at[1]), (at[0], slice(None), at[1]), (slice(1), *at)):
+        read = x[place]
+        x[place] = read + 1
+        x[place] = 2.0
 
 
 def losses(x, y):
@@ -77,12 +85,13 @@ CALLS = [
     lambda: torch.randn(3, 4).max(1), lambda: torch.randn(3, 4).min(-2, keepdim=True),
     lambda: torch.arange(6).max(0), lambda: torch.ones(2, 2, dtype=torch.bool).min(0),
     lambda: torch.ones(0, 2).max(1),
+    lambda: indexed((2, 1), (3,)), lambda: indexed((5,), (5,)), lambda: indexed((2, 0), (1,)),
 ]  # fmt: skip
 
 
 def test_rules_agree_with_tracing(monkeypatch):
     def silent(name, in_avals):
-        assert name != "scaled_dot_product_attention" or 0 in in_avals[1].shape
+        assert name not in ("scaled_dot_product_attention", "index") or 0 in in_avals[1].shape
 
     assert len(OURS) > 10
     said_as_traced(monkeypatch, OURS, CALLS, silent)

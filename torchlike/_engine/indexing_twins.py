@@ -18,9 +18,11 @@ _INTEGERS = frozenset((dt.int64, dt.int32))
 
 def _found(x, dims, indices) -> tuple | None:
     """The shape of ``x[..., indices, ...]``, None if it is not plainly valid."""
-    shape = indices[0].shape if indices else ()
-    if any(i.shape != shape or i.dtype not in _INTEGERS for i in indices):
+    if any(i.dtype not in _INTEGERS for i in indices):
         return None
+    shape = indices[0].shape if indices else ()
+    if any(i.shape != shape for i in indices):
+        shape = np.broadcast_shapes(*(i.shape for i in indices))  # an error: traced, and raised
     rest = [n for d, n in enumerate(x.shape) if d not in dims]
     lead = dims[0] if dims and all(b == a + 1 for a, b in pairwise(dims)) else 0
     return (*rest[:lead], *shape, *rest[lead:])
