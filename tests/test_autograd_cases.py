@@ -505,6 +505,20 @@ def slots_of_nodes(t):
 
 
 @case
+def options_of_nodes(t):
+    x = leaf(t, 12).reshape(1, 6, 2)
+    weight = t.ones(3, 6, 1)
+    nodes = [
+        x.split((2, 4), 1)[0].grad_fn, x.split(4, 1)[0].grad_fn, x[:, 1:].grad_fn,
+        x.view(12).grad_fn, x.mean(1).grad_fn, x.sum((0, 1), keepdim=True).grad_fn,
+        t.nn.functional.conv1d(x, weight).grad_fn, x.exp().grad_fn,
+    ]  # fmt: skip
+    names = ("self_sym_sizes", "split_sizes", "split_size", "keepdim", "stride", "padding")
+    out = [[getattr(n, f"_saved_{name}", "none") for name in names] for n in nodes]
+    return out, [n._saved_dim for n in (nodes[0], nodes[1], nodes[4], nodes[5])]
+
+
+@case
 def checkpoints_of_several_backwards(t):
     calls = []
 

@@ -301,6 +301,30 @@ def _unpacked(node, place: str, i: int):
     return history(value, node.edges[i] if place == "saved" else (node, i))
 
 
+# Whose derivatives need to know how large their operand was.
+_SIZED = frozenset(
+    {"Expand", "Index", "Mean", "Repeat", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze",
+     "Sum", "UnsafeView", "View"}
+)  # fmt: skip
+
+
+def _option(kind: str, what: str, options: dict, aval):
+    """An option of a call as PyTorch's node of that kind has it; None if it has none."""
+    if what == "self_sym_sizes" and kind in _SIZED:
+        return tuple(aval.shape)
+    if what == "split_sizes" and kind == "SplitWithSizes":
+        return options["sizes"]
+    if what == "split_size" and kind == "Split":
+        return options["sizes"][0]
+    found = options.get(what)
+    one_each = (kind == "Convolution" and what in ("stride", "padding", "dilation")) or (
+        kind in ("Mean", "Sum") and what == "dim"
+    )
+    if one_each and found.__class__ is int:
+        return (found,) * options.get("rank", 1)
+    return found
+
+
 def show_saved(node, name: str):
     """The value of ``_saved_x`` or the slot of ``_raw_saved_x``; raises ``AttributeError``."""
     raw, _, what = name.rpartition("saved_")
@@ -314,9 +338,11 @@ def show_saved(node, name: str):
     elif what in names and node.op.list_at is None:
         place, i = "saved", names.index(what)
     else:
-        for p, value in zip(node.op.statics, node.call.statics, strict=True):
-            if p.name == what:
-                return value
+        options = {p.name: v for p, v in zip(node.op.statics, node.call.statics, strict=True)}
+        kind = node.name().rstrip("01").removesuffix("Backward")
+        found = _option(kind, what, options, node.call.in_avals[0] if names else None)
+        if found is not None or what in options:
+            return found
         raise AttributeError(f"{node.name()!r} object has no attribute {name!r}")
     if raw != "_":
         return SavedTensor(node, place, i)
