@@ -1,6 +1,7 @@
 """Corners of tensors, each against PyTorch: the oldest calls, storages, views in other dtypes,
 what creation refuses, the words of errors."""
 
+import numpy as np
 import pytest
 
 import torchlike
@@ -201,3 +202,11 @@ def test_floating_numbers_that_an_integer_cannot_hold(source, dtype):
             )
         )
     assert found[0] == found[1]
+
+
+def test_cholesky_says_of_almost_singular_matrices_which_failed():
+    x = np.sort(np.random.default_rng(0).standard_normal((40, 30, 1)), 1)
+    kernel = np.exp(-((x - x.swapaxes(1, 2)) ** 2)) + np.eye(30) * 2e-7
+    factor, info = torchlike.linalg.cholesky_ex(torchlike.tensor(kernel.astype(np.float32)))
+    failed = factor.isnan().flatten(1).any(1)
+    assert 0 < failed.sum() < 40 and failed.tolist() == (info > 0).tolist()
