@@ -133,6 +133,10 @@ def test_backends_keep_their_switches():
     b.cuda.enable_flash_sdp(False)
     assert not b.cuda.flash_sdp_enabled()
     b.cuda.enable_flash_sdp(True)
+    q = torchlike.ones(1, 2, 3, 4)
+    asked = b.cuda.SDPAParams(q, q, q, None, 0.0, True, False)
+    assert asked.is_causal and asked.key is q and not b.cuda.can_use_flash_attention(asked)
+    assert not b.cuda.can_use_efficient_attention(asked, True)
     with b.cuda.sdp_kernel(enable_math=False):
         assert not b.cuda.math_sdp_enabled()
     assert b.cuda.math_sdp_enabled() and b.mps.is_available() is False

@@ -8,7 +8,9 @@ from torchlike._core import devices as _devices
 from torchlike._tensor.forms import FUNCTIONS as _FUNCTIONS
 
 __all__ = [
-    "allow_fp16_bf16_reduction_math_sdp", "cudnn_sdp_enabled", "enable_cudnn_sdp",
+    "SDPAParams", "allow_fp16_bf16_reduction_math_sdp", "can_use_cudnn_attention",
+    "can_use_efficient_attention", "can_use_flash_attention", "cudnn_sdp_enabled",
+    "enable_cudnn_sdp",
     "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp", "flash_sdp_enabled",
     "fp16_bf16_reduction_math_sdp_allowed", "is_built", "is_flash_attention_available",
     "math_sdp_enabled", "mem_efficient_sdp_enabled", "preferred_blas_library",
@@ -70,6 +72,29 @@ fp16_bf16_reduction_math_sdp_allowed, allow_fp16_bf16_reduction_math_sdp = _swit
 def is_flash_attention_available() -> bool:
     """Whether there is a GPU."""
     return is_built()
+
+
+class SDPAParams:
+    """The arguments of an attention, for the functions that ask what may compute it."""
+
+    def __init__(self, query, key, value, attn_mask, dropout, is_causal, enable_gqa, /):
+        self.query, self.key, self.value, self.attn_mask = query, key, value, attn_mask
+        self.dropout, self.is_causal, self.enable_gqa = dropout, is_causal, enable_gqa
+
+
+def can_use_flash_attention(params: SDPAParams, debug: bool = False) -> bool:
+    """False: there is one attention here, which XLA compiles."""
+    return False
+
+
+def can_use_efficient_attention(params: SDPAParams, debug: bool = False) -> bool:
+    """False, as for ``can_use_flash_attention``."""
+    return False
+
+
+def can_use_cudnn_attention(params: SDPAParams, debug: bool = False) -> bool:
+    """False, as for ``can_use_flash_attention``."""
+    return False
 
 
 @contextmanager
