@@ -80,6 +80,10 @@ CASES = [
     "L.finfo(L.half) == L.finfo(L.half)", "L.result_type('a', 1)", "L.set_default_dtype('float')",
     "L.set_default_dtype(L.int8)", "L.ones(1, device='meta').type()", "L.is_floating_point(3)",
     "L.numel(3)", "L.promote_types(L.uint16, L.bool)", "L.promote_types(L.uint64, L.uint8)",
+    # No rows, of numbers as wide as their places.
+    "a(0).double().view(0, 4).argmax(1)", "i()[None].long().T.argmin(1, True)",
+    "a(0).double().view(0, 2, 3).argmin(-1)", "a(0).double().view(0, 4).min(1)",
+    "a(0).double().view(2, 0, 3).argmax(2)",
     # Powers of the base are no noise: who takes the floor of a logarithm counts on them.
     *(f"L.{call}, dtype=L.{kind})).tolist()" for kind in ("float32", "float64") for call in (
         "log2(L.tensor([2.0**k for k in range(-30, 31)]", "exp2(L.tensor([*range(-30, 31)]",

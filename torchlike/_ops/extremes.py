@@ -74,5 +74,6 @@ def _first_of_wide(key, axes: tuple):
     """The same by XLA's own reduction of pairs, for 64-bit keys."""
     last = tuple(range(key.ndim - len(axes), key.ndim))
     moved = jnp.moveaxis(key, axes, last)
-    first = jnp.argmax(moved.reshape(*moved.shape[: last[0]], -1), -1)
+    kept = moved.shape[: last[0]]  # all sizes are given: there may be none of the others
+    first = jnp.argmax(moved.reshape(*kept, prod(moved.shape[last[0] :])), -1)
     return first.astype(np.int64).reshape([1 if a in axes else n for a, n in enumerate(key.shape)])
