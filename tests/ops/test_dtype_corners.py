@@ -88,6 +88,13 @@ CASES = [
         "lambda c, a, b: c.addmv_(a, b), (8,), (8, 16), (16,)",
         "lambda x: x.sum(0), (600, 64)",
     )),
+    # Quotients, too, where the divisor is the smaller: 49 / 49 is 1.
+    *(f"[({quotient}).floor().sum() for x in [L.arange(2700.0).reshape(300, 9) * 0 + {n}]]"
+      for n, quotient in (
+        (41, "x / 41"), (41, "x / T(41.0)"), (49, "x.double() / 49"), (49, "x.double() / T(49)"),
+        (49, "x.double() / x.double()[:, :1]"), (41, "L.addcdiv(0 * x, x, T(41.0))"),
+        (41, "F.normalize(x, p=inf)"), (1, "x.reshape(-1)[:2665].reshape(65, 41).mean(1)"),
+    )),
     # What autocast casts.
     "cast(L.inner, f, f)", "cast(L.inner, m.float(), f)", "cast(L.inner, f[0], f)",
     "cast(lin.lstsq, m.float(), m.float())[0].round(decimals=4) + 0",

@@ -112,7 +112,7 @@ def _no_integer_quotient(input, tensor1, tensor2, value):
     needs={"input": (), "tensor1": ("tensor2",), "tensor2": ("tensor1", "tensor2")})  # fmt: skip
 def addcdiv(input, tensor1, tensor2, *, value: Number = 1):
     """input + value * tensor1 / tensor2."""
-    return input + value * tensor1 / tensor2
+    return input + conventions.quotient(value * tensor1, tensor2)
 
 
 def _same_dtypes(input, end, weight):

@@ -83,26 +83,44 @@ def zero_where(condition, x):
     return jnp.where(condition, jnp.zeros((), x.dtype), x)
 
 
-@jax.custom_jvp
 def quotient(x, y):
     """x / y. JAX's derivative by y has y ** 2 in it, which is 0 or infinite long before y is."""
+    return _divided(x, y, x)
+
+
+@jax.custom_jvp
+def _divided(x, y, like):
+    whole = math.prod(jnp.broadcast_shapes(jnp.shape(like), jnp.shape(y)))
+    if jnp.issubdtype(jnp.result_type(y), jnp.floating) and jnp.size(y) < whole:
+        # XLA multiplies by 1 / y where y is broadcast, and so makes less than 1 of 49 / 49. It does
+        # not where the divisor may differ, and does not know that nothing is above infinity.
+        y = jnp.where(like > jnp.inf, like, y)
     return jnp.true_divide(x, y)
 
 
 def _derive_quotient(operands, tangents):
-    x, y = operands
-    result = quotient(x, y)
+    x, y, like = operands
+    result = _divided(x, y, like)
     total = jnp.zeros((), result.dtype)
-    by_x, by_y = tangents
+    by_x, by_y, _ = tangents
     if not isinstance(by_x, jax.custom_derivatives.SymbolicZero):
-        total = total + quotient(by_x, y)
+        total = total + _divided(by_x, y, like)
     if not isinstance(by_y, jax.custom_derivatives.SymbolicZero):
         # XLA would make x / (y * y) of x / y / y, but not of gradient / y * (x / y).
-        total = total - quotient(by_y * result, y)
+        total = total - _divided(by_y * result, y, like)
     return result, jnp.broadcast_to(total, result.shape)
 
 
-quotient.defjvp(_derive_quotient, symbolic_zeros=True)
+_divided.defjvp(_derive_quotient, symbolic_zeros=True)
+
+
+def by_number(x, n):
+    """x / n for a number, or numbers, that are part of the program, as ``quotient`` divides."""
+    n = jnp.asarray(n, x.dtype)
+    if not jnp.issubdtype(x.dtype, jnp.floating) or not jnp.ndim(x):
+        return x / n
+    like = jax.lax.stop_gradient(x)
+    return x / jnp.where(like > jnp.inf, like, n)
 
 
 # Powers: no gradient where the exponent is zero; none for the exponent where 0 ** y stays 0.

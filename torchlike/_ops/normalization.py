@@ -282,4 +282,4 @@ def normalize(input, p: float, dim: Shape, eps: float):
             f"{dt.SCALAR_NAMES[torch_dtype(input)]}"
         )
     norm = conventions.at_least(safe_norm(input, p, dim, True), eps)
-    return input / norm.astype(input.dtype)
+    return conventions.quotient(input, norm.astype(input.dtype))

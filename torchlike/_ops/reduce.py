@@ -76,7 +76,7 @@ def mean(input, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None)
     x, out = _added(input, dtype)
     at = axes(dim, input.ndim)
     total = jnp.sum(x, at, x.dtype, keepdims=keepdim)
-    return (total / count(input.shape, at)).astype(out)
+    return conventions.by_number(total, count(input.shape, at)).astype(out)
 
 
 @op(forms=SIMPLE, grad_name="DivBackward0")
