@@ -96,6 +96,9 @@ CALLS = {
     "jacobian own fast": lambda f, m: f.jacobian(square(m, False), data(m, 3), vectorize=True),
     "jacobian reads": lambda f, m: f.jacobian(square(m, True), data(m, 3)),
     "jacobian hook": lambda f, m: f.jacobian(hooked, data(m, 3)),
+    "hessian checkpoint": lambda f, m: f.hessian(
+        lambda x: m.utils.checkpoint.checkpoint(powers, x, use_reentrant=False), data(m, 3)
+    ),
     "hessian": lambda f, m: f.hessian(powers, data(m, 2, 2)),
     "hessian two": lambda f, m: f.hessian(both_powers, (data(m, 2), data(m, 2))),
     "hessian graph": lambda f, m: f.hessian(powers, data(m, 2, grad=True), create_graph=True),

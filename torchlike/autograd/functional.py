@@ -6,6 +6,7 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import backward, dispatch
 from torchlike._tensor.function import FunctionNode
 from torchlike._tensor.modes import enable_grad, modes, set_grad_enabled
+from torchlike._tensor.saving import HookedNode
 from torchlike._tensor.tensor import Tensor
 from torchlike.func.transforms import by_chunks, columns_of, pull, zeros_like
 from torchlike.func.transforms import or_zeros as _or_zeros
@@ -250,12 +251,13 @@ def jacobian(
 
 
 def _has_user_code(out) -> bool:
-    """Whether user code takes part in the backward of a tensor: Functions, or hooks."""
+    """Whether user code takes part in the backward of a tensor: Functions, or hooks of nodes and
+    of what they saved."""
     edges, seen = [backward.edge_of(out)] if out.requires_grad else [], set()
     for edge in edges:  # grows
         if edge.__class__ is tuple and edge[0] not in seen:
             node = edge[0]
-            if isinstance(node, FunctionNode) or node.hooks or node.pre_hooks:
+            if isinstance(node, (FunctionNode, HookedNode)) or node.hooks or node.pre_hooks:
                 return True
             seen.add(node)
             edges += node.targets
