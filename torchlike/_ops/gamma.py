@@ -9,7 +9,7 @@ from jax.scipy.special import digamma
 
 from torchlike._ops import loops
 from torchlike._ops.derivatives import NO_DERIVATIVE
-from torchlike._ops.sample import _compute, _key
+from torchlike._ops.sample import _compute, _key, in_blocks
 from torchlike._ops.table import Dtype, Shape, op
 
 # ---- gradients of samples ----------------------------------------------------------------------
@@ -158,11 +158,14 @@ def draw_binomial(seed, offset, count, prob):
 
 @op("draw_exponential", differentiable=False, promotes="raw")
 def draw_exponential(seed, offset, size: Shape, dtype: Dtype):
-    """Standard exponential numbers."""
-    return jax.random.exponential(_key(seed, offset), size, _compute(dtype)).astype(dtype.numpy)
+    """Standard exponential numbers; none is zero, as PyTorch's are: they are divided by."""
+    draw = lambda key, shape: jax.random.exponential(key, shape, _compute(dtype))  # noqa: E731
+    drawn = in_blocks(draw, seed, offset, size).astype(dtype.numpy)
+    return jnp.maximum(drawn, jnp.finfo(dtype.numpy).eps / 2)
 
 
 @op("draw_cauchy", differentiable=False, promotes="raw")
 def draw_cauchy(seed, offset, size: Shape, dtype: Dtype):
     """Standard Cauchy numbers."""
-    return jax.random.cauchy(_key(seed, offset), size, _compute(dtype)).astype(dtype.numpy)
+    draw = lambda key, shape: jax.random.cauchy(key, shape, _compute(dtype))  # noqa: E731
+    return in_blocks(draw, seed, offset, size).astype(dtype.numpy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -17,6 +19,21 @@ def _key(seed, offset):
     return jax.random.fold_in(key, offset & 0xFFFFFFFF)
 
 
+# Numbers drawn by one key. XLA counts up to it when it compiles: for 30 million numbers that took 5
+# to 12 seconds, by blocks of this size 0.3.
+_BLOCK = 1 << 16
+
+
+def in_blocks(draw, seed, offset, size):
+    """``draw(key, shape)``; where that is large block by block, each by a key of its own."""
+    key, count = _key(seed, offset), math.prod(size)
+    if count <= _BLOCK:
+        return draw(key, size)
+    keys = jax.random.split(key, -(-count // _BLOCK))
+    blocks = jax.vmap(lambda key: draw(key, (_BLOCK,)))(keys)
+    return blocks.reshape(-1)[:count].reshape(size)
+
+
 def _compute(dtype):
     return jnp.float64 if dtype in (dt.float64, dt.complex128) else jnp.float32
 
@@ -24,22 +41,24 @@ def _compute(dtype):
 @op("draw_uniform", differentiable=False, promotes="raw")
 def draw_uniform(seed, offset, size: Shape, dtype: Dtype):
     """Uniform numbers in [0, 1)."""
-    return jax.random.uniform(_key(seed, offset), size, _compute(dtype)).astype(dtype.numpy)
+    draw = lambda key, shape: jax.random.uniform(key, shape, _compute(dtype))  # noqa: E731
+    return in_blocks(draw, seed, offset, size).astype(dtype.numpy)
 
 
 @op("draw_normal", differentiable=False, promotes="raw")
 def draw_normal(seed, offset, size: Shape, dtype: Dtype):
     """Standard normal numbers."""
     kind = dtype.numpy if dtype.is_complex else _compute(dtype)
-    return jax.random.normal(_key(seed, offset), size, kind).astype(dtype.numpy)
+    draw = lambda key, shape: jax.random.normal(key, shape, kind)  # noqa: E731
+    return in_blocks(draw, seed, offset, size).astype(dtype.numpy)
 
 
 @op("draw_integers", differentiable=False, promotes="raw")
 def draw_integers(seed, offset, low, high, size: Shape, dtype: Dtype):
     """Integers in [low, high)."""
     low, high = low.array, high.array
-    drawn = jax.random.randint(_key(seed, offset), size, low, high, jnp.int64)
-    return drawn.astype(dtype.numpy)
+    draw = lambda key, shape: jax.random.randint(key, shape, low, high, jnp.int64)  # noqa: E731
+    return in_blocks(draw, seed, offset, size).astype(dtype.numpy)
 
 
 @op("draw_permutation", differentiable=False, promotes="raw")

@@ -1,4 +1,5 @@
-"""Gamma and Dirichlet samples with their gradients, and the draws of ``torch.distributions``."""
+"""Draws by tensors of parameters, gamma's and Dirichlet's with gradients, and those of
+``torch.distributions``."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, levels
 from torchlike._tensor.creation import from_host, make
-from torchlike._tensor.dispatch import apply
-from torchlike._tensor.forms import function
+from torchlike._tensor.dispatch import apply, into
+from torchlike._tensor.forms import FUNCTIONS, function
 from torchlike._tensor.generators import generator_of
 from torchlike._tensor.modes import modes
 from torchlike._tensor.products import need_tensor
@@ -60,14 +61,22 @@ def _sample_dirichlet(self, generator=None):
     return apply(TABLE["dirichlet_sample"], (self, sample))
 
 
-def poisson(rate):
+@function()
+def poisson(input, generator=None):
     """Poisson samples of the rates."""
-    return _drawn("poisson", (rate,), None, lambda s, rate: s.poisson(rate))
+    need_tensor("poisson", "input", 1, input)
+    return _drawn("poisson", (input,), generator, lambda s, rate: s.poisson(rate))
 
 
-def binomial(count, prob):
-    """Binomial samples."""
-    return _drawn("binomial", (count, prob), None, lambda s, count, prob: s.binomial(count, prob))
+@function()
+def binomial(count, prob, generator=None, *, out=None):
+    """Successes in ``count`` trials of probability ``prob``, element by element."""
+    need_tensor("binomial", "count", 1, count)
+    need_tensor("binomial", "prob", 2, prob)
+    if count.dtype is not prob.dtype:
+        raise RuntimeError(f"expected scalar type {count.dtype} but found {prob.dtype}")
+    count, prob = FUNCTIONS["broadcast_tensors"](count.detach(), prob.detach())
+    return into(out, _drawn("binomial", (count, prob), generator, lambda s, n, p: s.binomial(n, p)))
 
 
 def exponential(shape, dtype, device):

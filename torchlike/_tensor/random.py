@@ -11,6 +11,7 @@ import numpy as np
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported, NotTraceable, type_name
+from torchlike._core.streams import HostStream
 from torchlike._core.symbolic import tracing, whole
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
@@ -436,23 +437,6 @@ def _first_to_ring(weights, num_samples: int, generator):
     return scores.argsort(-1, descending=True, stable=True)[..., :num_samples]
 
 
-@function()
-def poisson(input, generator=None):
-    """Poisson counts with the rates of the input."""
-    if modes.levels:
-        return levels.drawn_of(lambda rates: poisson(rates, generator), input.detach())
-    _cpu_only(input, "poisson")
-    g = generator_of(devices.CPU, generator)
-    return from_host(np.asarray(g.stream.poisson(input._host())), devices.CPU)
-
-
-def _cpu_only(t, name):
-    if t.device is not devices.CPU:
-        from torchlike._core.errors import NotSupported
-
-        raise NotSupported(f"{name} on {t.device}", "draw on the CPU and move the result")
-
-
 # ---- in place ----------------------------------------------------------------------------------
 
 
@@ -460,11 +444,13 @@ def _refill(t, host, op_name, generator, after=None, numbers=()):
     """Overwrite a tensor by a draw of its own shape and dtype."""
     dispatch.check_inplace(t)
     a = t._value.aval
+    # Ops draw geometric numbers for integers, too.
+    dtype = dt.float32 if a.dtype.category < dt.FLOATING and after is not None else a.dtype
     new = along_memory(t, lambda shape: draw(
-        shape, a.dtype, a.device, generator, lambda s: host(s, shape), op_name, numbers
+        shape, dtype, a.device, generator, lambda s: host(s, shape), op_name, numbers
     ))  # fmt: skip
     if after is not None and a.device is not devices.CPU and a.device is not devices.META:
-        new = after(new)
+        new = after(new).to(a.dtype)
     t.detach()._refresh()
     return dispatch.rebind(t, dispatch.fit(t, new.detach()))
 
@@ -565,24 +551,41 @@ def _real(parameter: str, x) -> float:
     raise TypeError(f"argument '{parameter}' must be float, not {type_name(x)}")
 
 
-def _host_only(name, call):
-    names = call.__code__.co_varnames[3 : call.__code__.co_argcount]
+def _filler(name, host, op_name, after):
+    """The method that overwrites by ``host`` of the CPU's stream, elsewhere by ``after`` of an op's
+    draws; both take the numbers that the method is given."""
+    names = host.__code__.co_varnames[3 : host.__code__.co_argcount]
 
     def fill(self, *args, generator=None, **named):
-        _cpu_only(self, name)
-        a = self._value.aval
+        dtype = self._value.aval.dtype
         args = [_real(key, x) for key, x in zip(names, args, strict=False)]
         named = {key: _real(key, x) for key, x in named.items()}
+        host(_REFUSING, (0,), dtype.numpy, *args, **named)
         return _refill(
-            self, lambda s, shape: call(s, shape, a.dtype.numpy, *args, **named), None, generator
-        )
+            self, lambda s, shape: host(s, shape, dtype.numpy, *args, **named), op_name, generator,
+            lambda t: after(t, *args, **named),
+        )  # fmt: skip
 
     fill.__name__ = name
     fill.__doc__ = f"Overwrite with draws, see ``torch.Tensor.{name}``."
     method(name)(fill)
 
 
-_host_only("exponential_", lambda s, shape, d, lambd=1.0: s.exponential(shape, lambd, d))
-_host_only("geometric_", lambda s, shape, d, p: s.geometric(shape, p, d))
-_host_only("cauchy_", lambda s, shape, d, median=0.0, sigma=1.0: s.cauchy(shape, median, sigma, d))
-_host_only("log_normal_", lambda s, shape, d, mean=1.0, std=2.0: s.log_normal(shape, mean, std, d))
+_REFUSING = HostStream(0)  # draws nothing, but raises where the numbers are none for the draw
+
+_filler(
+    "exponential_", lambda s, shape, d, lambd=1.0: s.exponential(shape, lambd, d),
+    "draw_exponential", lambda t, lambd=1.0: t / lambd,
+)  # fmt: skip
+_filler(
+    "geometric_", lambda s, shape, d, p: s.geometric(shape, p, d),
+    "draw_exponential", lambda t, p: (t / -math.log1p(-p)).ceil(),
+)  # fmt: skip
+_filler(
+    "cauchy_", lambda s, shape, d, median=0.0, sigma=1.0: s.cauchy(shape, median, sigma, d),
+    "draw_cauchy", lambda t, median=0.0, sigma=1.0: t * sigma + median,
+)  # fmt: skip
+_filler(
+    "log_normal_", lambda s, shape, d, mean=1.0, std=2.0: s.log_normal(shape, mean, std, d),
+    "draw_normal", lambda t, mean=1.0, std=2.0: (t * std + mean).exp(),
+)  # fmt: skip

@@ -1,18 +1,11 @@
-"""Frontends of segment reductions, hashes, fixed-size searches and binomial draws."""
+"""Frontends of segment reductions, hashes and fixed-size searches."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from torchlike._core import devices
 from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch, levels
-from torchlike._tensor.creation import from_host
 from torchlike._tensor.dispatch import apply, into, value_of
-from torchlike._tensor.forms import FUNCTIONS, function
-from torchlike._tensor.generators import generator_of
-from torchlike._tensor.modes import modes
+from torchlike._tensor.forms import function
 from torchlike._tensor.shapes import shape_of, wrap_dim
 
 _REDUCTIONS = {
@@ -87,21 +80,3 @@ def hash_tensor(input, dim=(), *, keepdim=False, mode=0, out=None):
     dims = tuple(wrap_dim(d, len(shape)) for d in given) if shape else ()
     dims = dims or tuple(range(len(shape)))
     return into(out, apply(TABLE["hash_tensor"], (input,), (dims, keepdim)))
-
-
-@function()
-def binomial(count, prob, generator=None, *, out=None):
-    """Successes in ``count`` trials of probability ``prob``, element by element."""
-    for name, t in (("count", count), ("prob", prob)):
-        if not isinstance(t, dispatch._Tensor):
-            raise TypeError(f"binomial(): argument '{name}' must be Tensor, not {type(t).__name__}")
-    if count.device is not devices.CPU:
-        raise NotSupported("binomial() on an accelerator", "draw on the CPU and move the result")
-    if count.dtype is not prob.dtype:
-        raise RuntimeError(f"expected scalar type {count.dtype} but found {prob.dtype}")
-    if modes.levels:
-        given = FUNCTIONS["broadcast_tensors"](count.detach(), prob.detach())
-        return into(out, levels.drawn_of(lambda n, p: binomial(n, p, generator), *given))
-    stream = generator_of(devices.CPU, generator).stream
-    host = np.broadcast_arrays(count.detach()._host(), prob.detach()._host())
-    return into(out, from_host(np.asarray(stream.binomial(*host)), devices.CPU))

@@ -175,7 +175,8 @@ class _Memory:
         # PyTorch keeps these numbers, too, though nobody reads them. They leave as host data: as
         # parts of a tensor each count of them would be another program.
         a = aval((), self.als.dtype, self.als._value.aval.device)
-        numbers = self.als.float().numpy() if a.dtype in dt.HALF else self.als.numpy()
+        als = self.als.float() if a.dtype in dt.HALF else self.als
+        numbers = als.numpy(force=True)
         for i, x in enumerate(numbers[: len(self.changes)]):
             state["al"][i] = dispatch.wrap(full(a, x))
 
@@ -338,7 +339,7 @@ def _real(p):
 
 def _host(x):
     """A number for the host to compute with, in the precision of the tensor it comes from."""
-    return x.detach().reshape(()).numpy()[()] if isinstance(x, Tensor) else x
+    return x.reshape(()).numpy(force=True)[()] if isinstance(x, Tensor) else x
 
 
 def _kept(t, like: Tensor):

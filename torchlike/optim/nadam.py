@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._engine.values import aval
 from torchlike.optim._checks import check_betas, check_range, check_rate
@@ -55,6 +54,5 @@ class NAdam(Optimizer):
         return 1.0 if name == "mu_product" else 0.0
 
     def state_aval(self, p, name: str):
-        if name != "mu_product":
-            return p._value.aval
-        return aval((), dt.float32, devices.CPU)
+        like = p._value.aval
+        return aval((), dt.float32, like.device) if name == "mu_product" else like

@@ -570,14 +570,16 @@ def _state_copy(slot):
 
 
 def _loaded(name, x, p, own: bool):
-    """A loaded state entry, in the parameter's dtype (step counts stay as they are).
+    """A loaded state entry, on the parameter's device and in its dtype; step counts stay as they
+    are, to be placed where they are shared.
 
     What fits already is taken as it is, as PyTorch does. A step that overwrites all states at once
     (``own``) gets tensors of its own.
     """
     if isinstance(x, Tensor):
-        if name != "step" and p.is_floating_point() and x.dtype is not p.dtype:
-            return x.detach().to(p.dtype)
+        dtype = p.dtype if p.is_floating_point() else x.dtype
+        if name != "step" and (x.dtype is not dtype or x.device != p.device):
+            return x.detach().to(p.device, dtype)
         return x.detach().clone() if own else x
     if isinstance(x, dict):
         return {k: _loaded(k, v, p, own) for k, v in x.items()}
