@@ -41,6 +41,9 @@ class Generator:
         seed = int(seed)
         if local.capture is not None:
             local.capture.refuse("a generator is seeded")
+        return self._start(seed)
+
+    def _start(self, seed: int) -> Generator:
         if self.stream is not None:
             self.stream.manual_seed(seed)
         self._seed, self._offset = seed & (2**64 - 1), 0
@@ -56,6 +59,9 @@ class Generator:
         """The seed the stream was started with."""
         if local.capture is not None:
             local.capture.refuse("a generator's seed is read")
+        return self._first_seed()
+
+    def _first_seed(self) -> int:
         return self._seed if self.stream is None else self.stream.initial_seed()
 
     def get_state(self):
@@ -124,7 +130,7 @@ def generator_of(
         found = _generators.get(device)
         if found is None:
             found = _generators.setdefault(
-                device, Generator(device).manual_seed(default_generator.initial_seed())
+                device, Generator(device)._start(default_generator._first_seed())
             )
         return found
     if generator.device.type != device.type and device.type != "meta":
