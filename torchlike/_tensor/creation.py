@@ -39,7 +39,8 @@ def on_device(device: devices.device) -> None:
     """Let the next recorded call, which has no operands, run on ``device``."""
     segment = local.segment
     if segment.device is not device:
-        flush(segment, "device")
+        if segment.node.depth or segment.arrays:
+            flush(segment, "device")
         local.segment.device = device
 
 

@@ -12,6 +12,7 @@ from torchlike._core import dtypes as dt
 from torchlike._core.errors import warn_once
 from torchlike._core.symbolic import SymFloat, SymInt
 from torchlike._engine.flush import jax_array
+from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, indexing, views
@@ -97,7 +98,11 @@ def _moved(value: Value, device: devices.device) -> Value:
     with jax.enable_x64(True):
         # Two of our devices can be one of JAX's, and either tensor may be overwritten.
         shared = not isinstance(array, jax.core.Tracer) and array.device == target
-        return Value(a, jax.device_put(array, target, may_alias=False if shared else None))
+        moved = Value(a, jax.device_put(array, target, may_alias=False if shared else None))
+    capture = local.capture
+    if capture is not None and capture.constants.get(id(value)) is value:
+        capture.constant(moved)
+    return moved
 
 
 @method("type")
