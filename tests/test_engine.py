@@ -1,9 +1,11 @@
 """The engine's contract: what runs when, what compiles; threads, limits and Ctrl-C."""
 
 import gc
+import itertools
 import signal
 import sys
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,7 @@ import pytest
 import torchlike as torch
 from torchlike import compiler
 from torchlike._core.settings import settings
-from torchlike._engine import prefix, programs
+from torchlike._engine import places, prefix, programs
 
 
 class Perceptron:
@@ -229,6 +231,34 @@ def test_what_is_compared_was_rounded_once():
     given = [torch.tensor(x, dtype=torch.float64) for x in given]
     for _ in range(2):
         assert best(logs(*given)).tolist() == [1] * 200
+
+
+def test_programs_that_compare_have_the_products_of_turned_matrices():
+    a, b = torch.randn(1, 1, 1, 3), torch.randn(1, 1, 50, 3)
+    with settings.override(always_compile=True):
+        product = (a * 2).matmul((b * 1).mT)
+        assert torch.equal(product[..., 0], product[..., 0])
+    np.testing.assert_allclose(product, (a.numpy() * 2) @ np.swapaxes(b, -1, -2), 1e-5)
+
+
+def test_no_clock_decides_what_is_compiled(monkeypatch):
+    """A slow machine has the bits of a fast one: NumPy and programs run the same calls on both."""
+
+    def run(seconds: float) -> dict:
+        now = itertools.count()
+        monkeypatch.setattr(time, "perf_counter", lambda: next(now) * seconds)
+        compiler.clear_caches()
+        places.forget()
+        compiler.clear_stats()
+        for n in range(120):
+            x = torch.linspace(0, 1, 11 + n % 12)
+            for _ in range(60):
+                x = (x * 1.01).sin() + 0.1
+            x.sum().item()
+        stats = compiler.stats()
+        return {name: stats[name] for name in ("compiles", "hits", "host_ops")}
+
+    assert run(0.0) == run(1.0)
 
 
 # ---- threads -----------------------------------------------------------------------------------

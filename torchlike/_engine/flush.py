@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 
@@ -133,20 +132,19 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
             compile_and_run(segment, live, why, place)
         else:
             host = small or (host and node.work < missing_singles(node) * _COMPILE_SINGLE)
-            start = time.perf_counter()
             run_op_by_op(segment, live, host, sighting)
-            sighting.best = min(sighting.best, time.perf_counter() - start)
+            sighting.ran = True
     commit(segment)
 
 
 class Sighting:
-    """What is known of a key without a program: how often it came, the seconds of its fastest run
-    op by op, and how NumPy runs it."""
+    """What is known of a key without a program: how often it came, whether it ran op by op, and how
+    NumPy runs it."""
 
-    __slots__ = ("best", "count", "plan")
+    __slots__ = ("count", "plan", "ran")
 
     def __init__(self):
-        self.count, self.best, self.plan = 0, math.inf, None
+        self.count, self.plan, self.ran = 0, None, False
 
 
 def sighting_of(node: Prefix, live: tuple) -> Sighting:
@@ -164,6 +162,7 @@ def sighting_of(node: Prefix, live: tuple) -> Sighting:
 _COMPILE = 4e-3
 _COMPILE_SINGLE = 5e-2  # and to compile one op as a program of its own
 _START = 5e-5  # seconds from the call of a program until its results can be read
+_HOST_CALL = 4e-6  # and that NumPy takes for a call, beside its work
 _MANY = 128
 
 # By what factor a program is faster than NumPy at what NumPy takes its time for: arrays that are
@@ -228,8 +227,8 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
         return seen > 1
     # Once its runs took as much longer than a program's would have as a compile takes: a hundred
     # lengths of a text that come back a few times each would be a hundred compiles of a second.
-    # What its first run took tells nothing: much is prepared in it.
-    saved = sighting.best - (_START + node.work / _FASTER)
+    # By estimates, not by the clock: the same script has to give the same bits each time it is run.
+    saved = node.calls * _HOST_CALL + node.work - (_START + node.work / _FASTER)
     return seen > 2 and seen * saved > _COMPILE_SINGLE + node.calls * _COMPILE
 
 
@@ -338,7 +337,7 @@ def run_op_by_op(segment: Segment, live, host: bool = False, sighting=None) -> N
 
 def _on_host(segment: Segment, live, sighting) -> None:
     with np.errstate(all="ignore"):
-        if sighting is None or sighting.best == math.inf or not _by_plan(segment, live, sighting):
+        if sighting is None or not sighting.ran or not _by_plan(segment, live, sighting):
             _op_by_op(segment, live, True)
 
 
