@@ -132,19 +132,20 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
             compile_and_run(segment, live, why, place)
         else:
             host = small or (host and node.work < missing_singles(node) * _COMPILE_SINGLE)
+            before = local.kernels
             run_op_by_op(segment, live, host, sighting)
-            sighting.ran = True
+            sighting.kernels = local.kernels - before if host else node.calls * _SINGLE
     commit(segment)
 
 
 class Sighting:
-    """What is known of a key without a program: how often it came, whether it ran op by op, and how
-    NumPy runs it."""
+    """What is known of a key without a program: how often it came, how many of NumPy's functions
+    its last run op by op took beside one for each call, and how NumPy runs it."""
 
-    __slots__ = ("count", "plan", "ran")
+    __slots__ = ("count", "kernels", "plan")
 
     def __init__(self):
-        self.count, self.plan, self.ran = 0, None, False
+        self.count, self.kernels, self.plan = 0, None, None
 
 
 def sighting_of(node: Prefix, live: tuple) -> Sighting:
@@ -162,12 +163,14 @@ def sighting_of(node: Prefix, live: tuple) -> Sighting:
 _COMPILE = 4e-3
 _COMPILE_SINGLE = 5e-2  # and to compile one op as a program of its own
 _START = 5e-5  # seconds from the call of a program until its results can be read
-_HOST_CALL = 4e-6  # and that NumPy takes for a call, beside its work
+_HOST_CALL = 4e-6  # that NumPy takes for a call, beside its work
+_KERNEL = 2e-6  # for one of several functions, or rounds of a loop, that a call is made of
+_SINGLE = 10  # as many of which as an op that runs as a program of its own takes
 _MANY = 128
 
-# By what factor a program is faster than NumPy at what NumPy takes its time for: arrays that are
-# read and written once for several calls, and wider products.
-_FASTER = 8
+# What part of the work, which is estimated for one pass over all operands and slow products, a
+# program saves: arrays that are read and written once for several calls.
+_SAVED = 0.05
 
 # How often what was prepared before a first step must come back before it is compiled.
 _SETUP_SIGHTINGS = 3
@@ -228,7 +231,8 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
     # Once its runs took as much longer than a program's would have as a compile takes: a hundred
     # lengths of a text that come back a few times each would be a hundred compiles of a second.
     # By estimates, not by the clock: the same script has to give the same bits each time it is run.
-    saved = node.calls * _HOST_CALL + node.work - (_START + node.work / _FASTER)
+    kernels = node.calls * _HOST_CALL + (sighting.kernels or 0) * _KERNEL
+    saved = kernels + node.work * _SAVED - _START
     return seen > 2 and seen * saved > _COMPILE_SINGLE + node.calls * _COMPILE
 
 
@@ -337,7 +341,7 @@ def run_op_by_op(segment: Segment, live, host: bool = False, sighting=None) -> N
 
 def _on_host(segment: Segment, live, sighting) -> None:
     with np.errstate(all="ignore"):
-        if sighting is None or not sighting.ran or not _by_plan(segment, live, sighting):
+        if sighting is None or sighting.kernels is None or not _by_plan(segment, live, sighting):
             _op_by_op(segment, live, True)
 
 

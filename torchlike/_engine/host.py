@@ -24,7 +24,7 @@ from torchlike._engine import (  # they register theirs
     training_twins,  # noqa: F401
 )
 from torchlike._engine.inference import broadcast, canonical, traced
-from torchlike._engine.prefix import Prefix
+from torchlike._engine.prefix import Prefix, local
 from torchlike._engine.primitives import BUILDERS, ELEMENTWISE, Unsupported
 from torchlike._engine.stats import stats
 from torchlike._engine.twins import TWINS
@@ -358,6 +358,7 @@ def plan(closed, free=None):
 
     def run(*xs):
         registers = [*xs, *rest]
+        local.kernels += len(steps)
         for n, (function, ins, out) in enumerate(steps):
             result = function(*[registers[i] for i in ins])
             if out.__class__ is int:

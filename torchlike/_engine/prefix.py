@@ -176,6 +176,7 @@ class _Local(threading.local):
         self.segment = Segment(tree)
         self.after_backward = None  # the segment in which the last backward ended
         self.capture = None  # the call of a compiled function that is being recorded
+        self.kernels = 0  # functions of NumPy's that have run: what calls cost, without a clock
 
 
 local = _Local()
