@@ -9,6 +9,7 @@ an ordinary storage again: a ``tensor.numpy()`` in passing costs one copy and no
 from __future__ import annotations
 
 import sys
+import threading
 
 import numpy as np
 
@@ -67,7 +68,10 @@ def _write(storage: Storage, value: Value) -> None:
     if storage.__class__ is Storage:  # another thread has just ended the sharing
         storage.value = value
         return
-    if is_private(storage.array):
+    # Another thread may have written with NumPy since the last look. What it wrote stays in the
+    # memory, where the next look finds it.
+    alone = storage.filled is None or threading.active_count() == 1
+    if is_private(storage.array) and (alone or not _written(storage)):
         _part(storage)  # what it holds is older than the value: nobody may look at it again
     else:
         try:
@@ -81,9 +85,11 @@ def _write(storage: Storage, value: Value) -> None:
         if storage.filled is None:
             np.copyto(_root(storage), seen, where=_changed(storage, seen))
         else:
-            seen = seen.reshape(-1)
+            seen, old = seen.reshape(-1), host_array(_value.__get__(storage)).reshape(-1)
             for start, end in storage.filled:
-                storage.array[start:end] = seen[start:end]
+                new = seen[start:end]
+                where = True if alone else _differing(old[start:end], new)
+                np.copyto(storage.array[start:end], new, where=where)
     _value.__set__(storage, value)
 
 
@@ -95,8 +101,19 @@ def _changed(storage: SharedStorage, seen: np.ndarray):
     old = host_array(_value.__get__(storage))
     if base is None or old.shape != seen.shape:
         return True
-    old, new = (np.ascontiguousarray(x).reshape(-1, 1).view(np.uint8) for x in (old, seen))
-    return (old != new).any(-1).reshape(seen.shape)
+    return _differing(old, seen)
+
+
+def _differing(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Where the bits of two arrays differ."""
+    bits = [np.ascontiguousarray(x).reshape(-1, 1).view(np.uint8) for x in (old, new)]
+    return (bits[0] != bits[1]).any(-1).reshape(new.shape)
+
+
+def _written(storage: SharedStorage) -> bool:
+    """Whether the memory holds something else than the last look has found."""
+    seen = host_array(_value.__get__(storage)).reshape(-1)
+    return not all(_same_bits(storage.array[i:j], seen[i:j]) for i, j in storage.filled)
 
 
 def look(storage: SharedStorage) -> None:
