@@ -83,8 +83,8 @@ def test_among_many_kinds_what_comes_back_is_compiled_once_that_pays(
     seconds, compiles, monkeypatch
 ):
     monkeypatch.setattr(flush, "_COMPILE_SINGLE", seconds)
-    for name, value in {"_COMPILE": 0.0, "_START": 0.0, "_FASTER": float("inf")}.items():
-        monkeypatch.setattr(flush, name, value)
+    for name in ("_COMPILE", "_START"):
+        monkeypatch.setattr(flush, name, 0.0)
     kinds = [torch.randn(10_000 + n) for n in range(20)]
 
     def many():
@@ -94,7 +94,7 @@ def test_among_many_kinds_what_comes_back_is_compiled_once_that_pays(
 
     stats = counted(many)
     assert stats["compiles"] == compiles
-    assert stats["programs"] == 4 * compiles  # the first run tells nothing of the time
+    assert stats["programs"] == 4 * compiles  # from the third time on
     assert stats["host_ops"] == 2 * (120 - 4 * compiles)
 
 
