@@ -24,8 +24,8 @@ def faults() -> dict:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_as_on_the_cpu(name, faults):
-    assert faults.pop(name) is None
+    assert faults[name] is None
 
 
 def test_no_program_is_left_out(faults):
-    assert set(faults) <= set(NAMES)
+    assert set(faults) == set(NAMES)

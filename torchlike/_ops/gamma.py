@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -9,7 +11,7 @@ from jax.scipy.special import digamma
 
 from torchlike._ops import loops
 from torchlike._ops.derivatives import NO_DERIVATIVE
-from torchlike._ops.sample import _compute, _key, in_blocks
+from torchlike._ops.sample import compute_dtype, in_blocks, key_of
 from torchlike._ops.table import Dtype, Shape, op
 
 # ---- gradients of samples ----------------------------------------------------------------------
@@ -125,7 +127,7 @@ def dirichlet_grad(x, alpha, total):
 def draw_gamma(seed, offset, alpha):
     """Gamma samples of scale 1."""
     wide = alpha.astype(jnp.promote_types(alpha.dtype, jnp.float32))
-    drawn = jax.random.gamma(_key(seed, offset), wide, wide.shape, wide.dtype)
+    drawn = jax.random.gamma(key_of(seed, offset), wide, wide.shape, wide.dtype)
     return jnp.maximum(drawn.astype(alpha.dtype), jnp.finfo(alpha.dtype).tiny)
 
 
@@ -134,7 +136,7 @@ def draw_dirichlet(seed, offset, alpha):
     """Dirichlet samples along the last dimension."""
     wide = alpha.astype(jnp.promote_types(alpha.dtype, jnp.float32))
     # Their logarithms: gammas of small concentrations underflow.
-    logs = jax.random.loggamma(_key(seed, offset), wide, wide.shape, wide.dtype)
+    logs = jax.random.loggamma(key_of(seed, offset), wide, wide.shape, wide.dtype)
     info = jnp.finfo(alpha.dtype)
     shares = jax.nn.softmax(logs, axis=-1).astype(alpha.dtype)
     return jnp.clip(shares, info.tiny, 1 - info.epsneg)
@@ -144,7 +146,7 @@ def draw_dirichlet(seed, offset, alpha):
 def draw_poisson(seed, offset, rate):
     """Poisson samples."""
     wide = rate.astype(jnp.promote_types(rate.dtype, jnp.float32))
-    return jax.random.poisson(_key(seed, offset), wide, wide.shape, jnp.int64).astype(rate.dtype)
+    return jax.random.poisson(key_of(seed, offset), wide, wide.shape, jnp.int64).astype(rate.dtype)
 
 
 @op("draw_binomial", differentiable=False, promotes="raw")
@@ -153,13 +155,13 @@ def draw_binomial(seed, offset, count, prob):
     shape = jnp.broadcast_shapes(count.shape, prob.shape)
     wide = jnp.promote_types(prob.dtype, jnp.float32)
     n, p = (jnp.broadcast_to(v, shape).astype(wide) for v in (count, prob))
-    return jax.random.binomial(_key(seed, offset), n, p, shape, wide).astype(prob.dtype)
+    return jax.random.binomial(key_of(seed, offset), n, p, shape, wide).astype(prob.dtype)
 
 
 @op("draw_exponential", differentiable=False, promotes="raw")
 def draw_exponential(seed, offset, size: Shape, dtype: Dtype):
     """Standard exponential numbers; none is zero, as PyTorch's are: they are divided by."""
-    draw = lambda key, shape: jax.random.exponential(key, shape, _compute(dtype))  # noqa: E731
+    draw = partial(jax.random.exponential, dtype=compute_dtype(dtype))
     drawn = in_blocks(draw, seed, offset, size).astype(dtype.numpy)
     return jnp.maximum(drawn, jnp.finfo(dtype.numpy).eps / 2)
 
@@ -167,5 +169,5 @@ def draw_exponential(seed, offset, size: Shape, dtype: Dtype):
 @op("draw_cauchy", differentiable=False, promotes="raw")
 def draw_cauchy(seed, offset, size: Shape, dtype: Dtype):
     """Standard Cauchy numbers."""
-    draw = lambda key, shape: jax.random.cauchy(key, shape, _compute(dtype))  # noqa: E731
+    draw = partial(jax.random.cauchy, dtype=compute_dtype(dtype))
     return in_blocks(draw, seed, offset, size).astype(dtype.numpy)

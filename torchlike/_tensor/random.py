@@ -557,10 +557,12 @@ def _filler(name, host, op_name, after):
     names = host.__code__.co_varnames[3 : host.__code__.co_argcount]
 
     def fill(self, *args, generator=None, **named):
-        dtype = self._value.aval.dtype
+        a = self._value.aval
+        dtype = a.dtype
         args = [_real(key, x) for key, x in zip(names, args, strict=False)]
         named = {key: _real(key, x) for key, x in named.items()}
-        host(_REFUSING, (0,), dtype.numpy, *args, **named)
+        if a.device is not devices.CPU:  # no stream is asked, which raises for wrong numbers
+            host(HostStream(0), (0,), dtype.numpy, *args, **named)
         return _refill(
             self, lambda s, shape: host(s, shape, dtype.numpy, *args, **named), op_name, generator,
             lambda t: after(t, *args, **named),
@@ -570,8 +572,6 @@ def _filler(name, host, op_name, after):
     fill.__doc__ = f"Overwrite with draws, see ``torch.Tensor.{name}``."
     method(name)(fill)
 
-
-_REFUSING = HostStream(0)  # draws nothing, but raises where the numbers are none for the draw
 
 _filler(
     "exponential_", lambda s, shape, d, lambd=1.0: s.exponential(shape, lambd, d),

@@ -15,6 +15,7 @@ from torchlike._core import dtypes as dt
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
 from torchlike._tensor import dispatch
+from torchlike._tensor.foreach import group_tensors
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.host_reads import host_data
 from torchlike._tensor.modes import no_grad
@@ -161,8 +162,7 @@ class AveragedModel(Module):
     def _update(self, averages: list, currents: list, is_first: Tensor | None = None) -> None:
         """Put new averages in place of the old ones; where ``is_first``, the current weights."""
         if self.multi_avg_fn is not None:
-            for pairs in _by_kind(averages, currents):
-                old, new = map(list, zip(*pairs, strict=True))
+            for (old, new), _ in group_tensors([averages, currents]).values():
                 self.multi_avg_fn(old, new, self.n_averaged.to(old[0].device))
         else:
             avg_fn = self.avg_fn or get_swa_avg_fn()
@@ -189,14 +189,6 @@ def _weights(module: Module, with_buffers: bool) -> list[Tensor]:
     """All that is averaged, detached."""
     found = [*module.parameters(), *(module.buffers() if with_buffers else ())]
     return [x.detach() for x in found]
-
-
-def _by_kind(averages, currents) -> list:
-    """Pairs of average and current value, grouped by device and dtype."""
-    kinds: dict = {}
-    for pair in zip(averages, currents, strict=True):
-        kinds.setdefault((pair[0].device, pair[0].dtype), []).append(pair)
-    return list(kinds.values())
 
 
 @no_grad()
