@@ -21,6 +21,7 @@ import jax
 
 import torchlike as t
 from torchlike._core import devices
+from torchlike._engine.flush import jax_array
 
 F, nn = t.nn.functional, t.nn
 PROGRAMS: dict = {}
@@ -214,6 +215,88 @@ def compiled(d):
     return [*out, [step(data).item() for _ in range(4)], *net.state_dict().values()]
 
 
+def is_placed(x) -> bool:
+    """Whether a tensor's array lies where the tensor says, or is NumPy's if that is the CPU."""
+    array = jax_array(x._value)
+    return array.device == devices.jax_device(x.device)
+
+
+class Masked(nn.Module):
+    """A layer with tensors that ``to()`` does not move."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.mask = nn.Linear(3, 3), t.ones(3, 3).tril()
+        self.two = t.tensor(2.0)
+
+    def forward(self, x):
+        return self.inner(x) @ self.mask.to(x.device) * self.two
+
+
+@program
+def compiled_on_two_devices(d):
+    """One program each: what is moved there, and back, by its Python."""
+    held, counter, weight = t.ones(3), t.zeros(()), t.arange(3.0, requires_grad=True)
+    t.manual_seed(2)
+
+    def count(x):
+        counter.add_(1)
+        return x * counter
+
+    def write(x):
+        y = x.to(d) * 2
+        y += 1
+        z = (y * 1).cpu()
+        z *= 2
+        return y, z, x
+
+    functions = [
+        lambda x: x.to(d) * 2 + held.to(d), lambda x: (x.to(d) * 3).cpu() + held, write, count,
+        lambda x: (x.to(d) + t.arange(3).to(d), t.arange(3)), lambda x: t.ones(3, device=d) * 2,
+        lambda x: x + t.randn(3).to(d).cpu() + t.rand(3), lambda x: x.to(d)[held.long() % 3],
+        lambda x: t.func.vmap(lambda row: row.to(d) * 2)(x), lambda x: t.cat([x.to(d), x.to(d)]),
+    ]  # fmt: skip
+    out, steps = [], []
+    for function in functions:
+        steps.append(t.compile(function, fullgraph=True))
+        out += [steps[-1](t.arange(3.0) + i) for i in range(4)]
+        held[0] += 1
+    moved, layer = t.compile(lambda x: (x * weight.to(d)).sin().cpu(), fullgraph=True), Masked()
+    t.manual_seed(0)
+    nn.init.normal_(layer.inner.weight)
+    layer = t.compile(layer.to(d), fullgraph=True)
+    for _ in range(3):
+        x = t.ones(3, device=d, requires_grad=True)
+        moved(x).sum().backward()
+        layer(t.ones(2, 3, device=d)).sum().backward()
+        out += [x.grad, weight.grad.clone(), layer.inner.weight.grad.clone()]
+    net, data = small_net(d)
+    optimizer = t.optim.AdamW(net.parameters(), 0.01)
+    average = {name: p.detach().cpu().clone() for name, p in net.named_parameters()}
+
+    @t.compile(fullgraph=True)
+    def step(x):
+        optimizer.zero_grad()
+        loss = net(x.to(d)).pow(2).mean()
+        loss.backward()
+        optimizer.step()
+        for name, p in net.named_parameters():
+            average[name].lerp_(p.detach().cpu(), 0.1)
+        return loss.detach().cpu()
+
+    out += [step(data.cpu()) for _ in range(5)]
+    said = []
+    for _ in range(3):
+        try:
+            t.compile(lambda x: x + held)(t.ones(3, device=d))
+        except RuntimeError as error:
+            said.append("same device" in str(error))
+    made = [*flat_tensors(out), counter, *net.parameters(), *average.values()]
+    leaves = [x for x in made if not is_placed(x)]
+    breaks = [len(s.compiled.breaks) for s in (*steps, moved, step)]
+    return [made, len(leaves), breaks, said == [d != "cpu"] * len(said)]
+
+
 @program
 def layers(d):
     t.manual_seed(0)
@@ -239,11 +322,14 @@ def layers(d):
 # ---- both sides --------------------------------------------------------------------------------
 
 
+def flat_tensors(x) -> list:
+    """The leaves of a nest of lists."""
+    return [leaf for y in x for leaf in flat_tensors(y)] if isinstance(x, (list, tuple)) else [x]
+
+
 def flat(x) -> list:
     """The leaves of a nest of lists, tensors of any device as those of the CPU."""
-    if isinstance(x, (list, tuple)):
-        return [leaf for y in x for leaf in flat(y)]
-    return [x.detach().cpu() if isinstance(x, t.Tensor) else x]
+    return [y.detach().cpu() if isinstance(y, t.Tensor) else y for y in flat_tensors(x)]
 
 
 def equal(a, b) -> bool:

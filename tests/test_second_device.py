@@ -10,7 +10,7 @@ import pytest
 SCRIPT = Path(__file__).with_name("second_device.py")
 NAMES = (
     "moves", "indices_and_numbers_of_the_cpu", "two_devices_in_one_call", "files", "optimizers",
-    "draws", "generators", "compiled", "layers",
+    "draws", "generators", "compiled", "compiled_on_two_devices", "layers",
 )  # fmt: skip
 
 

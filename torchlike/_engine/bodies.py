@@ -63,9 +63,8 @@ class Frame:
 @contextmanager
 def tracing(in_avals, level: int):
     """(segment, Values for the arguments): what is recorded inside belongs to a body."""
-    segment = Segment(prefix.tree)
+    segment = Segment(prefix.tree, next((a.device for a in in_avals), devices.CPU))
     segment.frame = Frame(level, local.segment)
-    segment.device = next((a.device for a in in_avals), devices.CPU)
     local.segment = segment
     holes = [Value(a, Hole(segment.frame)) for a in in_avals]
     try:

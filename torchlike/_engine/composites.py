@@ -32,10 +32,12 @@ class Composite:
             slots.update(enumerate(call.avals, call.slots - call.outs))
         self.avals = tuple([slots[o] for o in self.outs])
         shapes = [(a.shape, a.dtype) for a in self.avals]
+        homes = [a.device for a in self.avals]
         self.op = Op(
             name, _function(self, calls, node.externals), promotes="raw", differentiable=False,
             checks=any(c.op.checks for c in calls), shapes=lambda statics, in_avals: shapes,
             donates=(lambda statics: donates) if donates else None, inner=node,
+            places=lambda statics: homes,
             made_of=("composite", calls, self.outs, self.noted, self.floats, self.ints, donates),
         )  # fmt: skip
 

@@ -279,11 +279,7 @@ def _call(segment: Segment, program: Program, results: list) -> None:
         return
     if program.donated:
         arrays = protect(segment, program, arrays)
-    if segment.device is devices.CPU:
-        call_into(results, program, program.arguments(segment, arrays))
-    else:
-        with jax.default_device(devices.jax_device(segment.device)):
-            call_into(results, program, program.arguments(segment, arrays))
+    call_into(results, program, program.arguments(segment, arrays))
 
 
 def protect(segment: Segment, program: Program, arrays: list) -> list:

@@ -38,7 +38,8 @@ def infer(op: Op, statics: tuple, in_avals: tuple, device) -> tuple:
         out = shape_rules[op.name](statics, in_avals)
     if out is None:
         out = _evaluate_shapes(op, statics, in_avals)
-    out = tuple([aval(s, d, device) for s, d in out])
+    places = [device] * len(out) if op.places is None else op.places(statics)
+    out = tuple([aval(s, d, place) for (s, d), place in zip(out, places, strict=True)])
     if len(op.inferred) > _MAX_INFERRED:
         op.inferred.clear()
     op.inferred[key] = out

@@ -29,9 +29,9 @@ class Prefix:
     """
 
     __slots__ = (
-        "avals", "calls", "checks", "children", "depth", "exact", "externals", "first", "floats",
-        "glances", "in_avals", "ints", "line", "nbytes", "numbers", "op", "outs", "parent", "plans",
-        "programs", "refs", "seen", "slots", "statics", "used", "work",
+        "avals", "calls", "checks", "children", "depth", "device", "exact", "externals", "first",
+        "floats", "glances", "in_avals", "ints", "line", "nbytes", "numbers", "op", "outs",
+        "parent", "plans", "programs", "refs", "seen", "slots", "statics", "used", "work",
     )  # fmt: skip
 
     def __init__(self, parent=None, op=None, statics=(), refs=(), avals=(), in_avals=()):
@@ -48,6 +48,11 @@ class Prefix:
         self.line = None
         self.used = 0  # when a segment last ended here, by the tree's clock
         self.first = self if parent is None or parent.parent is None else parent.first
+        # Where a program of these calls runs: on the accelerator, if any of them is there.
+        self.device = devices.CPU if parent is None else parent.device
+        if self.device is devices.CPU:
+            found = [getattr(a, "device", devices.CPU) for a in (*avals, *in_avals)]
+            self.device = next((d for d in found if d is not devices.CPU), devices.CPU)
         if parent is None:
             self.depth = self.slots = self.externals = self.floats = self.ints = self.nbytes = 0
             self.work, self.exact, self.checks, self.calls = 0.0, True, False, 0
@@ -76,15 +81,20 @@ class Prefix:
 
 
 class Segment:
-    """The ops recorded since the last flush, on one thread and one device."""
+    """The ops recorded since the last flush, on one thread.
 
-    __slots__ = ("arrays", "device", "done", "doubts", "floats", "frame", "ints", "lock", "node",
-                 "owners", "refs", "results", "thread")  # fmt: skip
+    All are of one device, but for those of a compiled function: where any is of an accelerator its
+    program runs there, what it needs of the CPU is moved when it is called, and so are its results.
+    """
+
+    __slots__ = ("arrays", "creates", "device", "done", "doubts", "floats", "frame", "ints", "lock",
+                 "node", "owners", "refs", "results", "thread")  # fmt: skip
 
     def __init__(self, tree: Tree, device=devices.CPU):
         self.node = tree.root
         self.thread = threading.get_ident()
         self.device = device
+        self.creates = device  # of the next call without tensors
         self.arrays: list = []  # external inputs, in order of first use
         self.owners: list = []  # weak references to the Values they belong to
         self.floats: list = []
@@ -199,8 +209,8 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
     """
     segment = local.segment
     key = [op, statics]
-    if segment.device is not devices.CPU:  # a call without tensors must not find one of the CPU's
-        key[1] = statics, segment.device
+    if segment.creates is not devices.CPU:  # a call without tensors must not find one of the CPU's
+        key[1] = statics, segment.creates
     put = key.append
     try:
         for x in operands:
@@ -225,7 +235,7 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
                     elif array.__class__ is Batched or isinstance(array, _Tracer):
                         segment.rollback()
                         return apply_traced(op, statics, operands)
-                    if x.aval.device is not segment.device:
+                    if x.aval.device is not segment.device and not _joins(segment, op, x):
                         if len(key) == 2 and segment.node.depth:
                             flush_hook[0](segment, "device")
                             return record(op, statics, operands)
@@ -235,7 +245,7 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
                             flush_hook[0](segment, "device")
                             return record(op, statics, operands)
                         else:
-                            segment.device = x.aval.device
+                            segment.device = segment.creates = x.aval.device
                     # Marked last: an interrupt before that leaves nothing that rollback misses.
                     segment.owners.append(_ref(x))
                     segment.arrays.append(array)
@@ -392,7 +402,33 @@ _Tracer = jax.core.Tracer
 dead = _ref(type("Gone", (), {})())  # stands for the reference to a value that nobody has
 
 
+def _joins(segment: Segment, op: Op, x: Value) -> bool:
+    """Whether an operand of another device may be part of the segment's program."""
+    return (op.places is not None or keeps_all(segment)) and takes(segment, x.aval.device)
+
+
+def keeps_all(segment: Segment) -> bool:
+    """Whether what is recorded into a segment stays one program, whatever its devices: that of a
+    compiled function, or of a body."""
+    capture = local.capture
+    if segment.frame is not None:
+        return True
+    return capture is not None and capture.segment is segment and capture.broken is None
+
+
+def takes(segment: Segment, device) -> bool:
+    """Whether calls of this device may be part of the segment's program; it goes where they are
+    if they are the first on an accelerator."""
+    if devices.META in (device, segment.device):
+        return False
+    if segment.device is devices.CPU:
+        segment.device = device
+    return device in (devices.CPU, segment.device)
+
+
 def _check_devices(op: Op, operands) -> None:
+    if op.places is not None:
+        return
     found = {x.aval.device for x in operands if x.__class__ is Value}
     if len(found) > 1:
         first, second = sorted(map(str, found))[:2]
@@ -421,7 +457,8 @@ def _extend(segment, parent, op, statics, operands, key) -> Prefix:
     in_avals = tuple(
         x.aval if x.__class__ is Value else None if x is None else kind_of(x) for x in operands
     )
-    avals = infer(op, statics, in_avals, segment.device)
+    device = next((x.aval.device for x in operands if x.__class__ is Value), segment.creates)
+    avals = infer(op, statics, in_avals, device)
     external, refs = parent.externals, []
     for x, k in zip(operands, key[2:], strict=True):
         if x.__class__ is Value:

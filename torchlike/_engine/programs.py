@@ -11,6 +11,7 @@ from struct import Struct
 
 import jax
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
@@ -31,15 +32,16 @@ class Program:
     donated    external inputs that it overwrites
     outputs    the live slots in the order of its results
     forwarded  (output, external input) pairs that are the same array
+    strangers  external inputs that are of another device than it
+    returned   (place among its results, JAX's device) of those that are
     checks     (size, ndim, prefix) of each range check, in the order of the flags' rows
     function   what is called; made at the first call
     fixed      the precision of products that ``function`` was compiled for; None if it is jitted
     """
 
     __slots__ = ("body", "checks", "donated", "fixed", "forwarded", "function", "host", "live",
-                 "needed", "outputs", "owner", "pack", "packed", "parts")  # fmt: skip
-
-    place = None  # the device that its numbers are kept on; None: where JAX puts them
+                 "needed", "outputs", "owner", "pack", "packed", "parts", "returned",
+                 "strangers")  # fmt: skip
 
     def __init__(self, node: Prefix, live: tuple[int, ...]):
         self.live = live
@@ -51,6 +53,7 @@ class Program:
         self.forwarded: list = []
         path = needed_calls(node, live)
         self.needed = path
+        self.strangers, self.returned = (), ()
         replaced = replaced_inputs(path)
         self.donated = tuple(sorted(replaced))
         # jax gives a donated input's memory to the first result of its type. In another order a
@@ -58,7 +61,29 @@ class Program:
         # long.
         first = dict.fromkeys(replaced[d] for d in self.donated if replaced[d] in live)
         self.outputs = (*first, *(slot for slot in live if slot not in first))
+        if node.device is not devices.CPU:
+            self._sort_by_device()
         self.build(body_of(self, path))
+
+    @property
+    def place(self):
+        """The device that its numbers are kept on; None: where JAX puts them."""
+        return None if self.owner.device is devices.CPU else devices.jax_device(self.owner.device)
+
+    def _sort_by_device(self) -> None:
+        """Find what is of another device than the program."""
+        device, outside, homes = self.owner.device, {}, {}
+        for call in self.needed:
+            homes.update(enumerate([a.device for a in call.avals], call.slots - call.outs))
+            for ref, a in zip(call.refs, call.in_avals, strict=True):
+                if ref.__class__ is int and ref < 0 and a.device is not device:
+                    outside[~ref] = a.device
+        self.strangers = tuple(outside)
+        self.donated = tuple([d for d in self.donated if d not in outside])
+        self.returned = tuple([
+            (n, devices.jax_device(homes[slot]))
+            for n, slot in enumerate(self.outputs) if homes[slot] is not device
+        ])  # fmt: skip
 
     def build(self, body, *parts) -> None:
         """Set its body, which differs from others' of these calls by ``parts``."""
@@ -72,10 +97,8 @@ class Program:
             node = self.owner
             kind = self.needed, self.outputs, self.donated, node.floats, node.ints
             key = stored.key_of(("program", *kind, effort(node), *self.parts))
-            device = self.place or next(
-                (devices.jax_device(a.device) for call in self.needed for a in call.avals), None
-            )
-            path = device and key and stored.path_of(key, arguments, device)
+            device = self.place or devices.jax_device(devices.CPU)
+            path = key and stored.path_of(key, arguments, device)
         if path is None:
             self.let_go()
             return
@@ -103,7 +126,9 @@ class Program:
         """Its body, jitted: for arguments and settings of any kind."""
         donated = tuple(1 + d for d in self.donated)
         options = compiler_options(self.owner)
-        return jax.jit(self.body, donate_argnums=donated, compiler_options=options)
+        lone = self.place is not None and not self.owner.externals  # nothing else says where it is
+        place = {"out_shardings": SingleDeviceSharding(self.place)} if lone else {}
+        return jax.jit(self.body, donate_argnums=donated, compiler_options=options, **place)
 
     def let_go(self) -> None:
         """Have the function that takes any arguments."""
@@ -134,6 +159,10 @@ class Program:
     def arguments(self, segment, arrays) -> tuple:
         """The call's arguments: packed run-time numbers, then the external arrays."""
         numbers = self.numbers(segment)
+        if self.owner.device is not devices.CPU:
+            place, arrays = self.place, list(arrays)
+            for n in self.strangers:
+                arrays[n] = jax.device_put(arrays[n], place)
         for n, x in enumerate(arrays):
             if x.__class__ is np.ndarray:
                 arrays = self.settle(segment, arrays, n)
@@ -203,8 +232,7 @@ def compiler_options(node: Prefix) -> dict | None:
 def effort(node: Prefix) -> dict | None:
     """How hard XLA is to work on that program."""
     # By what the device is: the runner may let "cuda" be the CPU, with the CPU's numbers.
-    on_cpu = all(devices.jax_device(a.device).platform == "cpu" for a in node.avals)
-    if not on_cpu:
+    if devices.jax_device(node.device).platform != "cpu":
         return None
     if node.work <= _LITTLE:
         return _UNFUSED if any(map(_compares_results, node.path())) else _QUICK
@@ -379,6 +407,11 @@ def call_into(results: list, program: Program, arguments: tuple) -> None:
             raise
         program.renew(arguments)  # it was compiled for arrays elsewhere: on several devices
         results.extend(itertools.starmap(program.function, (arguments,)))
+    if program.returned:
+        arrays = list(results[-1])
+        for n, device in program.returned:
+            arrays[n] = jax.device_put(arrays[n], device)
+        results[-1] = arrays
 
 
 # ---- one op at a time --------------------------------------------------------------------------
@@ -402,6 +435,7 @@ def run_single(call: Prefix, arrays):
     op, key = call.op, single_key(call)
     function = op.singles.get(key)
     stats.single_ops += 1
+    given = [a for a in arrays if a is not None]
     if function is None:
         single, sizes = single_body(op, call.statics, call.in_avals)
         function = (jax.jit(single), sizes)
@@ -410,11 +444,23 @@ def run_single(call: Prefix, arrays):
         op.singles[key] = function
         stats.single_compiles += 1
         start = time.perf_counter()
-        results = function[0](*[a for a in arrays if a is not None])
+        results = _call_single(call, function[0], given)
         stats.compile_seconds += time.perf_counter() - start
     else:
-        results = function[0](*[a for a in arrays if a is not None])
+        results = _call_single(call, function[0], given)
     sizes = function[1]
     if sizes:
         return results[:-1], (results[-1], [(size, ndim, call) for size, ndim in sizes])
     return results, None
+
+
+def _call_single(call: Prefix, function, given: list):
+    """The results of a small program, where they belong."""
+    if call.device is devices.CPU:
+        return function(*given)
+    if call.op.places is None:
+        with jax.default_device(devices.jax_device(call.avals[0].device)):
+            return function(*given)
+    results = function(*jax.device_put(given, devices.jax_device(call.device)))
+    homes = [devices.jax_device(a.device) for a in call.avals]
+    return (*map(jax.device_put, results, homes), *results[len(homes) :])

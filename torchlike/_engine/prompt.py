@@ -52,7 +52,7 @@ def suits_calls(program: Program) -> bool:
     return (
         len(program.live) <= _MOST_RESULTS and node.work <= _MOST_WORK and settings.host
         and node.externals <= _MOST_INPUTS
-        and all(a.device is devices.CPU for call in program.needed for a in call.avals)
+        and node.device is devices.CPU
         and prompt_device() is not None
     )  # fmt: skip
 

@@ -83,6 +83,8 @@ class Op:
     shapes       own shape rule (statics, in_avals) -> [(shape, dtype)]; None: jax.eval_shape
     pointwise    each element of a result depends only on the operands' elements in its place, after
                  broadcasting; None: so if the op computes in "opmath" and names no dimensions
+    places       statics -> the devices of the results, where operands and results may be of
+                 several; None: all are of one
     grad_name    PyTorch's name of the call's node on the tape; a function from the arguments (an
                  object with the operands' avals and the statics) to it where it depends on them
     forward      for a derivative: the op that it differentiates
@@ -93,9 +95,9 @@ class Op:
     __slots__ = (
         "checks", "computes", "differentiable", "donates", "fn", "forms", "forward", "grad_name",
         "hosted", "inferred", "inner", "inputs", "linear", "list_at", "made_of", "multilinear",
-        "name", "needs", "numbers", "params", "pointwise", "promotes", "refuses", "run_body",
-        "run_time", "saves", "shapes", "signature", "singles", "statics", "vjp", "vjp_ops", "view",
-        "write", "__weakref__",
+        "name", "needs", "numbers", "params", "places", "pointwise", "promotes", "refuses",
+        "run_body", "run_time", "saves", "shapes", "signature", "singles", "statics", "vjp",
+        "vjp_ops", "view", "write", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +105,7 @@ class Op:
         multilinear=False, vjp=None, differentiable=True, view=False, write=None, checks=False,
         donates=None, needs=None, numbers=None, refuses=None, shapes=None, grad_name=None,
         pointwise=None, forward=None, inner=None, made_of=None, forms=(), signature=None,
+        places=None,
     ):  # fmt: skip
         self.name, self.fn = name, fn
         self.promotes, self.computes = promotes, computes
@@ -111,7 +114,7 @@ class Op:
         self.differentiable, self.view, self.checks = differentiable, view, checks
         self.donates, self.forms, self.signature = donates, forms, signature
         self.write, self.shapes, self.forward, self.inner = write, shapes, forward, inner
-        self.made_of = made_of
+        self.made_of, self.places = made_of, places
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.inferred: dict = {}  # (statics, operand avals) -> result avals
         self.singles: dict = {}  # (statics, operand kinds) -> program of this op alone

@@ -13,7 +13,7 @@ from torchlike._core.errors import NotSupported, type_name, warn, warn_once
 from torchlike._core.sizes import Size
 from torchlike._core.symbolic import SymFloat, SymInt, tracing
 from torchlike._engine.flush import flush, jax_array
-from torchlike._engine.prefix import local
+from torchlike._engine.prefix import keeps_all, local, takes
 from torchlike._engine.values import Value, aval, expose, from_array
 from torchlike._ops.table import TABLE
 from torchlike._tensor import bridge, dispatch, levels
@@ -38,10 +38,14 @@ def target_device(device) -> devices.device:
 def on_device(device: devices.device) -> None:
     """Let the next recorded call, which has no operands, run on ``device``."""
     segment = local.segment
-    if segment.device is not device:
-        if segment.node.depth or segment.arrays:
+    if segment.creates is device:
+        return
+    if not (keeps_all(segment) and takes(segment, device)):
+        if segment.device is not device and (segment.node.depth or segment.arrays):
             flush(segment, "device")
-        local.segment.device = device
+            segment = local.segment
+        segment.device = device
+    segment.creates = device
 
 
 def as_leaf(out, requires_grad: bool):

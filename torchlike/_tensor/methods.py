@@ -12,8 +12,8 @@ from torchlike._core import dtypes as dt
 from torchlike._core.errors import warn_once
 from torchlike._core.symbolic import SymFloat, SymInt
 from torchlike._engine.flush import jax_array
-from torchlike._engine.prefix import local
-from torchlike._engine.values import Value, aval
+from torchlike._engine.prefix import keeps_all, local, record
+from torchlike._engine.values import Batched, Value, aval
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, indexing, views
 from torchlike._tensor.dispatch import apply, value_of, wrap
@@ -94,13 +94,18 @@ def _moved(value: Value, device: devices.device) -> Value:
     a = aval(value.aval.shape, value.aval.dtype, device)
     if device is devices.META:
         return Value(a)
+    batch, capture = value.array, local.capture
+    if batch.__class__ is Batched:
+        return Value(a, Batched(batch.level, _moved(batch.value, device), batch.mapped))
+    constant = capture is not None and capture.constants.get(id(value)) is value
+    if keeps_all(local.segment) and not constant and not isinstance(batch, jax.core.Tracer):
+        return record(TABLE["to_device"], (device,), (value,))[0][0]
     array, target = jax_array(value), devices.jax_device(device)
     with jax.enable_x64(True):
         # Two of our devices can be one of JAX's, and either tensor may be overwritten.
         shared = not isinstance(array, jax.core.Tracer) and array.device == target
         moved = Value(a, jax.device_put(array, target, may_alias=False if shared else None))
-    capture = local.capture
-    if capture is not None and capture.constants.get(id(value)) is value:
+    if constant:
         capture.constant(moved)
     return moved
 

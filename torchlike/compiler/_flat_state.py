@@ -41,7 +41,8 @@ def is_flat(t) -> bool:
 
 def is_worth_it(program: Program, tensors: list) -> bool:
     """Whether the program's calls gain by it."""
-    return len(tensors) >= _FEWEST and program.owner.work <= _MOST_WORK
+    node = program.owner
+    return len(tensors) >= _FEWEST and node.work <= _MOST_WORK and node.device is devices.CPU
 
 
 class FlatState:
@@ -146,6 +147,7 @@ class FlatProgram(Program):
         self.ins, self.outs = ins, outs
         self.packed, self.host = None, {}
         self.checks, self.forwarded = [], []
+        self.strangers = self.returned = ()
         body = body_of(self, program.needed)
         pieces = [
             (start, start + a.numel, a.shape)

@@ -44,7 +44,7 @@ class Backward:
         avals = {}
         for call in node.path():
             avals.update(enumerate(call.avals, call.slots - call.outs))
-        results = []
+        results, homes = [], []
         for place in places:
             if place >= 0:
                 a = avals[place]
@@ -52,6 +52,7 @@ class Backward:
                 source = sources[~place]
                 a = shapes[source[1]] if source[0] == "grad" else source[2].aval
             results.append((a.shape, a.dtype))
+            homes.append(a.device)
 
         def backward_call(operands: Arrays):
             given = [operands[r] for r in roles]
@@ -60,7 +61,7 @@ class Backward:
 
         self.op = Op(
             name, backward_call, promotes="raw", differentiable=False,
-            shapes=lambda statics, in_avals: results,
+            shapes=lambda statics, in_avals: results, places=lambda statics: homes,
             made_of=("opened", calls, roles, places, floats, ints),
         )  # fmt: skip
 

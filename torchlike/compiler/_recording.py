@@ -16,6 +16,7 @@ from torchlike._engine.flush import flush
 from torchlike._engine.prefix import Segment, cut_from, local, record
 from torchlike._engine.values import Value, aval
 from torchlike._tensor import tape
+from torchlike._tensor.creation import on_device
 from torchlike._tensor.tensor import FIELDS, Tensor, _holds
 from torchlike.compiler._arguments import Flat
 from torchlike.compiler._guards import (
@@ -203,6 +204,8 @@ class Recording(Opening):
         local.segment = Segment(prefix.tree)
         call = None
         if outs or composite.op.checks:
+            if not externals:
+                on_device(composite.node.device)
             values, call = record(composite.op, (), [*externals, *numbers])
             del externals
             take_place(composite, segment, values)

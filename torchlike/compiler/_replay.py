@@ -8,8 +8,10 @@ from torchlike._core.errors import user_line
 from torchlike._engine.flush import flush
 from torchlike._engine.prefix import record
 from torchlike._engine.programs import replaced_inputs
+from torchlike._engine.prompt import Prompt
 from torchlike._engine.stats import stats
 from torchlike._engine.values import Epoch, Value, epoch_of
+from torchlike._tensor.creation import on_device
 from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.tensor import Tensor
 from torchlike.compiler._direct import Direct
@@ -169,6 +171,8 @@ class Replay:
             operands[i] = value
         composite, results, call = self.composite, (), None
         if composite.outs or composite.op.checks:
+            if not operands:
+                on_device(composite.node.device)
             results, call = record(composite.op, (), [*operands, *numbers])
         moment.results = results
         if self.opened is not None:
@@ -204,8 +208,8 @@ class Replay:
         programs = call.programs
         if self.fast is None and programs and call.depth == 1:
             program = next(reversed(programs.values()))
-            known = len(program.live) == len(self.composite.outs) and program.place is None
-            if known and not program.forwarded:
+            known = len(program.live) == len(self.composite.outs)
+            if known and not program.forwarded and not isinstance(program, Prompt):
                 self.fast = Direct(self, program)
                 self.careful = bool(
                     self.slow or self.fast.other_grads or self.entries or self.homes or self.filled
