@@ -152,6 +152,33 @@ def set_at(x, i):
     return x
 
 
+def onto(x, y):
+    x.copy_(y)
+    return x
+
+
+def kept(m, function):
+    """The result of a function that writes to its first argument, and that argument afterwards."""
+    x = m.zeros(2)
+    return function(x, batch(m, 2)), x
+
+
+def pulled(m, *modes):
+    """A gradient pulled back under one grad mode through what was recorded under another."""
+    x = m.tensor([2.0, 3.0], requires_grad=True)
+    with m.set_grad_enabled(modes[0]):
+        out, pull = m.func.vjp(lambda x: x**2, x)
+    with m.set_grad_enabled(modes[1]):
+        (found,) = pull(m.ones(2))
+    return out, found, m.autograd.grad(found.sum(), x) if found.requires_grad else None
+
+
+def of_sparse(m):
+    x = m.sparse_coo_tensor(m.tensor([[0, 1], [2, 0]]), m.tensor([3.0, 4.0]), (2, 3))
+    found = m.func.grad(lambda x: (x.coalesce().values() ** 2).sum() * x.is_sparse)(x)
+    return found.is_sparse, found.to_dense()
+
+
 WRITES = {
     "into new_zeros": lambda m: write(m, lambda x: x.new_zeros(2)),
     "into new_full": lambda m: write(m, lambda x: x.new_full((2,), 3.0)),
@@ -162,7 +189,33 @@ WRITES = {
     ),
     "jacfwd of a write": lambda m: m.func.jacfwd(lambda x: x.sin_().mul_(2))(batch(m, 2)),
     "a leaf of grad": lambda m: m.func.grad(lambda x: x.mul_(2).sum())(batch(m, 2)),
+    "the argument of jvp": lambda m: kept(m, lambda x, y: m.func.jvp(onto, (x, y), (y, y * 3))),
+    "the argument of jvp in a batch": lambda m: kept(
+        m, m.vmap(lambda x, y: m.func.jvp(onto, (x, y), (y, y * 3)))
+    ),
+    "the argument of jacfwd": lambda m: kept(m, m.func.jacfwd(onto, argnums=(0, 1))),
+    "another argument of hessian": lambda m: kept(
+        m, m.func.hessian(lambda x, y: onto(x, y).sin().sum(), argnums=1)
+    ),
 }  # fmt: skip
+
+
+OTHERS = {
+    "vjp without, then with grad mode": lambda m: pulled(m, False, True),
+    "vjp with, then without grad mode": lambda m: pulled(m, True, False),
+    "grad of a sparse tensor": of_sparse,
+    "the same numbers for every chunk": lambda m: m.vmap(
+        lambda x: x + m.rand(2), randomness="same", chunk_size=2
+    )(m.zeros(5, 2)),
+    "cotangents": lambda m: m.func.vjp(lambda x: (x, [x]), m.ones(2))[1]({"a": m.ones(2)}),
+    "an int for jacfwd": lambda m: m.func.jacfwd(lambda x: x * 2.0)(m.arange(2)),
+    "an int tangent": lambda m: m.func.jvp(m.sin, (m.ones(2),), (m.ones(2).long(),)),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_others(name):
+    assert outcome(OTHERS[name], torchlike) == outcome(OTHERS[name], torch)
 
 
 @pytest.mark.parametrize("name", WRITES)

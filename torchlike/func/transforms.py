@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import types
 
-from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor import backward, dispatch
 from torchlike._tensor.dispatch import value_of
@@ -18,7 +17,18 @@ from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.levels import share
 from torchlike._tensor.modes import modes
 from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.views import version_of
 from torchlike.func import trees
+from torchlike.func.checks import (
+    check_floating,
+    check_outputs,
+    check_primals,
+    check_real,
+    check_tangents,
+    positions,
+    split_aux,
+)
+from torchlike.func.tree_text import pprint
 from torchlike.func.vmap import check_randomness, over_batch
 
 
@@ -26,13 +36,15 @@ class Scope:
     """One run of a transform: the handles it gave out, and whether the outside wants histories.
 
     ``forward``: in forward mode nothing is saved for later, so writes may overwrite anything.
+    ``lasting``: what is recorded is walked after the run, when gradients may be on again.
     """
 
-    def __init__(self, forward=False):
+    def __init__(self, forward=False, lasting=False):
         self.forward = forward
-        self.wanted = modes.grad
+        self.wanted = modes.grad or lasting
         self.open = False
         self.results = []  # what is walked from later on
+        self.given = []  # in forward mode: (argument, what the function gets in its place)
 
     def __enter__(self):
         self.open = True
@@ -45,13 +57,18 @@ class Scope:
         return self
 
     def __exit__(self, *exc):
+        written = [(x, self.lower(inside)) for x, inside in self.given if version_of(inside)]
         self.settle(modes.written)
-        modes.written = self.written
+        # What an outer run wants is settled at its own end.
+        modes.written = self.written + [x for x in modes.written if self.scopes and x.requires_grad]
         modes.mutation = self.mutation
         modes.transforms -= 1
         modes.scopes = self.scopes
         modes.grad = self.before
         self.open = False
+        if not any(exc):
+            for x, value in written:  # the argument shows what the function wrote to it
+                x.copy_(value)
 
     def fresh(self, x):
         """A handle to a tensor that this run differentiates with respect to."""
@@ -62,7 +79,7 @@ class Scope:
             handle = dispatch.apply(TABLE["alias"], (x,))
             handle._requires_grad = True  # in this run a leaf: nobody may write to it
             return handle
-        return leaf_of(dispatch.wrap(value_of(x)), self)
+        return leaf_of(_off_tape(x), self)
 
     def outside(self, tensors) -> bool:
         """Whether gradients of something outside are wanted through these tensors."""
@@ -101,9 +118,14 @@ class Scope:
 
     def lower(self, x):
         """A result as the caller sees it: off the tape if only this run was on it."""
-        if not isinstance(x, Tensor) or not x.requires_grad or self.outside([x]):
+        if not isinstance(x, Tensor) or not x.requires_grad:
             return x
-        return dispatch.wrap(value_of(x))
+        return x if self.before and self.outside([x]) else _off_tape(x)
+
+
+def _off_tape(x):
+    """The tensor without a history, in memory of its own."""
+    return x.detach() if x._sparse else dispatch.wrap(value_of(x))
 
 
 def leaf_of(x, scope):
@@ -142,82 +164,25 @@ def or_zeros(grads, inputs) -> list:
 # ---- arguments ---------------------------------------------------------------------------------
 
 
-def _positions(argnums, count: int):
-    """Positions of the arguments to differentiate, from an int or a tuple of ints."""
-    if isinstance(argnums, tuple):
-        if not argnums:
-            raise RuntimeError("argnums must be non-empty")
-        out = [_position(n, count) for n in argnums]
-        if len(set(out)) != len(out):
-            raise RuntimeError(f"argnums elements must be unique, got {tuple(out)}")
-        return out
-    if not isinstance(argnums, int):
-        raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
-    return [_position(argnums, count)]
-
-
-def _position(n, count: int) -> int:
-    if not isinstance(n, int):
-        raise RuntimeError(f"argnum must be int, got: {type(n)}")
-    if -count <= n < count:
-        return n % count
-    raise RuntimeError(f"Got argnum={n}, but only {count} positional inputs")
-
-
 def _take(scope: Scope, args, argnums, forward=False):
     """(args with fresh handles, these handles, their structure) for the given argnums.
 
     ``forward``: the function may write to what it gets, as forward mode allows it.
     """
     args = list(args)
-    at = list(range(len(args))) if argnums is None else _positions(argnums, len(args))
+    at = list(range(len(args))) if argnums is None else positions(argnums, len(args))
+    given = [trees.flatten(args[i])[0] for i in at]
+    if forward:
+        check_primals(x for xs in given for x in xs if isinstance(x, Tensor))
     for i in at:
         args[i] = trees.map_tree(scope.fresh, args[i])
     chosen = args[at[0]] if isinstance(argnums, int) else tuple(args[i] for i in at)
     handles, spec = trees.flatten(chosen)
     if forward:
-        for i in at:
+        for i, xs in zip(at, given, strict=True):
             args[i] = trees.map_tree(lambda x: dispatch.apply(TABLE["alias"], (x,)), args[i])
+            scope.given += zip(xs, trees.flatten(args[i])[0], strict=True)
     return args, handles, spec
-
-
-def _split_aux(output, name: str):
-    if not (isinstance(output, tuple) and len(output) == 2):
-        raise RuntimeError(
-            f"{name}: output of function f should be a tuple: (output, aux) if has_aux is True"
-        )
-    return output
-
-
-def _check_outputs(outs, name: str):
-    if not outs or (len(outs) == 1 and outs[0] is None):
-        raise RuntimeError(
-            f"{name}: Expected f to be a function that has non-empty output (got output = {outs})"
-        )
-    for o in outs:
-        if not isinstance(o, Tensor):
-            raise RuntimeError(
-                f"{name}: expected f(*primals) to return only tensors, got unsupported type "
-                f"{type(o)}"
-            )
-
-
-def _check_floating(outs) -> None:
-    for o in outs:
-        if o.dtype.category < dt.FLOATING:
-            raise RuntimeError(
-                "vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got "
-                f"Tensor with dtype {o.dtype}"
-            )
-
-
-def _check_real(name: str, tensors, kind: str):
-    for i, t in enumerate(tensors):
-        if isinstance(t, Tensor) and t.dtype.category == dt.COMPLEX:
-            raise RuntimeError(
-                f"{name}: Expected all {kind} to be real but received complex tensor at flattened "
-                f"input idx: {i}"
-            )
 
 
 # ---- reverse mode ------------------------------------------------------------------------------
@@ -234,7 +199,7 @@ def grad_and_value(func, argnums=0, has_aux=False):
             args, handles, spec = _take(scope, args, argnums)
             output = func(*args, **kwargs)
             if has_aux:
-                output, aux = _split_aux(output, "grad_and_value(f)(*args)")
+                output, aux = split_aux(output, "grad_and_value(f)(*args)")
             if not isinstance(output, Tensor):
                 raise RuntimeError(
                     "grad_and_value(f)(*args): Expected f(*args) to return a Tensor, got "
@@ -276,14 +241,14 @@ def vjp(func, *primals, has_aux=False):
     (https://pytorch.org/docs/stable/generated/torch.func.vjp.html)."""
     name = "vjp(f, *primals)"
     aux = None
-    with Scope() as scope:
+    with Scope(lasting=True) as scope:
         args, handles, spec = _take(scope, primals, None)
         output = func(*args)
         if has_aux:
-            output, aux = _split_aux(output, name)
+            output, aux = split_aux(output, name)
         outs, out_spec = trees.flatten(output)
-        _check_outputs(outs, name)
-        _check_floating(outs)
+        check_outputs(outs, name)
+        check_floating(outs)
         scope.results = outs
         keep = scope.outside(outs)
         result = trees.map_tree(scope.lower, output)
@@ -295,7 +260,8 @@ def vjp(func, *primals, has_aux=False):
         if given != out_spec:
             raise RuntimeError(
                 "Expected pytree structure of cotangents to be the same as pytree structure of "
-                f"outputs to the function. cotangents: {given}, primal output: {out_spec}"
+                f"outputs to the function. cotangents: {pprint(given)}, primal output: "
+                f"{pprint(out_spec)}"
             )
         for c in flat:
             if not isinstance(c, Tensor):
@@ -320,16 +286,16 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None, _preallocate_and_
     def wrapped(*args, **kwargs):
         name = "vjp(f, *primals)"
         aux = None
-        _check_real("jacrev", trees.flatten(args)[0], "inputs")
+        check_real("jacrev", trees.flatten(args)[0], "inputs")
         with Scope() as scope:
             args, handles, spec = _take(scope, args, argnums)
             output = func(*args, **kwargs)
             if has_aux:
-                output, aux = _split_aux(output, name)
+                output, aux = split_aux(output, name)
             outs, out_spec = trees.flatten(output)
-            _check_outputs(outs, name)
-            _check_floating(outs)
-            _check_real("jacrev", outs, "outputs")
+            check_outputs(outs, name)
+            check_floating(outs)
+            check_real("jacrev", outs, "outputs")
             keep = scope.outside(outs)
             rows = [rows_of(o, handles, keep, chunk_size) for o in outs]
             rows = trees.map_tree(scope.lower, rows)
@@ -439,9 +405,9 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
         args, handles, _ = _take(scope, primals, None, forward=True)
         output = func(*args)
         if has_aux:
-            output, aux = _split_aux(output, _JVP)
+            output, aux = split_aux(output, _JVP)
         outs, out_spec = trees.flatten(output)
-        _check_outputs(outs, _JVP)
+        check_outputs(outs, _JVP)
         found = _pushed(scope, outs, handles, flat)
         if strict and any(t is None for t in found):
             raise RuntimeError(
@@ -452,24 +418,6 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
         output = trees.map_tree(scope.lower, output)
         aux = scope.lower_aux(aux) if has_aux else None
     return (output, found, aux) if has_aux else (output, found)
-
-
-def check_tangents(primals, tangents) -> None:
-    """Raise PyTorch's errors for tangents that do not fit their primals."""
-    for p, t in zip(primals, tangents, strict=True):
-        if p.dtype.category < dt.FLOATING:
-            raise ValueError(f"Expected primal to be floating point or complex, but got: {p.dtype}")
-        if p.shape != t.shape:
-            raise RuntimeError(
-                "Trying to set a forward gradient that has a different size than that of the "
-                f"original Tensor, this is not supported. Tensor is of size {list(p.shape)} while "
-                f"the given forward gradient is of size {list(t.shape)}."
-            )
-        if p.dtype is not t.dtype:
-            raise RuntimeError(
-                f"Expected tangent to have the same dtype as the primal, but got {t.dtype} for a "
-                f"primal of {p.dtype}"
-            )
 
 
 def _pushed(scope: Scope, outs, handles, tangents) -> list:
@@ -486,7 +434,7 @@ def linearize(func, *primals):
         args, handles, _ = _take(scope, primals, None)
         output = func(*args)
         outs, out_spec = trees.flatten(output)
-        _check_outputs(outs, "linearize")
+        check_outputs(outs, "linearize")
         scope.results = outs
         keep = scope.outside(outs)
         push = Push(outs, handles)
@@ -523,15 +471,15 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
     @functools.wraps(func, updated=())
     def wrapped(*args, **kwargs):
         aux = None
-        _check_real("jacfwd", trees.flatten(args)[0], "inputs")
+        check_real("jacfwd", trees.flatten(args)[0], "inputs")
         with Scope(forward=True) as scope:
             args, handles, spec = _take(scope, args, argnums, forward=True)
             output = func(*args, **kwargs)
             if has_aux:
-                output, aux = _split_aux(output, _JVP)
+                output, aux = split_aux(output, _JVP)
             outs, out_spec = trees.flatten(output)
-            _check_outputs(outs, _JVP)
-            _check_real("jacfwd", outs, "outputs")
+            check_outputs(outs, _JVP)
+            check_real("jacfwd", outs, "outputs")
             columns = columns_of(outs, handles, scope.outside(outs))
             columns = trees.map_tree(scope.lower, columns)
             aux = scope.lower_aux(aux) if has_aux else None

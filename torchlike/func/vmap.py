@@ -9,6 +9,7 @@ from torchlike._engine.values import Batched
 from torchlike._tensor import function
 from torchlike._tensor.dispatch import value_of, wrap
 from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.generators import get_rng_state, set_rng_state
 from torchlike._tensor.levels import enter, leave, open_level
 from torchlike._tensor.tensor import Tensor
 from torchlike._tensor.views import version_of
@@ -63,7 +64,10 @@ def _vmap(func, in_dims, out_dims, randomness, chunk_size, args, kwargs):
         outs, spec_out, _ = _run(func, flat, dims, spec, size, out_dims, randomness, kwargs)
         return trees.unflatten(outs, spec_out)
     parts = []
+    state = get_rng_state() if randomness == "same" else None
     for start in range(0, size, chunk_size):
+        if state is not None:
+            set_rng_state(state)
         count = min(chunk_size, size - start)
         piece = [
             x if d is None else x.narrow(d, start, count) for x, d in zip(flat, dims, strict=True)
