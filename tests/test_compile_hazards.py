@@ -18,6 +18,7 @@ from tests.hazards import (
     handles,
     hidden,
     kept,
+    made_up,
     modules,
     plain,
     recipes,
@@ -29,7 +30,7 @@ from tests.hazards import (
 from torchlike._core.errors import NotSupported
 
 assert alike and given and gradients and handles and hidden and kept  # they fill the table
-assert modules and recipes and tensors and training and unseen and values
+assert made_up and modules and recipes and tensors and training and unseen and values
 NAMED = {hazard.name: hazard for hazard in HAZARDS}
 
 

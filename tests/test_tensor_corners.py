@@ -57,6 +57,9 @@ CASES = [
     "a(5).as_strided((-2,), (1,))",
     "L.ones(2, 3, 4).H", "one.H", "one.mH", "L.tensor(1.0).mT", "two.squeeze((0, 0))",
     "two.reshape()", "one.view(-2, 1)", "L.ones(2, 3).expand(3)", "L.broadcast_shapes((-1,), (2,))",
+    # Named results are made from sequences.
+    "tuple(L.return_types.max((one, 2)))", "L.return_types.sort([1])", "L.return_types.sort(5)",
+    "tuple(type(two.max(0))(x + 1 for x in two.max(0)))", "L.return_types.mode.n_fields",
     # Assignment and copies.
     "L.zeros(2).copy_(3)", "one.copy_(L.ones(3))", "one.copy_(L.ones(2, 2))", "one.copy_([1])",
     "two.__setitem__(0, L.ones(3))", "two.__setitem__(0, L.ones(2, 2))",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import namedtuple
+from collections.abc import Iterable
 from functools import partial, wraps
 from types import FunctionType
 
@@ -37,7 +38,23 @@ def structseq(name: str, fields):
         body = ",\n".join(f"{f}={v!r}" for f, v in zip(fields, self, strict=True))
         return f"torch.return_types.{name}(\n{body})"
 
-    scope = {"__slots__": (), "__repr__": show, "__module__": "torchlike.return_types"}
+    def make(cls, *results):
+        if len(results) == 1:  # as PyTorch's are made
+            (given,) = results
+            if not isinstance(given, Iterable):
+                raise TypeError("constructor requires a sequence")
+            results = tuple(given)
+        if len(results) != size:
+            raise TypeError(
+                f"torch.return_types.{name}() takes a {size}-sequence "
+                f"({len(results)}-sequence given)"
+            )
+        return tuple.__new__(cls, results)
+
+    size = len(base._fields)
+    counts = {"n_fields": size, "n_sequence_fields": size, "n_unnamed_fields": 0}
+    scope = {"__slots__": (), "__new__": make, "__repr__": show, **counts}
+    scope["__module__"] = "torchlike.return_types"
     made = RETURN_TYPES[name] = type(name, (base,), scope)
     return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from operator import attrgetter
 
 import numpy as np
@@ -117,7 +118,7 @@ class Flat:
             return kind, self._keys(x), *self._own(x, x, x.values(), x)
         if isinstance(x, dict) and not getattr(x, "__dict__", None):
             self.kinds.append(kind)
-            factory = self._put(getattr(x, "default_factory", None))
+            factory = self._put(x.default_factory if isinstance(x, defaultdict) else None)
             return kind, self._keys(x), *self._own(x, x, x.values()), factory
         if kind is slice or kind is range:
             return kind, self._put((x.start, x.stop, x.step))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import collections
 import enum
 import functools
@@ -32,7 +33,7 @@ from torchlike.compiler._parts import (
     Part,
     Slots,
 )
-from torchlike.compiler._watch import is_pure
+from torchlike.compiler._watch import is_librarys, is_pure
 
 _LEAVES = (
     dt.dtype, devices.device, type(Ellipsis), type(NotImplemented), slice,
@@ -53,7 +54,13 @@ _KEPT_IN_SIGHT = frozenset((collections.OrderedDict, collections.defaultdict, co
 _GETTERS = (operator.attrgetter, operator.methodcaller)
 # What is read of these by name, and stands in none of their dicts.
 _OF_CLASSES = frozenset(("__name__", "__qualname__"))
-_OF_FUNCTIONS = _OF_CLASSES | {"__doc__"}
+_OF_FUNCTIONS = _OF_CLASSES | {"__doc__", "__module__", "__annotations__"}
+# What Python adds to a class when somebody asks for it.
+_MADE_WHEN_ASKED = frozenset(("__annotations__", "__annotations_cache__", "__doc__"))
+# What users put in the place of a function of the library, and what leads to it.
+_PATCHED = (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType, *PRIMITIVES)
+# What code that makes up names may read of classes and modules; what is called is seen to run.
+_DATA = (*PRIMITIVES, tuple, list, dict, set, frozenset, Tensor)
 _MAX_OBJECTS = 100_000
 _MAX_CONTENT = 1 << 16  # bytes of a NumPy array that are compared at each call
 
@@ -99,6 +106,7 @@ class Heap:
         self.shared: dict[int, str] = {}  # ids of groups that more than their optimizer leads to
         self._seen: dict[int, object] = {}  # keeps what it names alive: ids are not used again
         self._todo: collections.deque = collections.deque()
+        self._builtins: set[str] = set()
 
     def add(self, obj, path: str) -> None:
         """Walk from one more root."""
@@ -328,14 +336,25 @@ class Heap:
     def _class(self, kind: type, path: str) -> None:
         if kind in _GETTERS and not self.anything:
             self.opaque.append((path, f"a {kind.__name__}, which is told names"))
-        if kind.__module__ == "builtins" or _is_ours(kind):
-            return
         own = vars(kind)
-        keys = tuple([k for k, x in own.items() if k in self.names or self._runs(x)])
-        self._part(Attributes(own, kind.__qualname__, keys, self.names.__contains__))
+        if kind.__module__ == "builtins":
+            return
+        if _is_ours(kind):  # a user may have put a method of theirs there
+            keys = tuple([k for k in own if k == "forward" or k in self.names])
+            if keys:
+                self.parts.append(Attributes(own, kind.__qualname__, keys))
+            return
+        keys = tuple([k for k, x in own.items() if self._reads_of(k, x) or self._runs(x)])
+        self._part(Attributes(own, kind.__qualname__, keys, _New(own, self.reads, True)))
         self._part(Slots(kind, kind.__qualname__, ("__bases__", *(self.names & _OF_CLASSES))))
         for other in (type(kind), *kind.__mro__[1:]):
             self._later(other, other.__qualname__)
+
+    def _reads_of(self, name: str, value) -> bool:
+        """Whether the code may read an attribute of a class or module."""
+        if name in self.names:
+            return True
+        return self.anything and name[:2] != "__" and isinstance(value, _DATA)
 
     def _runs(self, method) -> bool:
         """Whether a method was seen to run: operators and such are named nowhere."""
@@ -370,15 +389,28 @@ class Heap:
 
     def _module(self, module, path: str) -> None:
         name = module.__name__
-        if name.split(".")[0] in ("torchlike", "torch", "jax"):
+        if name.split(".")[0] == "jax":
             return
         if name == "numpy":
             if "random" in self.names:
                 self.opaque.append((f"{path}.random", "the state of NumPy's random numbers"))
             return
-        own = vars(module)
-        keys = tuple([k for k in own if k in self.names])
-        self._part(Attributes(own, path, keys, self.names.__contains__))
+        own, reads = vars(module), self.names.__contains__
+        keys = tuple(filter(reads, own))
+        if name.split(".")[0] in ("torchlike", "torch"):
+            keys = tuple([k for k in keys if isinstance(own[k], _PATCHED)])
+        elif self.anything and not is_librarys(getattr(module, "__file__", None) or "<made>"):
+            keys, reads = tuple([k for k in own if self._reads_of(k, own[k])]), self.reads
+        self._part(Attributes(own, path, keys, _New(own, reads)))
+
+    def look_into_builtins(self) -> None:
+        """Note what the names mean that no globals define."""
+        own, names = vars(builtins), self._builtins
+        self._part(
+            Attributes(own, "builtins", tuple(filter(own.__contains__, names)), names.__contains__)
+        )
+        while self._todo:
+            self._visit(*self._todo.popleft())
 
     def scope(self, names, scope: dict, imported: tuple = ()) -> None:
         """Walk from the globals that a piece of code names, and the modules that it imports."""
@@ -389,8 +421,25 @@ class Heap:
         keys = tuple([k for k in names if k in scope])
         if names:
             self._part(Attributes(scope, "", keys, frozenset(names).__contains__))
+            self._builtins.update(k for k in names if k not in scope)
         while self._todo:
             self._visit(*self._todo.popleft())
+
+
+class _New:
+    """Which attributes a class or module may not come to have: those read, and special methods."""
+
+    __slots__ = ("before", "reads", "special")
+
+    def __init__(self, own, reads, special=False):
+        self.before, self.reads, self.special = frozenset(own), reads, special
+
+    def __call__(self, name: str) -> bool:
+        if name in self.before:
+            return False
+        return self.reads(name) or (
+            self.special and name[:2] == "__" and name not in _MADE_WHEN_ASKED
+        )
 
 
 def _makes_up_attributes(kind: type) -> bool:

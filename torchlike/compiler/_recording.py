@@ -121,6 +121,7 @@ class Recording(Opening):
             heap.add(kind, kind.__qualname__)
         for found in watch.codes.values():
             heap.scope(*found)
+        heap.look_into_builtins()
         heap.parts += switches(heap.reads)
         heap.look_into_optimizers()
         heap.look_for_hidden()

@@ -31,6 +31,8 @@ _LOOKS_ANYWHERE = frozenset((*_TOLD_A_NAME, vars, dir, str.format, str.format_ma
 # Classes in C whose objects look for the names that they were made with.
 _GETTERS = frozenset(("attrgetter", "methodcaller"))
 _ANY_NAME = frozenset(("__dict__", "__getattribute__"))
+_MAKES_UP = frozenset(("__getattr__", "__getattribute__", "__setattr__", "__delattr__"))
+_FILLS_ITS_OWN = frozenset(("__init__", "__post_init__", "__setstate__"))
 # Those that do what only happens when they are called, or give what was not given to them.
 _IMPURE = frozenset((
     print, input, open, exec, eval, compile, globals, locals, breakpoint, id, hash,
@@ -50,6 +52,10 @@ _PLAIN = (
 
 _ASKS_FOR_IDS = frozenset((copy.__file__, inspect.__file__))
 
+# Instructions that a value on the stack is none the different for.
+_NO_VALUE = frozenset((
+    "RESUME", "PRECALL", "PUSH_NULL", "NOP", "COPY_FREE_VARS", "MAKE_CELL", "CACHE", "EXTENDED_ARG",
+))  # fmt: skip
 _GLOBAL = frozenset(("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "STORE_NAME"))
 
 
@@ -62,7 +68,7 @@ def _places() -> tuple:
 
 
 @functools.cache
-def _is_librarys(path: str) -> bool:
+def is_librarys(path: str) -> bool:
     """Whether a file is the standard library's, or of a package that ours calls."""
     if path.startswith(_places()):
         return True
@@ -142,6 +148,61 @@ def _spelled(code: types.CodeType, offset: int) -> str | None:
     return name.argval if plain and name.opname == "LOAD_CONST" else None
 
 
+def _makes_up_names(code: types.CodeType) -> bool:
+    """Whether code may look for other attributes than those that it spells out, or, if it makes
+    them up, is asked for."""
+    if code.co_name in _FILLS_ITS_OWN or (_ANY_NAME | _MAKES_UP).isdisjoint(code.co_names):
+        return False
+    found = [i for i in dis.get_instructions(code) if i.opname not in _NO_VALUE]
+    changed = {i.argval for i in found if i.opname.startswith(("STORE_FAST", "DELETE_FAST"))}
+    told = set()
+    if code.co_name in _MAKES_UP:
+        told.update(code.co_varnames[: code.co_argcount])
+        told -= changed
+
+    def is_told(n: int) -> bool:
+        i = found[n] if 0 <= n < len(found) else None
+        if i is None or not i.opname.startswith("LOAD_"):
+            return False
+        return i.opname == "LOAD_CONST" or (i.opname.startswith("LOAD_FAST") and i.argval in told)
+
+    def is_handed_on(n: int) -> bool:
+        """Whether the value that an instruction loads is given to the next call as it is."""
+        depth = 1
+        for i in found[n + 1 :]:
+            depth += dis.stack_effect(i.opcode, i.arg, jump=False)
+            if i.opname.startswith("CALL") and depth <= 1:
+                return True
+            if depth <= 1 or (n + 1 < len(found) and _is_method(found[n + 1])):
+                return False
+        return False
+
+    for n, i in enumerate(found):
+        if not i.opname.startswith("LOAD_") or i.argval.__class__ is not str:
+            continue
+        if i.argval in _MAKES_UP:
+            owner = code.co_varnames[:1] == (found[n + 1].argval,)
+            known = is_told(n + 1 + owner) and is_handed_on(n + 1 + owner)
+        elif i.argval == "__dict__" and i.opname != "LOAD_CONST":
+            after = found[n + 1]
+            if after.opname == "CONTAINS_OP":
+                known = is_told(n - 2) and found[n - 1].opname.startswith("LOAD_FAST")
+            elif _is_method(after) and after.argval in ("get", "pop", "setdefault"):
+                known = is_told(n + 2) and is_handed_on(n + 2)
+            else:
+                last = found[n + 2]
+                known = is_told(n + 1) and ("SUBSCR" in last.opname or last.argrepr == "[]")
+        else:
+            continue
+        if not known:
+            return True
+    return False
+
+
+def _is_method(instruction) -> bool:
+    return instruction.opname in ("LOAD_METHOD", "LOAD_ATTR")
+
+
 class Watch:
     """What the calls of one compiled function have run so far.
 
@@ -190,8 +251,8 @@ class Watch:
         if "__getattr__" in code.co_names or not _ANY_NAME.isdisjoint(code.co_names):
             # With a name that stands there, or, if this makes up attributes, with one asked for.
             self.names.update(x for x in code.co_consts if isinstance(x, str))
-            if code.co_name[:2] != "__" and not _ANY_NAME.isdisjoint(code.co_names):
-                self.anything = True
+        if _makes_up_names(code):
+            self.anything = True
 
     def _give(self, function, code, instruction) -> None:
         """Note that a function in C is given to somebody, who may call it unseen from C."""
@@ -240,7 +301,7 @@ class Watch:
                 if around == 2 or name.startswith("<frozen importlib") or code in anywhere:
                     kind = 2
                 else:
-                    library = around == 1 and (_is_librarys(name) or _is_made_for_us(frame))
+                    library = around == 1 and (is_librarys(name) or _is_made_for_us(frame))
                     kind = 1 if library or name.startswith(PACKAGE) else 0
                 inside.append(kind)
                 if kind == 0 and code not in codes:

@@ -1,0 +1,170 @@
+"""Hazards of names that code makes up: attributes, classes and modules that are asked for them."""
+
+import builtins
+import types
+
+from tests.hazards import again, hazard, numbers
+
+
+class Prefixed:
+    """Keeps each attribute under another name."""
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, f"own_{name}", value)
+
+    def __getattr__(self, name):
+        return self.__dict__[f"own_{name}"]
+
+
+def changed(compile, run, *changes):
+    """What a function gives before and after each of some changes."""
+    compiled = compile(run)
+    seen = again(compiled)
+    for change in changes:
+        change()
+        seen += again(compiled)
+    return seen
+
+
+@hazard
+def attributes_under_names_made_up(torch, compile):
+    class Reversed(Prefixed):
+        def __getattr__(self, name):
+            return super().__getattr__(name[::-1])
+
+    class Looked:
+        def __getattr__(self, name):
+            own = self.__dict__
+            return own.get("own_" + name, 1.0)
+
+    class Slotted:
+        __slots__ = ("own_size",)
+
+        def __getattr__(self, name):
+            return object.__getattribute__(self, "own_" + name)
+
+    x, seen = numbers(torch, 3), []
+    for kind in (Prefixed, Reversed, Looked, Slotted):
+        box, name = kind(), "own_size" if kind in (Looked, Slotted) else "size"
+        setattr(box, name[::-1] if kind is Reversed else name, 1.0)
+        run = lambda: x * box.size  # noqa: B023, E731
+        key = "own_ezis" if kind is Reversed else "own_size"
+        change = lambda: object.__setattr__(box, key, 3.0)  # noqa: B023, E731
+        seen += changed(compile, run, change)
+    return seen
+
+
+@hazard
+def attributes_gone_through_by_special_methods(torch, compile):
+    class Box:
+        def __len__(self):
+            return len(self.__dict__)
+
+        def __contains__(self, name):
+            return name in self.__dict__
+
+        def __iter__(self):
+            return iter(self.__dict__.values())
+
+        def __eq__(self, other):
+            return self.__dict__ == other.__dict__
+
+        __hash__ = None
+
+    x, seen = numbers(torch, 3), []
+    other = Box()
+    other.a = 5.0
+    for look in (len, sum, lambda box: "b" in box, lambda box: box == other):
+        box = Box()
+        box.a = 1.0
+        seen += changed(
+            compile, lambda: x * (1 + look(box)),  # noqa: B023
+            lambda: setattr(box, "b", 2.0), lambda: setattr(box, "a", 5.0),  # noqa: B023
+            lambda: delattr(box, "b"),  # noqa: B023
+        )  # fmt: skip
+    return seen
+
+
+@hazard
+def classes_and_modules_asked_for_names_made_up(torch, compile):
+    class Meta(type):
+        def __getattr__(cls, name):
+            return cls.__dict__["own_" + name]
+
+    class Sizes(metaclass=Meta):
+        own_size, size_1 = 1.0, 1.0
+
+    module = types.ModuleType("sizes")
+    module.size_1 = 1.0
+    x, one = numbers(torch, 3), 1
+    named = lambda obj: getattr(obj, f"size_{one}")  # noqa: E731
+    return [
+        *changed(compile, lambda: x * Sizes.size, lambda: setattr(Sizes, "own_size", 3.0)),
+        *changed(compile, lambda: x * named(Sizes), lambda: setattr(Sizes, "size_1", 3.0)),
+        *changed(compile, lambda: x * named(module), lambda: setattr(module, "size_1", 3.0)),
+        *changed(compile, lambda: x * len(dir(module)), lambda: setattr(module, "size_2", 3.0)),
+        *changed(compile, lambda: x * len(vars(Sizes)), lambda: setattr(Sizes, "size_2", 3.0)),
+    ]
+
+
+@hazard
+def annotations_of_a_function_change(torch, compile):
+    def sized(a: int): ...
+
+    x = numbers(torch, 3)
+    run = lambda: x * len(sized.__annotations__)  # noqa: E731
+    return changed(compile, run, lambda: sized.__annotations__.update(b=int))
+
+
+@hazard
+def special_method_given_to_a_class(torch, compile):
+    class Model(torch.nn.Module):
+        def forward(self, x):
+            return x + 1
+
+    class Truth:
+        pass
+
+    model, truth, x = Model(), Truth(), numbers(torch, 3)
+    return [
+        *changed(
+            compile, lambda: model(x), lambda: setattr(Model, "__call__", lambda self, x: x * 2)
+        ),
+        *changed(
+            compile, lambda: x * (2 if truth else 3),
+            lambda: setattr(Truth, "__bool__", lambda self: False),
+        ),
+    ]  # fmt: skip
+
+
+@hazard
+def functions_of_the_library_and_builtins_replaced(torch, compile):
+    x, owners = numbers(torch, 3), (torch, torch.nn.functional, torch.Tensor, torch.nn.ReLU)
+    model, seen = torch.nn.ReLU(), []
+    runs = (
+        lambda: torch.sin(x), lambda: torch.nn.functional.gelu(x), lambda: x.floor(),
+        lambda: model(x),
+    )  # fmt: skip
+    for owner, name, run in zip(owners, ("sin", "gelu", "floor", "forward"), runs, strict=True):
+        held = getattr(owner, name)
+        seen += changed(
+            compile, run, lambda: setattr(owner, name, lambda *args: x + 7),  # noqa: B023
+            lambda: setattr(owner, name, held),  # noqa: B023
+        )  # fmt: skip
+    builtins.scale_of_all = 1.0
+    run = lambda: x * scale_of_all  # noqa: E731, F821
+    seen += changed(compile, run, lambda: setattr(builtins, "scale_of_all", 3.0))
+    del builtins.scale_of_all
+    return seen
+
+
+@hazard
+def dict_that_makes_up_attributes_as_an_argument(torch, compile):
+    class Config(dict):
+        __getattr__ = dict.__getitem__
+
+    config, x = Config(scale=2.0), numbers(torch, 3)
+    run = compile(lambda config, x: x * config.scale)
+    seen = again(run, config, x)
+    config["scale"] = 3.0
+    return seen + again(run, config, x)
