@@ -544,6 +544,62 @@ def case_flops_of_named_operators(lib):
     return counter.get_total_flops()
 
 
+# ---- losses, resizing and gradients of another dtype -------------------------------------------
+
+
+def case_gradient_put_in_of_another_dtype(lib):
+    found = []
+    for kind in (lib.float16, lib.bfloat16, lib.float64):
+        x = ramp(lib, 1, 1, 2, 2).to(kind).requires_grad_()
+        weight = lib.ones(1, 1, 2, 2, dtype=kind, requires_grad=True)
+        lib.nn.functional.conv2d(x, weight).backward(lib.ones(1, 1, 1, 1))
+        given = lib.full((2, 2), 2, dtype=lib.float64)
+        found += [x.grad, *lib.autograd.grad((x[0, 0] @ x[0, 0]), x, given)]
+    return found
+
+
+def case_sampler_without_corners_told(lib):
+    f, theta = lib.nn.functional, lib.eye(2, 3)[None]
+    grid = f.affine_grid(theta, (1, 1, 2, 3))
+    return grid, f.grid_sample(ramp(lib, 1, 1, 2, 3), grid)
+
+
+def case_attention_of_an_empty_batch(lib):
+    m, e = lib.nn.MultiheadAttention(4, 2), lib.nn.TransformerEncoderLayer(4, 2, 8)
+    x = lib.ones(3, 0, 4, requires_grad=True)
+    m(x, x, x)[0].sum().backward()
+    return m(x, x, x), e(x), x.grad, m.in_proj_weight.grad
+
+
+def case_nearest_by_a_scale_that_rounds_to_the_size(lib):
+    """Images of up to 128 rows and columns are copied or doubled; others go by the scale."""
+    f, found = lib.nn.functional, []
+    for shape, scale in (((3, 20), 1.2), ((3, 3), 2.3), ((20, 20), 1.00001), ((3, 120), 1.2)):
+        for mode in ("nearest", "nearest-exact"):
+            x = ramp(lib, 1, 1, *shape)
+            found += [f.interpolate(y, scale_factor=scale, mode=mode) for y in (x, x.byte())]
+    return found
+
+
+def case_smoothing_below_zero_and_nothing_to_average(lib):
+    f, x, t = lib.nn.functional, ramp(lib, 2, 3), lib.tensor([2, 0])
+    losses = [f.cross_entropy(x, t, label_smoothing=s) for s in (-0.5, math.nan)]
+    for shape in ((0, 3), (5, 0), (2, 3, 0)):
+        for reduction in ("mean", "sum"):
+            losses.append(f.cross_entropy(lib.ones(shape), lib.ones(shape), reduction=reduction))
+    return losses, told(f.cross_entropy, x, t, label_smoothing=1.5)
+
+
+def case_targets_of_margins(lib):
+    f, x = lib.nn.functional, ramp(lib, 2, 3)
+    return [
+        told(f.multi_margin_loss, x, lib.tensor([0.0, 1.0])),
+        told(f.multi_margin_loss, x, lib.tensor([0, 1], dtype=lib.int32)),
+        told(f.multilabel_margin_loss, x, lib.zeros(2, 3, dtype=lib.int32)),
+        told(f.multilabel_margin_loss, x, lib.tensor([[0, 1, 3], [0, 1, 2]])),
+    ]
+
+
 CASES = {k: f for k, f in list(globals().items()) if k.startswith("case_")}
 
 
@@ -577,6 +633,13 @@ def test_targets_outside_of_binary_cross_entropy_are_nan():
     x, y = torchlike.sigmoid(torchlike.zeros(2)), torchlike.tensor([0.5, 2.0])
     loss = torchlike.nn.functional.binary_cross_entropy(x, y, reduction="none")
     assert loss.isnan().tolist() == [False, True]
+
+
+def test_labels_on_the_device_are_checked():
+    labels = torchlike.tensor([[0, 1, 2]]) + 1
+    loss = torchlike.nn.functional.multilabel_margin_loss(torchlike.ones(1, 3), labels)
+    with pytest.raises(IndexError, match="index 3 is out of bounds"):
+        loss.item()
 
 
 def test_bags_on_the_device_are_checked():

@@ -389,7 +389,7 @@ def cross_entropy(
 
 
 def _check_smoothing(label_smoothing):
-    if not 0 <= label_smoothing <= 1:
+    if label_smoothing > 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")
 
 
@@ -411,13 +411,13 @@ def cross_entropy_soft(input, target, weight=None, *, reduction: str, label_smoo
     require_floating(input, "log_softmax_lastdim_kernel_impl")
     x, y = widen(input), widen(target)
     if label_smoothing:
-        y = y * (1 - label_smoothing) + label_smoothing / classes
+        y = y * (1 - label_smoothing) + label_smoothing / max(classes, 1)
     terms = jax.nn.log_softmax(x, axis) * y
     if weight is not None:
         terms = terms * widen(weight).reshape([-1 if d == axis else 1 for d in range(x.ndim)])
     loss = -terms.sum(axis)
     if reduction == "mean":
-        loss = loss.sum() / max(input.size // max(classes, 1), 1)
+        loss = loss.sum() / float(input.size // max(classes, 1))
     elif reduction == "sum":
         loss = loss.sum()
     return loss.astype(jnp.promote_types(input.dtype, target.dtype))
@@ -508,11 +508,13 @@ def multi_margin_loss(
     return reduce_loss(loss, reduction)
 
 
-@layer("multilabel_margin_loss")
-def multilabel_margin_loss(input, target, reduction: str):
+@layer("multilabel_margin_loss", checks=True)
+def multilabel_margin_loss(input, target, reduction: str, checked: bool):
     """Mean over classes of max(0, 1 - (x[wanted] - x[other])); targets end at the first -1."""
     x = input.reshape(1, -1) if input.ndim < 2 else input
     wanted = target.reshape(x.shape)
+    if not checked:
+        report_bad_index(wanted, x.shape[1], -1)
     live = jnp.cumprod(wanted >= 0, 1).astype(bool)
     wanted = jnp.where(live, wanted, 0)
     classes = jnp.arange(x.shape[1])

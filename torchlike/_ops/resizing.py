@@ -208,9 +208,14 @@ def _upsample(input, size, scales, mode, align_corners, antialias, combine):
     if not nearest and not bytes_:
         require_floating(input, f"upsample_{mode}{rank}d")
     x = input if nearest or bytes_ else widen(input)
+    # PyTorch's kernel for small images copies, or doubles, whatever the scale says.
+    by_size = mode == "nearest" and rank == 2 and sum(size) <= 128
     for d in reversed(range(rank)):
         axis, n, out, scale = d + 2, input.shape[d + 2], size[d], scales[d]
-        if n == out and (bytes_ or ((scale is None or scale == 1) and not antialias)):
+        if by_size and out in (n, 2 * n):
+            scale = None
+        plain = bytes_ and not nearest
+        if n == out and (plain or ((scale is None or scale == 1) and not antialias)):
             continue
         if nearest:
             x = _nearest(x, axis, out, scale, mode == "nearest-exact")

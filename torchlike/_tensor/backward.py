@@ -68,6 +68,8 @@ def _roots(tensors, gradients, create_graph):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         else:
             _check_gradient(i, a, g._value.aval)
+            if g._value.aval.dtype is not a.dtype:
+                g = g.to(a.dtype)
         roots.append((edge, g if create_graph else dispatch.to_value(g)))
     return roots
 

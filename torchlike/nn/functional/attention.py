@@ -285,9 +285,9 @@ def multi_head_attention_forward(
     # ---- heads: (length, batch, width) -> (batch, heads, length, head)
     if not split:
         q, k, v = (
-            x.reshape(-1, batch, num_heads, head).permute(1, 2, 0, 3)
+            x.reshape(x.shape[0], batch, num_heads, head).permute(1, 2, 0, 3)
             if static is None
-            else static.reshape(batch, num_heads, -1, head)
+            else static.reshape(batch, num_heads, static.shape[1], head)
             for x, static in ((q, None), (k, static_k), (v, static_v))
         )
     if add_zero_attn:

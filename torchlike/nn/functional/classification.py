@@ -50,6 +50,8 @@ def cross_entropy(
     for i, x in enumerate((input, target)):
         if not isinstance(x, dispatch._Tensor):
             need_tensor("cross_entropy_loss", ("input", "target")[i], i + 1, x)
+    if not label_smoothing > 0:
+        label_smoothing = 0.0
     a, b = input._value.aval, target._value.aval
     if a.shape == b.shape:
         if ignore_index >= 0:

@@ -297,8 +297,16 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
         )
     bounds = host_bounds(target)
     if bounds is not None and (bounds[0] < -1 or bounds[1] >= (a[-1] if a else 1)):
-        raise RuntimeError("target out of range")
-    return apply(TABLE["multilabel_margin_loss"], (input, target), (reduction,))
+        raise RuntimeError("argument #2 'target' is out of range")
+    _check_numbers(target)
+    return apply(TABLE["multilabel_margin_loss"], (input, target), (reduction, bounds is not None))
+
+
+def _check_numbers(target) -> None:
+    """Raise unless a target holds class numbers as PyTorch wants them."""
+    if target.dtype is not dt.int64:
+        found = dt.SCALAR_NAMES[target.dtype]
+        raise RuntimeError(f"expected scalar type Long but found {found}")
 
 
 def multilabel_soft_margin_loss(
@@ -328,5 +336,6 @@ def multi_margin_loss(
     bounds = host_bounds(target)
     if bounds is not None and not (bounds[0] >= 0 and bounds[1] < (a[-1] if a else 1)):
         raise RuntimeError("target out of range")
+    _check_numbers(target)
     statics = (int(p), margin, reduction, bounds is not None)
     return apply(TABLE["multi_margin_loss"], (input, target, weight), statics)

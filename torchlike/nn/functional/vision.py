@@ -175,6 +175,7 @@ def affine_grid(theta, size, align_corners: bool | None = None):
             "documentation of grid_sample for details.",
             stacklevel=2,
         )
+        align_corners = False
     size = tuple(size)
     if not theta.is_floating_point():
         raise ValueError(f"Expected theta to have floating point type, but got {theta.dtype}")
@@ -238,6 +239,7 @@ def grid_sample(
             "documentation of grid_sample for details.",
             stacklevel=2,
         )
+        align_corners = False
     a, b = aval_of(input).shape, aval_of(grid).shape
     _check_grid(a, b)
     kinds = [dt.SCALAR_NAMES.get(x.dtype) for x in (input, grid)]
