@@ -20,8 +20,8 @@ LAYERS = [
     "linalg overrides random nested signal sparse special testing types mps xpu "
     "return_types storage version",
     "_aten _custom_ops _device_modules _dynamo _functional functional futures multiprocessing nn",
-    "__future__ ao distributed distributions export hub jit library ops masked onnx optim profiler "
-    "quantization quasirandom _serialization serialization utils",
+    "__future__ ao distributed distributions export fx hub jit library ops masked onnx optim "
+    "profiler quantization quasirandom _serialization serialization utils",
     "torchlike _runner",  # the top-level package only re-exports what stands above
     "audio text vision",
     "__main__",

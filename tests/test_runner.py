@@ -45,20 +45,20 @@ def test_prints_what_pytorch_prints(name, libraries):
 
 
 CODE = """
-import sys, torch, torch.nn as nn, torch.fx
-from torch.fx import symbolic_trace
+import sys, torch, torch.nn as nn, torch.onnx
+from torch.onnx import export
 from torch import distributed
 import torch.distributed.autograd, torch.distributed.rpc
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-class Mine(torch.fx.Interpreter):
+class Mine(torch.onnx.ONNXProgram):
     pass
 
 print(torch.__version__, nn is torch.nn, hasattr(torch, "no_such_name"), sys.argv)
 print(isinstance(3, FullyShardedDataParallel), torch.Tensor.__module__ in sys.modules)
 print(torch.__version__ >= (2, 9) and torch.__version__ > "2.9", torch.version.__version__[:4])
 print([x.is_available() for x in (torch.distributed, distributed.rpc, distributed.autograd)])
-for use in (lambda: symbolic_trace(nn.Identity()), Mine, lambda: torch.no_such_name):
+for use in (lambda: export(nn.Identity()), Mine, lambda: torch.no_such_name):
     try:
         use()
     except (NotImplementedError, AttributeError) as error:
@@ -77,8 +77,8 @@ def test_names_that_are_missing_fail_when_used():
         "False True",
         "True 2.13",
         "[False, False, False]",
-        "NotSupported torchlike does not support torch.fx.symbolic_trace",
-        "NotSupported torchlike does not support torch.fx.Interpreter",
+        "NotSupported torchlike does not support torch.onnx.export",
+        "NotSupported torchlike does not support torch.onnx.ONNXProgram",
         "AttributeError module 'torch' has no attribute 'no_such_name'",
         "No module named 'torch.no_such_module'",
     ]

@@ -129,14 +129,13 @@ NOT_ASKED = {
 # all names of the namespace that are missing.
 MISSING = {
     "torch": {
-        "not built": "distributed fx onnx",
+        "not built": "distributed onnx",
     },
     "torch.Tensor operators": {"tensors hash by identity, as objects do": "__hash__"},
     "torch.onnx": {"export is not built": "*"},
     "torch.ao.quantization": {"quantization is not built": "*"},
     "torch.quantization": {"quantization is not built": "*"},
     "torch.distributed": {"distributed training is not built": "*"},
-    "torch.fx": {"the engine records programs itself; graphs of modules are not built": "*"},
 }
 
 # The same for signatures that are not PyTorch's.

@@ -94,5 +94,8 @@ def _check_tensor_all(cond, message: Callable | None = None) -> None:
 
 def _assert(condition, message: str) -> None:
     """Raise ``AssertionError`` with ``message`` if a condition, a tensor's too, is false."""
+    kind = condition.__class__
+    if not isinstance(condition, Tensor) and hasattr(kind, "__torch_function__"):
+        return kind.__torch_function__(_assert, (kind,), (condition, message))
     if not condition:
         raise AssertionError(message)

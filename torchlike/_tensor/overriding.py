@@ -16,6 +16,7 @@ from types import FunctionType, ModuleType
 
 from torchlike._core.errors import PACKAGE
 from torchlike._tensor import dispatch, forms
+from torchlike._tensor.handed_over import handed_over
 from torchlike._tensor.methods import COMPARISONS, OPERATORS
 from torchlike._tensor.tensor import Tensor
 
@@ -162,6 +163,7 @@ def _call(shown, plain, args, kwargs):
     if local.modes:
         mode, local.modes = local.modes[-1], local.modes[:-1]
         try:
+            shown, args, kwargs = handed_over(shown, plain, args, kwargs)
             found = overriders(args, kwargs)
             result = mode.__torch_function__(shown, tuple(found), args, kwargs)
             if result is NotImplemented:
@@ -172,6 +174,7 @@ def _call(shown, plain, args, kwargs):
     if not local.off:
         found = overriders(args, kwargs)
         if found:
+            shown, args, kwargs = handed_over(shown, plain, args, kwargs)
             return ask(shown, found, args, kwargs)
     return plain(*args, **kwargs)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torchlike as torch
 from torchlike._core.errors import NotSupported
+from torchlike._tensor.checks import _assert as _assert
 
 __all__: list[str] = []
 
@@ -69,12 +70,6 @@ def _check_tensor_all_with(error_type: type, cond, message=None) -> None:
 def _check_tensor_all(cond, message=None) -> None:
     """Raise ``RuntimeError`` unless all elements of a bool tensor are true."""
     _check_tensor_all_with(RuntimeError, cond, message)
-
-
-def _assert(condition, message) -> None:
-    """``assert condition, message`` that optimized Python keeps."""
-    if not condition:
-        raise AssertionError(message)
 
 
 def _assert_async(tensor, assert_msg: str = "Expected Tensor with single nonzero value") -> None:

@@ -7,3 +7,10 @@ def _parse_to(*args, device=None, dtype=None, non_blocking=False, copy=False, me
     """(device, dtype, non_blocking, memory format) of the arguments of ``Tensor.to``."""
     device, dtype = _arguments(args, device, dtype)
     return device, dtype, non_blocking, memory_format
+
+
+def __getattr__(name: str):
+    """A native function by the name that it has there."""
+    from torchlike.fx._names import torch
+
+    return getattr(torch._C._nn, name)

@@ -1,0 +1,3 @@
+"""torch.fx.experimental: larger changes of graphs."""
+
+__all__ = []

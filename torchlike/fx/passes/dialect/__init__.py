@@ -1,0 +1,3 @@
+"""torch.fx.passes.dialect: passes by the operators that they know."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""torch.fx.passes.dialect.common: passes for all operators."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""torch.fx.passes.infra: what passes are made of."""
+
+__all__ = []

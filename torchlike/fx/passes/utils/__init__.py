@@ -1,0 +1,3 @@
+"""torch.fx.passes.utils: what passes have in common."""
+
+__all__ = []
