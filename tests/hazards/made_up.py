@@ -1,4 +1,4 @@
-"""Hazards of names that code makes up: attributes, classes and modules that are asked for them."""
+"""Hazards of names that no code of the user's spells out: made up, or read by the library."""
 
 import builtins
 import types
@@ -168,3 +168,32 @@ def dict_that_makes_up_attributes_as_an_argument(torch, compile):
     seen = again(run, config, x)
     config["scale"] = 3.0
     return seen + again(run, config, x)
+
+
+@hazard
+def classes_of_the_library_inherited(torch, compile):
+    nn = torch.nn
+    kinds = (nn.Dropout, nn.LayerNorm, nn.LeakyReLU, nn.Softmax, nn.MSELoss)
+    given = ((0.0,), (3,), (0.5,), (0,), ())
+    new = (("p", 1.0), ("eps", 2.0), ("negative_slope", 3.0), ("dim", 1), ("reduction", "sum"))
+    x, seen = numbers(torch, 2, 3) - 0.3, []
+    for kind, arguments, change in zip(kinds, given, new, strict=True):
+        module = type(f"My{kind.__name__}", (kind,), {})(*arguments)
+        inputs = (x, x * 2) if kind is nn.MSELoss else (x,)
+        seen += changed(
+            compile, lambda: module(*inputs).detach(),  # noqa: B023
+            lambda: setattr(module, *change),  # noqa: B023
+        )  # fmt: skip
+
+    class Weight(nn.Parameter):
+        scale = 2.0
+
+    weight = Weight(torch.ones(3))
+    run = lambda: (x * weight.scale).detach()  # noqa: E731
+    seen += changed(compile, run, lambda: setattr(weight, "scale", 3.0))
+
+    class Counted(torch.utils.data.TensorDataset):
+        pass
+
+    data = Counted(x)
+    return seen + changed(compile, lambda: data[0][0] * 2, lambda: setattr(data, "tensors", (-x,)))

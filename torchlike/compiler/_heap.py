@@ -220,7 +220,7 @@ class Heap:
                 self._later(hooks, f"the hooks of {path}")
         own = _holds(t)
         wanted = tuple([k for k in own if k not in FIELDS and self.reads(k)])
-        if wanted or (self.asks and not self.is_internal(t)):
+        if wanted or ((self.asks or not _is_ours(type(t))) and not self.is_internal(t)):
             noted = lambda k: k not in FIELDS and self.reads(k)  # noqa: E731
             self._part(Attributes(own, path, wanted, noted))
 
@@ -286,7 +286,9 @@ class Heap:
         elif _is_ours(kind) and not isinstance(obj, (dict, list)):
             self._part(Attributes(own, path))
         else:
-            self._part(Attributes(own, path, tuple(filter(self.reads, own)), self.reads))
+            inherited = _names_of_bases(kind)
+            read = (lambda k: k in inherited or self.reads(k)) if inherited else self.reads
+            self._part(Attributes(own, path, tuple(filter(read, own)), read))
         return True
 
     def _states(self, state: dict, path: str) -> None:
@@ -314,7 +316,7 @@ class Heap:
     def _of_module(self, kind: type, name: str) -> bool:
         if name in _MODULE_NAMES or self.reads(name):
             return True
-        return name[0] != "_" and _is_ours(kind)
+        return name[0] != "_" and (_is_ours(kind) or name in _names_of_bases(kind))
 
     def _function(self, f, path: str) -> None:
         if f.__code__.co_filename.startswith(PACKAGE):
@@ -344,15 +346,19 @@ class Heap:
             if keys:
                 self.parts.append(Attributes(own, kind.__qualname__, keys))
             return
-        keys = tuple([k for k, x in own.items() if self._reads_of(k, x) or self._runs(x)])
-        self._part(Attributes(own, kind.__qualname__, keys, _New(own, self.reads, True)))
+        inherited = _names_of_bases(kind)
+        keys = tuple(
+            [k for k, x in own.items() if self._reads_of(k, x, inherited) or self._runs(x)]
+        )
+        reads = (lambda k: k in inherited or self.reads(k)) if inherited else self.reads
+        self._part(Attributes(own, kind.__qualname__, keys, _New(own, reads, True)))
         self._part(Slots(kind, kind.__qualname__, ("__bases__", *(self.names & _OF_CLASSES))))
         for other in (type(kind), *kind.__mro__[1:]):
             self._later(other, other.__qualname__)
 
-    def _reads_of(self, name: str, value) -> bool:
+    def _reads_of(self, name: str, value, inherited=frozenset()) -> bool:
         """Whether the code may read an attribute of a class or module."""
-        if name in self.names:
+        if name in self.names or name in inherited:
             return True
         return self.anything and name[:2] != "__" and isinstance(value, _DATA)
 
@@ -455,6 +461,29 @@ def _has_hidden_state(kind: type) -> bool:
         return False
     slots = sum(isinstance(x, types.MemberDescriptorType) for x in vars(kind).values())
     return added > 16 + 8 * slots
+
+
+_inherited: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def _names_of_bases(kind: type) -> frozenset:
+    """What the code of the library's classes, which a class of the user's inherits, may read of it.
+
+    Of a Module itself that is ``_MODULE_NAMES``.
+    """
+    if kind in _inherited:
+        return _inherited[kind]
+    found: set = set()
+    for base in kind.__mro__:
+        if _is_ours(base) and not _is_ours(kind) and base.__name__ != "Module":
+            todo = [getattr(x, "fget", getattr(x, "__func__", x)) for x in vars(base).values()]
+            todo = [getattr(x, "__code__", None) for x in todo]
+            while todo:
+                code = todo.pop()
+                if code is not None:
+                    found.update(code.co_names)
+                    todo += [x for x in code.co_consts if isinstance(x, types.CodeType)]
+    return _inherited.setdefault(kind, frozenset(found))
 
 
 def _is_of_cython(kind: type) -> bool:
