@@ -47,3 +47,39 @@ def test_out_has_no_gradient(name):
         shape = tuple(CALLS[name](lib, x).shape)
         with pytest.raises(RuntimeError, match="automatic differentiation"):
             CALLS[name](lib, x, out=lib.empty(shape))
+
+
+# What cannot be written where it is not of the result's own dtype; the words are PyTorch's.
+EXACT = [
+    "L.mm(x, x, out=wide)", "L.tril(x, out=wide)", "L.round(x, out=wide)", "L.neg(x, out=wide)",
+    "L.signbit(x, out=wide)", "L.all(x, out=wide)", "L.isposinf(x, out=wide)",
+    "L.nan_to_num(x, out=wide)", "L.inner(x, x, out=wide)", "L.tensordot(x, x, 1, out=wide)",
+    "L.index_select(x, 0, i, out=wide)", "L.slice_scatter(x, x, out=wide)",
+    "L.take_along_dim(x, i[None, :1], 0, out=wide)", "L.renorm(x, 2, 0, 1.0, out=wide)",
+    "L.nonzero(x, out=wide)", "L.searchsorted(x[0], x, out=wide)", "L.histc(x, 4, out=wide)",
+    "L.float_power(x, 2, out=L.empty(0))", "L.cat([x, x], out=i)", "L.stack([x, x], out=i)",
+    "L.linalg.cholesky(x @ x.T + L.eye(4), out=wide)", "L.linalg.solve(L.eye(4), x, out=wide)",
+    "L.linalg.eigvalsh(x, out=wide)", "L.linalg.multi_dot([x, x], out=wide)",
+    "L.linalg.matrix_norm(x, 1, out=wide)", "L.linalg.vecdot(x, x, out=wide)",
+    "L.linalg.det(x, out=wide)", "L.linalg.svdvals(x, out=wide)", "L.msort(x, out=wide)",
+    "L.all(x.int(), out=L.empty(0).byte())",
+    "L.linalg.solve_triangular(L.eye(4), x, upper=True, out=wide)", "L.median(x, out=wide)",
+    "L.fft.irfft(x, out=wide + 0j)", "L.fft.hfft2(x, out=wide + 0j)",
+    "L.index_add(x, 0, i, x[:2], out=wide)", "L.hash_tensor(x, out=wide)",
+    # and what can
+    "L.clamp(x, x, out=wide)", "L.ceil(x, out=L.empty(0))", "L.chain_matmul(x, out=i.int())",
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:An output with one or more", "ignore:torch.chain_matmul")
+@pytest.mark.parametrize("call", EXACT)
+def test_dtype_of_out(call):
+    told = []
+    for lib in (torch, torchlike):
+        wide = lib.empty(0, dtype=lib.float64)
+        names = {"L": lib, "x": operand(lib), "i": lib.tensor([0, 1]), "wide": wide}
+        try:
+            told.append(to_numpy(eval(call, names)).tolist())
+        except (RuntimeError, TypeError) as error:
+            told.append((type(error), str(error)))
+    assert told[0] == told[1]

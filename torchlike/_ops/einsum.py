@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from torchlike._ops.join import common_dtype
+from torchlike._ops.matmul import check_same_scalar
 from torchlike._ops.table import Arrays, op
 
 ELLIPSIS = 52  # labels from here on are the dimensions behind an ellipsis
@@ -139,6 +140,8 @@ def einsum(operands: Arrays, equation: str, order: str = "auto"):
             if n != 1:
                 sizes[label] = n
     if len({x.dtype for x in operands}) > 1:
+        if len(operands) == 2 and set(terms[1]) - set(result):  # PyTorch multiplies matrices
+            check_same_scalar(*operands)
         common = common_dtype(operands)
         operands = [x.astype(common) for x in operands]
     if operands[0].dtype.kind in "biu" and _sums_one(terms, result, sizes):

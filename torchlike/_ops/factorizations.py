@@ -14,6 +14,7 @@ from torchlike._ops.linalg import (
     check_floating,
     check_kernel,
     check_matrix,
+    check_operands,
     check_square,
     check_system,
     diagonal,
@@ -115,6 +116,7 @@ def cholesky_solve(input, input2, upper: bool = False):
             f"Incompatible matrix sizes for cholesky_solve: each A matrix is {n} by {n} but each b "
             f"matrix is {k} by {r}"
         )
+    check_operands(input, input2)
     first = triangular(input2, input, upper, adjoint=upper)
     return triangular(input2, first, upper, adjoint=not upper)
 
@@ -402,6 +404,11 @@ def ormqr(input, tau, other, left: bool = True, transpose: bool = False):
     for x, name in ((input, "input"), (other, "other")):
         if x.ndim < 2:
             raise RuntimeError(f"torch.ormqr: {name} must have at least 2 dimensions.")
+    if other.ndim != input.ndim:
+        raise RuntimeError(
+            "torch.ormqr: Expected other to have the same number of dimensions as input, but got "
+            f"other.ndim equal to {other.ndim} and input.ndim is equal to {input.ndim}"
+        )
     side = -2 if left else -1
     if other.shape[side] < tau.shape[-1]:
         raise RuntimeError(
@@ -409,7 +416,7 @@ def ormqr(input, tau, other, left: bool = True, transpose: bool = False):
         )
     if other.shape[side] != input.shape[-2]:
         raise RuntimeError(f"torch.ormqr: other.shape[{side}] must be equal to input.shape[-2]")
-    if tau.shape[-1] > input.shape[-1]:
+    if tau.shape[-1] != min(other.shape[-2 if left else -1], input.shape[-1]):
         raise RuntimeError(
             "torch.ormqr: tau.shape[-1] must be equal to min(other.shape[-2], input.shape[-1])"
         )

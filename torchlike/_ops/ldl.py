@@ -10,6 +10,7 @@ import numpy as np
 from torchlike._ops import loops
 from torchlike._ops.derivatives import NO_DERIVATIVE
 from torchlike._ops.linalg import check_floating, check_kernel, check_square, op, together
+from torchlike._ops.matmul import scalar_name
 
 _ALPHA = (1 + 17**0.5) / 8
 
@@ -138,6 +139,8 @@ def linalg_ldl_solve(LD, pivots, B, hermitian: bool = False):
             f"{name}: Expected B to have at least 2 dimensions, but it has {B.ndim} dimensions "
             "instead"
         )
+    if jnp.issubdtype(pivots.dtype, jnp.inexact):
+        raise RuntimeError(f"{name}: Expected pivots to be integers. Got {scalar_name(pivots)}")
     n, (k, r) = LD.shape[-1], B.shape[-2:]
     if n != k:
         raise RuntimeError(

@@ -65,6 +65,15 @@ def check_alike(name: str, a, b, names=("A", "B")) -> None:
         )
 
 
+def check_operands(b, a) -> None:
+    """Raise PyTorch's error of its older solvers unless both have one dtype."""
+    if a.dtype != b.dtype:
+        raise RuntimeError(
+            f"Expected b and A to have the same dtype, but found b of type {scalar_name(b)} and A "
+            f"of type {scalar_name(a)} instead."
+        )
+
+
 def check_system(name: str, a, b, left: bool = True) -> None:
     """Raise PyTorch's errors unless AX = B, or XA = B, is a system."""
     check_alike(name, a, b)
@@ -232,13 +241,13 @@ def is_vector(a, b) -> bool:
 def _solve_rule(c, g, _=None):
     a, left, x = c.operands[0], c.statics["left"], c.results[0]
     if is_vector(c.shapes[0], c.shapes[1]):
-        g, x = (y[..., None] if left else y[..., None, :] for y in (g, x))
+        g, x = (y[..., None] for y in (g, x))
     grad_b = solved(adjoint(a), g, left)[0]
     grad_a = None
     if c.need[0]:
         grad_a = -(product(grad_b, adjoint(x)) if left else product(adjoint(x), grad_b))
     if is_vector(c.shapes[0], c.shapes[1]):
-        grad_b = grad_b[..., 0] if left else grad_b[..., 0, :]
+        grad_b = grad_b[..., 0]
     return grad_a, grad_b
 
 
@@ -249,11 +258,11 @@ def linalg_solve_ex(A, B, left: bool = True, check_errors: bool = False):
     check_square("linalg.solve", A)
     vector = is_vector(A, B)
     if vector:
-        B = B[..., None] if left else B[..., None, :]
+        B = B[..., None]
     check_system("linalg.solve", A, B, left)
     x, info = solved(*together(A, B), left)
     if vector:
-        x = x[..., 0] if left else x[..., 0, :]
+        x = x[..., 0]
     return x, jnp.broadcast_to(info, x.shape[: info.ndim]) if info.ndim else info
 
 
@@ -314,6 +323,7 @@ def triangular_solve(
             f"Incompatible matrix sizes for triangular_solve: each A matrix is {A.shape[-1]} by "
             f"{A.shape[-1]} but each b matrix is {input.shape[-2]} by {input.shape[-1]}"
         )
+    check_operands(input, A)
     a, b = together(A, input)
     used = jnp.swapaxes(a, -1, -2) if transpose else a
     used_upper = upper is not transpose

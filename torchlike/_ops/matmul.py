@@ -345,6 +345,8 @@ def addr(input, vec1, vec2, *, beta: Number = None, alpha: Number = None):
     for x, name in ((beta, "beta"), (alpha, "alpha")):
         if x is not None:
             check_factor(name, x.kind, category)
+    kind = common_dtype((input, vec1, vec2))
+    input, vec1, vec2 = (x.astype(kind) for x in (input, vec1, vec2))
     return _weighted(input, vec1[:, None] * vec2[None, :], beta, alpha)
 
 
@@ -420,9 +422,10 @@ def kron(input, other):
     return grid.reshape([i * j for i, j in zip(a.shape, b.shape, strict=True)])
 
 
-@op("cross_dim", promotes="result", multilinear=True, grad_name="LinalgCrossBackward0")
+@op("cross_dim", promotes="raw", multilinear=True, grad_name="LinalgCrossBackward0")
 def cross_dim(input, other, dim: Dim):
     """The cross product of vectors of three along ``dim``."""
+    check_same_scalar(input, other)
     for x in (input, other):
         if x.shape[dim] != 3:
             raise RuntimeError(

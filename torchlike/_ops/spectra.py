@@ -82,7 +82,7 @@ def linalg_eig(A):
     if A.size == 0:
         return jnp.zeros(A.shape[:-1], kind), jnp.zeros(A.shape, kind)
     _report(~jnp.isfinite(A))
-    values, v = jnp.linalg.eig(A)
+    values, v = jnp.linalg.eig(jnp.where(jnp.isfinite(A), A, 0))  # which says so by itself
     return values.astype(kind), v.astype(kind)
 
 
@@ -249,4 +249,7 @@ def linalg_eigvals(A):
     kind = jnp.promote_types(A.dtype, np.complex64)
     if A.size == 0:
         return jnp.zeros(A.shape[:-1], kind)
-    return jnp.linalg.eigvals(A).astype(kind)
+    # LAPACK refuses what is not finite, and leaves anything.
+    finite = jnp.isfinite(A).all((-1, -2), keepdims=True)
+    values = jnp.linalg.eigvals(jnp.where(finite, A, 0)).astype(kind)
+    return jnp.where(finite[..., 0], values, np.array(complex(np.nan, np.nan), kind))

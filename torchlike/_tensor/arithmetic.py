@@ -135,7 +135,11 @@ def float_power(input, exponent, *, out=None):
         base = FUNCTIONS["tensor"](
             base, dtype=dt.complex128 if isinstance(base, complex) else dt.float64
         )
-    return written(out, pow_(base, power))
+    return dispatch.into(
+        out, pow_(base, power),
+        "the output given to float_power has dtype {got} but the operation's result requires "
+        "dtype {want}",
+    )  # fmt: skip
 
 
 @method("float_power_")

@@ -8,7 +8,7 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import linear_algebra as la
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, function
-from torchlike._tensor.products import need_tensor
+from torchlike._tensor.products import need_tensor, readable
 
 
 @function(method=True)
@@ -108,6 +108,13 @@ def lu_unpack(
     """P, L and U of packed factors (https://pytorch.org/docs/stable/generated/torch.lu_unpack.html)."""
     need_tensor("lu_unpack", "LU_data", 1, LU_data)
     need_tensor("lu_unpack", "LU_pivots", 2, LU_pivots)
+    if unpack_pivots and readable(LU_pivots) and LU_pivots.dtype is dt.int32 and LU_pivots.numel():
+        host = LU_pivots._host()
+        if host.min() < 1 or host.max() > LU_data.shape[-2]:
+            raise RuntimeError(
+                "pivots passed to lu_unpack must be between 1 and LU.size(-2) inclusive.Did you "
+                "properly pass the result of lu_factor?"
+            )
     statics = (unpack_data, unpack_pivots)
     result = apply(TABLE["lu_unpack_parts"], (LU_data, LU_pivots), statics)
     return la._named("lu_unpack", (result[0].detach(), *result[1:]), out)

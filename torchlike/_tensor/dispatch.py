@@ -347,7 +347,8 @@ def copy_out(out, result, exact=False, apart=()):
     """Write the result of a call with ``out=`` into ``out`` and return it.
 
     ``exact``: the dtypes must be equal, as PyTorch wants it of ops without promotion, those with
-    several results among them; ``apart``: tensors that may have no memory in common with ``out``.
+    several results among them; a text is what to say where they are not. ``apart``: tensors that
+    may have no memory in common with ``out``.
     """
     if isinstance(result, tuple):
         if not isinstance(out, (tuple, list)) or len(out) != len(result):
@@ -358,6 +359,26 @@ def copy_out(out, result, exact=False, apart=()):
             _write_out(o, r)
         return out if not isinstance(out, list) else tuple(out)
     return _write_out(out, _as_out(out, result, exact, apart))
+
+
+_OTHER_OUT = "Expected out tensor to have dtype {c_want}, but got {c_got} instead"
+CONTRACTED_OUT = (
+    "tensordot: Expected the output tensor to have dtype {want}, but got an output tensor with "
+    "dtype {got}"
+)
+FLAGS_OUT = {
+    name: f"{name} only supports bool tensor for result, got: {{got}}" for name in ("all", "any")
+}
+_FLAGS_OUT = tuple(FLAGS_OUT.values())
+
+
+def _refusal(words, got, want) -> str:
+    """What to say of an ``out`` of dtype ``got``."""
+    names, kinds = dt.SCALAR_NAMES, dt.C_NAMES
+    return words.format(
+        got=names[got], want=names[want], c_got=kinds.get(got, got.name),
+        c_want=kinds.get(want, want.name),
+    )  # fmt: skip
 
 
 def _as_out(out, result, exact, apart):
@@ -383,11 +404,12 @@ def _as_out(out, result, exact, apart):
         )
     if a.dtype is b.dtype:
         return result
+    if exact.__class__ is str:
+        if a.dtype is dt.uint8 and exact in _FLAGS_OUT:  # the flags of 2017
+            return apply(TABLE["to_dtype"], (result,), (a.dtype,))
+        raise RuntimeError(_refusal(exact, a.dtype, b.dtype))
     if exact:
-        raise RuntimeError(
-            f"Expected out tensor to have dtype {dt.C_NAMES.get(b.dtype, b.dtype.name)}, but "
-            f"got {dt.C_NAMES.get(a.dtype, a.dtype.name)} instead"
-        )
+        raise RuntimeError(_refusal(_OTHER_OUT, a.dtype, b.dtype))
     if not dt.can_cast(b.dtype, a.dtype):
         raise RuntimeError(
             f"result type {dt.SCALAR_NAMES[b.dtype]} can't be cast to the desired output type "

@@ -24,8 +24,21 @@ _LIMITS = {"clamp": ("min", "max"), "clamp_min": ("min",), "clamp_max": ("max",)
 _EXACT = frozenset((
     "abs", "addbmm", "addmm", "addmv", "amax", "amin", "argmax", "argmin", "baddbmm",
     "bitwise_not", "bmm", "ceil", "complex", "diagonal_copy", "dot", "floor", "frac", "heaviside",
-    "log_softmax", "logcumsumexp", "mv", "softmax", "vdot",
+    "log_softmax", "logcumsumexp", "mm", "msort", "mv", "ormqr", "renorm", "softmax", "tril",
+    "triu", "vdot",
 ))  # fmt: skip
+# Others say it in words of their own.
+_EXACT_WORDS = dict.fromkeys(
+    ("hardshrink", "neg", "polar", "round", "sgn", "sign", "trunc"),
+    "Found dtype {got} but expected {want}",
+) | {
+    **dispatch.FLAGS_OUT,
+    "inner": dispatch.CONTRACTED_OUT,
+    "isneginf": "isneginf does not support non-boolean outputs.",
+    "isposinf": "isposinf does not support non-boolean outputs.",
+    "nan_to_num": "nan_to_num: dtype of out: {got} should be same as input: {want}",
+    "signbit": "signbit does not support non-boolean outputs.",
+}  # fmt: skip
 _UNSET = type("_Unset", (), {"__repr__": lambda self: "<unset>"})()
 _SEQUENCES = (tuple, list, Size)
 
@@ -172,13 +185,13 @@ def _source(op: Op, form: str, name: str, scope: dict) -> str:
     body = [*prologue]
     if "out=None" in extra:
         # Ops with several results find their places in the input: it must still be there.
-        exact = op.name in _EXACT
+        exact = op.name in _EXACT or _EXACT_WORDS.get(op.name, False)
         # Those with a ``dtype=`` compute in that of ``out``.
         if not exact and any(p.annotation is Dtype for p in op.params):
             body += ["if out is not None and dtype is None:", "    dtype = out.dtype"]
             exact = True
         apart = ", (input,)" if fields is not None and op.inputs[0].name == "input" else ""
-        write = f"copy_out(out, result, {exact or bool(apart)}{apart})"
+        write = f"copy_out(out, result, {exact or bool(apart)!r}{apart})"
         body += [f"result = {call}", f"return result if out is None else {write}"]
     else:
         body.append(f"return {call}")
@@ -278,7 +291,7 @@ def out_of(fn):
             result = fn(*args, **kwargs)
         except AttributeError as error:
             raise (not_a_tensor(error) or error) from None
-        return result if out is None else dispatch.copy_out(out, result)
+        return result if out is None else dispatch.copy_out(out, result, exact=True)
 
     return call
 

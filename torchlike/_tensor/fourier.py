@@ -50,11 +50,20 @@ def _made(name, fn, doc):
     TRANSFORMS[name] = numpy_named(fn)
 
 
+def _check_out(name, op, out):
+    if op.name.endswith("c2r") and isinstance(out, dispatch._Tensor) and out.dtype.is_complex:
+        raise RuntimeError(
+            f"{name} expects a floating point output tensor, but got {dt.SCALAR_NAMES[out.dtype]}"
+        )
+
+
 def _one_dimension(name, op, doc):
     def transform(input, n=None, dim=-1, norm=None, *, out=None):
         if input.__class__ not in dispatch.TENSORS:
             need_tensor(f"fft_{name}", "input", 1, input)
         s = None if n is None else (_integer(name, "n", 2, n),)
+        if out is not None:
+            _check_out(name, op, out)
         result = apply(op, (input,), (s, (_integer(name, "dim", 3, dim),), norm, name))
         return result if out is None else dispatch.copy_out(out, result)
 
@@ -66,6 +75,8 @@ def _dimensions(name, op, default, doc):
         if input.__class__ not in dispatch.TENSORS:
             need_tensor(f"fft_{name}", "input", 1, input)
         statics = (_integers(name, "s", s), _integers(name, "dim", dim), norm, name)
+        if out is not None:
+            _check_out(f"{name.rstrip('2').rstrip('n')}n", op, out)
         result = apply(op, (input,), statics)
         return result if out is None else dispatch.copy_out(out, result)
 

@@ -31,6 +31,16 @@ _UNSET = object()
 # ---- joining -----------------------------------------------------------------------------------
 
 
+def _put(out, result, apart=()):
+    """The joined tensors, or ``out`` that holds them; PyTorch's class of the error of a dtype."""
+    if isinstance(out, dispatch._Tensor) and not dt.can_cast(result.dtype, out.dtype):
+        raise TypeError(
+            "torch.cat(): input types can't be cast to the desired output type "
+            f"{dt.SCALAR_NAMES[out.dtype]}"
+        )
+    return into(out, result, apart=apart)
+
+
 @function()
 def cat(tensors, dim=0, *, out=None, axis=_UNSET):
     """The tensors one after the other along a dimension
@@ -42,7 +52,7 @@ def cat(tensors, dim=0, *, out=None, axis=_UNSET):
     result = joined(tensors, np.concatenate, dim)
     if result is None:
         result = apply(TABLE["cat"], tensors, (dim,))
-    return into(out, result, apart=tensors)
+    return _put(out, result, tensors)
 
 
 @function()
@@ -56,7 +66,7 @@ def stack(tensors, dim=0, *, out=None, axis=_UNSET):
     result = joined(tensors, np.stack, dim)
     if result is None:
         result = apply(TABLE["stack"], tensors, (dim,))
-    return result if out is None else dispatch.copy_out(out, result)
+    return _put(out, result)
 
 
 def _several(name, xs):

@@ -14,7 +14,13 @@ from torchlike._tensor.dispatch import apply, into, value_of
 from torchlike._tensor.forms import FUNCTIONS, input_named, numpy_named, structseq
 from torchlike._tensor.modes import modes
 from torchlike._tensor.parts import diagonal as _diagonal
-from torchlike._tensor.products import multiply_chain, need_tensor, need_tensors
+from torchlike._tensor.products import (
+    CHAIN_OUT,
+    check_tolerances,
+    multiply_chain,
+    need_tensor,
+    need_tensors,
+)
 from torchlike._tensor.shapes import movedim, wrap_dim
 from torchlike._tensor.tape import barred
 
@@ -98,7 +104,7 @@ def _check_cholesky(info, name):
 def det(A, *, out=None):
     """The determinant (https://pytorch.org/docs/stable/generated/torch.linalg.det.html)."""
     need_tensor("linalg_det", "A", 1, A)
-    return into(out, apply(TABLE["linalg_det"], (A,)))
+    return into(out, apply(TABLE["linalg_det"], (A,)), exact=True)
 
 
 def slogdet(A, *, out=None):
@@ -141,6 +147,7 @@ def pinv(A, rcond=None, hermitian: bool = False, *, atol=None, rtol=None, out=No
             f"linalg.pinv({dt.SCALAR_NAMES[aval.dtype]}{{{list(aval.shape)}}}): expected a tensor "
             "with 2 or more dimensions of float, double, cfloat or cdouble types"
         )
+    check_tolerances("pinv", rcond=rcond, atol=atol, rtol=rtol)
     tolerances = _tolerances(atol, rtol, rcond, "rcond")
     return into(out, apply(TABLE["linalg_pinv"], (A, *tolerances), (hermitian,)))
 
@@ -149,6 +156,7 @@ def pinv(A, rcond=None, hermitian: bool = False, *, atol=None, rtol=None, out=No
 def matrix_rank(A, tol=None, hermitian: bool = False, *, atol=None, rtol=None, out=None):
     """The rank (https://pytorch.org/docs/stable/generated/torch.linalg.matrix_rank.html)."""
     need_tensor("linalg_matrix_rank", "A", 1, A)
+    check_tolerances("matrix_rank", atol=atol if tol is None else tol, rtol=rtol)
     tolerances = _tolerances(atol, rtol, tol, "tol")
     return into(out, apply(TABLE["linalg_matrix_rank"], (A, *tolerances), (hermitian,)))
 
@@ -162,7 +170,7 @@ def solve(A, B, *, left: bool = True, out=None):
     need_tensor("linalg_solve", "B", 2, B)
     result, info = apply(TABLE["linalg_solve_ex"], (A, B), (left, False))
     _check_solve(info)
-    return into(out, result)
+    return into(out, result, exact=True)
 
 
 def solve_ex(A, B, *, left: bool = True, check_errors: bool = False, out=None):
@@ -182,7 +190,8 @@ def solve_triangular(
     need_tensor("linalg_solve_triangular", "A", 1, A)
     need_tensor("linalg_solve_triangular", "B", 2, B)
     statics = (upper, left, unitriangular)
-    return into(out, apply(TABLE["linalg_solve_triangular"], (A, B), statics))
+    solved = apply(TABLE["linalg_solve_triangular"], (A, B), statics)
+    return into(out, solved, "expected scalar type {want} but found {got}")
 
 
 def lu_solve(LU, pivots, B, *, left: bool = True, adjoint: bool = False, out=None):
@@ -190,7 +199,7 @@ def lu_solve(LU, pivots, B, *, left: bool = True, adjoint: bool = False, out=Non
     for i, (x, name) in enumerate(((LU, "LU"), (pivots, "pivots"), (B, "B"))):
         need_tensor("linalg_lu_solve", name, i + 1, x)
     statics = (left, adjoint)
-    return into(out, apply(TABLE["linalg_lu_solve"], (LU, pivots, B), statics))
+    return into(out, apply(TABLE["linalg_lu_solve"], (LU, pivots, B), statics), exact=True)
 
 
 def _lstsq_in_float32(A, B, rcond, driver, out):
@@ -245,7 +254,8 @@ def lstsq(A, B, rcond=None, *, driver=None, out=None):
         raise RuntimeError(f"{name}: input.size(-2) should match other.size({at})")
     m, n = a.shape[-2:]
     right = B.unsqueeze(-1) if vector else B
-    if rcond is None or driver == "gels":  # which takes the rank for full
+    if rcond is None or driver == "gels" or (driver == "gelsd" and rcond >= 1):
+        # gels takes the rank for full, and gelsd one and more for nothing given.
         rcond = _eps(a.dtype) * max(m, n)
     x = FUNCTIONS["matmul"](apply(TABLE["linalg_pinv"], (A, rcond, 0.0), (False,)), right)
     empty = FUNCTIONS["empty"]
@@ -310,7 +320,7 @@ def _cholesky(A, upper, name):
 def cholesky(A, *, upper: bool = False, out=None):
     """The Cholesky factor (https://pytorch.org/docs/stable/generated/torch.linalg.cholesky.html)."""
     need_tensor("linalg_cholesky", "A", 1, A)
-    return into(out, _cholesky(A, upper, "linalg.cholesky"))
+    return into(out, _cholesky(A, upper, "linalg.cholesky"), exact=True)
 
 
 def cholesky_ex(A, *, upper: bool = False, check_errors: bool = False, out=None):
@@ -432,7 +442,7 @@ def eigh(A, UPLO: str = "L", *, out=None):
 def eigvalsh(A, UPLO: str = "L", *, out=None):
     """Eigenvalues of Hermitian matrices (https://pytorch.org/docs/stable/generated/torch.linalg.eigvalsh.html)."""
     need_tensor("linalg_eigvalsh", "A", 1, A)
-    return into(out, apply(TABLE["linalg_eigh"], (A,), (UPLO,))[0])
+    return into(out, apply(TABLE["linalg_eigh"], (A,), (UPLO,))[0], exact=True)
 
 
 def _check_driver(name, driver):
@@ -455,8 +465,8 @@ def svdvals(A, *, driver=None, out=None):
     need_tensor("linalg_svdvals", "A", 1, A)
     _check_driver("svd", driver)
     if _wants_gradient(A):
-        return into(out, apply(TABLE["linalg_svd"], (A,), (False,))[1])
-    return into(out, apply(TABLE["linalg_svdvals"], (A,)))
+        return into(out, apply(TABLE["linalg_svd"], (A,), (False,))[1], exact=True)
+    return into(out, apply(TABLE["linalg_svdvals"], (A,)), exact=True)
 
 
 # ---- products and functions --------------------------------------------------------------------
@@ -492,7 +502,7 @@ def multi_dot(tensors, *, out=None):
         if x.dtype is not y.dtype:
             raise RuntimeError(
                 "multi_dot(): all tensors must have be the same dtype but tensor 0 is "
-                f"{_scalar(first)} and tensor {i} {_scalar(x)}"
+                f"{dt.SCALAR_NAMES[first.dtype]} and tensor {i} {dt.SCALAR_NAMES[x.dtype]}"
             )
         if y.shape[-1] != x.shape[0]:
             raise RuntimeError(
@@ -502,11 +512,7 @@ def multi_dot(tensors, *, out=None):
     result = multiply_chain(chain)
     if last.ndim == 1:
         result = result.squeeze(-1)
-    return into(out, result.squeeze(0) if first.ndim == 1 else result)
-
-
-def _scalar(x) -> str:
-    return dt.SCALAR_NAMES[x.dtype]
+    return into(out, result.squeeze(0) if first.ndim == 1 else result, CHAIN_OUT)
 
 
 def matrix_exp(A):
@@ -571,7 +577,8 @@ def vecdot(x, y, *, dim: int = -1, out=None):
     """Inner products (https://pytorch.org/docs/stable/generated/torch.linalg.vecdot.html)."""
     need_tensor("linalg_vecdot", "x", 1, x)
     need_tensor("linalg_vecdot", "y", 2, y)
-    return into(out, apply(TABLE["linalg_vecdot"], (x, y), (dim,)))
+    wrong = "linalg.vecdot: Expected out of dtype{want} but found {got}"
+    return into(out, apply(TABLE["linalg_vecdot"], (x, y), (dim,)), wrong)
 
 
 def vander(x, N=None):

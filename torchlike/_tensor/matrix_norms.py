@@ -29,6 +29,9 @@ def vector_norm(x, ord=2, dim=None, keepdim: bool = False, *, dtype=None, out=No
     return into(out, result if ord else barred(result), exact=True)
 
 
+_OUT = "linalg.matrix_norm expected out tensor dtype {want} but got: {got}"
+
+
 @input_named
 def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None, out=None):
     """The norm of matrices (https://pytorch.org/docs/stable/generated/torch.linalg.matrix_norm.html)."""
@@ -68,12 +71,12 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim: bool = False, *, dtype=None
         if keepdim:
             for d in sorted((rows, columns)):
                 result = result.unsqueeze(d)
-        return into(out, result)
+        return into(out, result, _OUT)
     summed, chosen = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = vector_norm(A, 1, summed, keepdim)
     if not keepdim and chosen > summed:
         chosen -= 1
-    return into(out, _extreme(sums, ord, chosen, keepdim))
+    return into(out, _extreme(sums, ord, chosen, keepdim), _OUT)
 
 
 def _extreme(sizes, ord, dim, keepdim):

@@ -24,6 +24,21 @@ def need_tensor(op: str, name: str, position: int, x) -> None:
         )
 
 
+def readable(x) -> bool:
+    """Whether the numbers of an argument can be read here: a tensor of the CPU, not traced."""
+    return isinstance(x, dispatch._Tensor) and x.device.type == "cpu" and not x._value.is_traced()
+
+
+def check_tolerances(name, **given) -> None:
+    """Raise PyTorch's error for a complex tensor among the tolerances of a rank."""
+    for argument, x in given.items():
+        if hasattr(x, "is_complex") and x.is_complex():
+            raise RuntimeError(
+                f"torch.linalg.{name}: {argument} tensor of complex type is not supported. Got "
+                f"{dt.SCALAR_NAMES[x.dtype]}"
+            )
+
+
 def need_tensors(op: str, name: str, xs) -> tuple:
     """A sequence of tensors as a tuple; raises PyTorch's ``TypeError`` for anything else."""
     if isinstance(xs, dispatch._Tensor) or not isinstance(xs, (tuple, list)):
@@ -162,7 +177,13 @@ def tensordot(a, b, dims=2, out=None):
         for i, d in enumerate(dims):
             if d in dims[:i]:
                 raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
-    return into(out, apply(TABLE["tensordot"], (a, b), (dims_a, dims_b)))
+    return into(
+        out, apply(TABLE["tensordot"], (a, b), (dims_a, dims_b)),
+        dispatch.CONTRACTED_OUT,
+    )  # fmt: skip
+
+
+CHAIN_OUT = "multi_dot(): expected out tensor to have dtype {c_want} but got {c_got}"
 
 
 @function()
@@ -186,7 +207,9 @@ def chain_matmul(*matrices, out=None):
                 f"multi_dot(): tensors {i} and {i + 1} with shapes {list(x.shape)} and "
                 f"{list(y.shape)} cannot be multiplied"
             )
-    return into(out, multiply_chain(matrices))
+    if len(matrices) == 1:
+        return matrices[0] if out is None else out.resize_(matrices[0].shape).copy_(matrices[0])
+    return into(out, multiply_chain(matrices), CHAIN_OUT)
 
 
 def multiply_chain(matrices):

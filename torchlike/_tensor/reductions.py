@@ -15,7 +15,7 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply, apply_inplace, into
 from torchlike._tensor.forms import FUNCTIONS, function, method, structseq
 from torchlike._tensor.matrix_norms import matrix_norm, vector_norm
-from torchlike._tensor.products import need_tensor
+from torchlike._tensor.products import need_tensor, readable
 from torchlike._tensor.shapes import named
 from torchlike._tensor.size_arguments import sizes_argument
 
@@ -56,6 +56,8 @@ def _choice(name, pairwise=None):
             dim, keepdim = _renamed(dim, keepdim, names, name)
         need_tensor(name, "input", 1, input)
         if dim is _GIVEN_NOT and other is None:
+            if out is not None and pairwise is None:
+                raise TypeError(f'{name}() missing 1 required positional arguments: "dim"')
             return into(out, apply(whole, (input,)))
         if pairwise is not None:
             if isinstance(dim, dispatch._Tensor):
@@ -128,19 +130,16 @@ for _name in ("var_mean", "std_mean"):
     function(_name)(_spread(_name))
 
 
-def _at_hand(x) -> bool:
-    """Whether the numbers of an argument can be read here: a tensor of the CPU, not traced."""
-    return isinstance(x, dispatch._Tensor) and x.device.type == "cpu" and not x._value.is_traced()
-
-
 @function(method=True)
 def cov(input, *, correction=1, fweights=None, aweights=None):
     """The covariance matrix of variables in rows, observations in columns
     (https://pytorch.org/docs/stable/generated/torch.cov.html)."""
     need_tensor("cov", "input", 1, input)
     for name, w in (("fweights", fweights), ("aweights", aweights)):
-        if _at_hand(w) and w.dtype.category <= dt.FLOATING and (w._host() < 0).any():
+        if readable(w) and w.dtype.category <= dt.FLOATING and (w._host() < 0).any():
             raise RuntimeError(f"cov(): {name} cannot be negative")
+        if readable(w) and w.ndim == 1 and w.dtype.category <= dt.FLOATING and w._host().sum() == 0:
+            raise RuntimeError("cov(): weights sum to zero, can't be normalized")
     shape = input._value.aval.shape
     if fweights is None and aweights is None and shape[-1:] and shape[-1] <= correction:
         warn(
@@ -238,7 +237,7 @@ function("nanquantile", method=True)(_quantile("nanquantile", True))
 def msort(input, *, out=None):
     """Sorted along the first dimension."""
     need_tensor("msort", "input", 1, input)
-    return into(out, apply(TABLE["sort"], (input,), (0, False, False))[0])
+    return into(out, apply(TABLE["sort"], (input,), (0, False, False))[0], exact=True)
 
 
 @function()

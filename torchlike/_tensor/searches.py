@@ -42,6 +42,9 @@ def _comparable(host):
 # ---- places ------------------------------------------------------------------------------------
 
 
+_PLACES_OUT = "nonzero: Expected out tensor to have scalar type {want} but got scalar type{got}"
+
+
 @function(method=True)
 def nonzero(input, *, out=None, as_tuple=False):
     """Indices of the elements that are not zero: one row an element, or one tensor a dimension."""
@@ -50,8 +53,8 @@ def nonzero(input, *, out=None, as_tuple=False):
     if as_tuple:
         return tuple(_like(input, i.astype(np.int64)) for i in np.nonzero(np.atleast_1d(host)))
     if host.ndim == 0:
-        return into(out, _like(input, np.zeros((int(host), 0), np.int64)))
-    return into(out, _like(input, np.argwhere(host).astype(np.int64)))
+        return into(out, _like(input, np.zeros((int(host), 0), np.int64)), _PLACES_OUT)
+    return into(out, _like(input, np.argwhere(host).astype(np.int64)), _PLACES_OUT)
 
 
 @function(method=True)
@@ -68,9 +71,13 @@ def _search(name, sequence, values, sorter, right, out_int32, out):
         raise NotImplementedError(
             f"\"searchsorted_out_cpu\" not implemented for '{dt.SCALAR_NAMES[common]}'"
         )
+    found = apply(TABLE["searchsorted"], (sequence, values, sorter), (right, bool(out_int32)))
     return into(
-        out, apply(TABLE["searchsorted"], (sequence, values, sorter), (right, bool(out_int32)))
-    )
+        out, found,
+        "torch.searchsorted(): output tensor's dtype is wrong, it can only be Int(int32) or "
+        "Long(int64) depending on whether out_int32 flag is True, but we got output tensor's dtype "
+        f"{{got}} and out_int32 flag is {out_int32}",
+    )  # fmt: skip
 
 
 @function()
@@ -212,8 +219,10 @@ def bincount(input, weights=None, minlength=0):
     if weights.ndim != 1 or weights.shape != input.shape:
         raise RuntimeError("weights should be 1-d and have the same length as input")
     total = np.bincount(host, weights._host().astype(np.float64), minlength)
+    if not host.size and not minlength:  # PyTorch does not look at the weights then
+        return _like(input, np.zeros(0, np.int64))
     if not host.size:  # numpy forgets the weights' dtype then
-        total = total.astype(np.int64 if minlength == 0 else np.float64)
+        total = total.astype(np.float64)
     total = _like(input, total.astype(np.float32) if weights.dtype is dt.float32 else total)
     return without_derivative(weights, total, "bincount")
 
@@ -248,14 +257,19 @@ def histc(input, bins=100, min=0, max=0, *, out=None):
     if low == high and input.dtype.is_floating_point:
         low, high = _data_range(input, 1)
     _finite_range("torch.histc", low, high)
-    return into(out, apply(TABLE["histc"], (input, low, high), (int(bins),)))
+    counts = apply(TABLE["histc"], (input, low, high), (int(bins),))
+    return into(
+        out, counts,
+        "torch.histogram: input tensor and hist tensor should have the same dtype, but got input "
+        "{c_want} and hist {c_got}",
+    )  # fmt: skip
 
 
 _HISTOGRAM = structseq("histogram", ("hist", "bin_edges"))
 
 
 @function(method=True)
-def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
+def histogram(input, bins=100, *, range=None, weight=None, density=False, out=None):
     """Counts, or weights, between bin edges, given or of equal width."""
     need_tensor("histogram", "input", 1, input)
     if input.dtype not in (dt.float32, dt.float64):
@@ -265,6 +279,11 @@ def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
         if bins.dtype is not input.dtype:
             raise RuntimeError(
                 "torch.histogramdd(): input tensor and bins tensors should have the same dtype"
+            )
+        if bins.ndim != 1:
+            raise RuntimeError(
+                "torch.histogramdd: bins tensor should have one dimension, but got "
+                f"{bins.ndim} dimensions in the bins tensor for dimension 0"
             )
         edges = np.array(bins._host())
     else:

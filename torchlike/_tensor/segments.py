@@ -62,7 +62,7 @@ def _check_lengths(lengths, size):
 @function(method=True)
 def nonzero_static(input, *, size, fill_value=-1, out=None):
     """Indices of the first ``size`` elements that are not zero; rows beyond them are filled."""
-    return into(out, apply(TABLE["nonzero_static"], (input,), (int(size), int(fill_value))))
+    return into(out, apply(TABLE["nonzero_static"], (input,), (int(size), int(fill_value))), True)
 
 
 @function(method=True)
@@ -79,4 +79,5 @@ def hash_tensor(input, dim=(), *, keepdim=False, mode=0, out=None):
         )
     dims = tuple(wrap_dim(d, len(shape)) for d in given) if shape else ()
     dims = dims or tuple(range(len(shape)))
-    return into(out, apply(TABLE["hash_tensor"], (input,), (dims, keepdim)))
+    wrong = "Expected result to be of dtype uint64, but got {got}"
+    return into(out, apply(TABLE["hash_tensor"], (input,), (dims, keepdim)), wrong)

@@ -218,7 +218,7 @@ def take_along_dim(input, indices, dim=None, *, out=None):
             f"{dt.SCALAR_NAMES[indices.dtype]}"
         )
     if dim is None:
-        return into(out, gather(input.reshape(-1), 0, indices.reshape(-1)))
+        return into(out, gather(input.reshape(-1), 0, indices.reshape(-1)), True)
     n = input._value.aval.ndim
     if n != indices._value.aval.ndim:
         raise RuntimeError(
@@ -233,7 +233,7 @@ def take_along_dim(input, indices, dim=None, *, out=None):
     indices = indices.expand(*common[:dim], b[dim], *common[dim + 1 :])
     if a[dim]:
         indices = indices.remainder(a[dim])  # PyTorch counts around, here and only here
-    return into(out, gather(input, dim, indices))
+    return into(out, gather(input, dim, indices), True)
 
 
 # ---- an index for every slice ------------------------------------------------------------------
@@ -245,7 +245,8 @@ def index_select(input, dim, index, *, out=None):
     _need_index("index_select", index, "index_select(): Expected dtype int32 or int64 for index")
     dim = wrap_dim(dim, input._value.aval.ndim)
     checked = _checked(index, input, dim)
-    return into(out, apply(TABLE["index_select_dim"], (input, index), (dim, checked)))
+    chosen = apply(TABLE["index_select_dim"], (input, index), (dim, checked))
+    return into(out, chosen, "index_select(): self and result must have the same scalar type")
 
 
 @function(method=True, inplace=True, out=True)
