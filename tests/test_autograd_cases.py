@@ -197,6 +197,41 @@ def gradients_that_cannot_be(t):
 
 
 @case
+def what_is_looked_at_only_on_the_tape(t):
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        return x * 2, y
+
+    kind = function(t, forward, lambda c, g, h: (g, None))
+    out = [kind.apply(1.0, 2), kind.apply(leaf(t, 1, grad=False), None)]
+    with t.no_grad():
+        out.append(kind.apply(leaf(t, 1), "y"))
+    out.append(said(lambda: kind.apply(leaf(t, 1), "y")))
+
+    def twice(ctx, x):
+        ctx.mark_dirty(x.mul_(2))
+        return x, x
+
+    twice = function(t, twice, lambda c, g, h: g + h)
+    out.append(said(lambda: twice.apply(leaf(t, 2).clone()[0])))
+    for fill in (True, False):
+
+        def forward(ctx, x, fill=fill):
+            a, b = x.clone(), x.clone()
+            ctx.mark_non_differentiable(b)
+            ctx._materialize_non_diff_grads = fill
+            return a, b
+
+        kind = function(t, forward, lambda c, g, h: out.append((g, h)) or g)
+        kind.apply(leaf(t, 2))[0].sum().backward()
+    parts = t.ones(4, requires_grad=True)
+    with t.no_grad():
+        part = (parts * 1).tensor_split(2)[0]
+        made = parts.clone().requires_grad_().tensor_split(2)[0]
+    return [*out, part.add_(1), said(lambda: made.add_(1))]
+
+
+@case
 def saved_tensors_are_given_once_if_asked(t):
     def forward(ctx, x):
         ctx.save_for_backward(x)
@@ -336,7 +371,101 @@ def gradients_kept_of_what_is_overwritten(t):
     view *= 2
     x *= 2
     x.sum().backward()
-    return a.grad, x.grad
+    base = leaf(t, 1).clone()
+    view, other = base[:], base[:]
+    view.retain_grad()
+    other.retain_grad()
+    view.mul_(2)
+    y = (view + other).sum()
+    of_view = t.autograd.grad(y, view, retain_graph=True)
+    y.backward()
+    return a.grad, x.grad, view.grad, other.grad, of_view
+
+
+@case
+def gradients_that_are_none_go_on(t):
+    """Nodes and hooks below a derivative that gives None are run all the same."""
+    log = []
+
+    def note(name, *x):
+        log.append([name, *x])
+
+    zero = function(t, lambda c, x: x * 2, lambda c, g: note("zero") or None)
+    plain = function(t, lambda c, x: x * 2, lambda c, g: note("plain", g) or g)
+
+    def forward(ctx, x):
+        ctx.set_materialize_grads(False)
+        return x * 2
+
+    bare = function(t, forward, lambda c, g: note("bare", g) or g)
+    for inner in (plain, bare):
+        w = leaf(t, 2)
+        zero.apply(inner.apply(w).sin()).sum().backward()
+        note("grad", w.grad)
+    w, kept = leaf(t, 2), leaf(t, 2)
+    y = w.sin()
+    y.register_hook(lambda g: note("result", g))
+    y.grad_fn.register_prehook(lambda g: note("before", g))
+    y.grad_fn.register_hook(lambda i, o: note("after", i, o))
+    w.register_hook(lambda g: note("leaf", g))
+    w.register_post_accumulate_grad_hook(lambda x: note("added", x.grad))
+    y.grad_fn.next_functions[0][0].register_hook(lambda i, o: note("end", i, o))
+    (zero.apply(y) + kept).sum().backward()
+    log.append([w.grad, kept.grad])
+    log.append(t.autograd.grad(zero.apply(w).sum(), w, allow_unused=True))
+    a, b = leaf(t, 2).unbind()
+    a.register_hook(lambda g: note("unbound", g))
+    b.backward()
+    return log
+
+
+@case
+def nodes_of_inputs_are_run(t):
+    log = []
+    a = leaf(t, 2)
+    b = a * 2
+    c = (b * 3).sum()
+    b.grad_fn.register_prehook(lambda g: log.append("before"))
+    b.grad_fn.register_hook(lambda i, o: log.append("after"))
+    a.register_hook(lambda g: log.append("leaf"))
+    c.backward(inputs=(b,), retain_graph=True)
+    t.autograd.grad(c, b, retain_graph=True)
+    out = [b.grad, a.grad, list(log)]
+    out += [said(lambda: c.backward(inputs=[a, 1])), said(lambda: t.autograd.grad(c, [1]))]
+    c.backward(inputs=(a, b))
+    return [*out, a.grad, b.grad, log]
+
+
+@case
+def a_second_backward_where_a_number_is_saved(t):
+    x, out = leaf(t, 2), []
+    for call in (lambda x: x * 2, lambda x: 3 * x, lambda x: x / 4, lambda x: x + 1, lambda x: -x):
+        y = call(x).sum()
+        y.backward()
+        out += [said(y.backward, 50), x.grad.clone()]
+
+    def forward(ctx, x):
+        ctx.x = x
+        ctx.save_for_backward(x)
+        return x.sum()
+
+    for backward in (lambda c, g: g * c.x, lambda c, g: g * c.saved_tensors[0]):
+        kind = function(t, forward, backward)
+        y = kind.apply(x)
+        y.backward()
+        out += [said(y.backward, 50), x.grad.clone(), said(lambda: y.grad_fn.saved_tensors, 50)]  # noqa: B023
+    return out
+
+
+@case
+def nodes_that_are_called(t):
+    x = leaf(t, 2)
+    out = []
+    for y in (x**2, x.sin(), x * 2):
+        out += [said(lambda g=g: y.grad_fn(g)) for g in (3, None)]  # noqa: B023
+        out.append(said(y.grad_fn))
+    end = (x * 2).grad_fn.next_functions[0][0]
+    return out, [m.shape for m in end._input_metadata]
 
 
 @case
@@ -607,6 +736,37 @@ def tangents_under_no_grad(t):
             out.append(ad.unpack_dual(y).tangent)
         out += [plain.requires_grad, ad.unpack_dual(y).tangent, repr(x), repr(x * 2)]
         out.append(said(lambda: ad.make_dual(t.ones(2), x), 50))
+    return out
+
+
+@case
+def tangents_of_duals_that_are_written_to(t):
+    ad, out = t.autograd.forward_ad, []
+
+    def put(x):
+        x[0] = 5.0
+        return x
+
+    def forward(ctx, x):
+        ctx.mark_dirty(x.mul_(2))
+        return x
+
+    in_place = function(
+        t, forward, lambda c, g: g * 2, "InPlace", jvp=staticmethod(lambda c, g: g.mul_(2))
+    )
+    for call in (
+        lambda d: d.mul_(2), lambda d: d.view(2, 1).mul_(3), lambda d: d.add_(1),
+        lambda d: d.copy_(t.ones(2)), lambda d: t.zeros(2).copy_(d), put, in_place.apply,
+    ):  # fmt: skip
+        for grad in (False, True):
+            x = t.tensor([1.0, 2.0], requires_grad=grad).clone()
+            with ad.dual_level():
+                d = ad.make_dual(x, t.tensor([1.0, 3.0]))
+                y = call(d)
+                found = [ad.unpack_dual(y)[1], *ad.unpack_dual(d)]
+            out += [z.detach() for z in found]
+            if not grad:
+                out.append(x)
     return out
 
 

@@ -104,6 +104,14 @@ def _sequence(x):
     return list(x.values() if isinstance(x, dict) else x)
 
 
+def _check_inputs(inputs) -> None:
+    for t in inputs:
+        if t.__class__ is not GradientEdge and not isinstance(t, dispatch._Tensor):
+            raise RuntimeError(
+                f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}"
+            )
+
+
 def _grad_tensors(grad_tensors, grad_variables):
     """The gradients put in, by their new name or the old one."""
     if grad_variables is None:
@@ -141,6 +149,7 @@ def backward(
         inputs = _sequence(inputs)
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+        _check_inputs(inputs)
         wanted = [edge_of(t) for t in inputs]
     plain = not (retain_graph or create_graph or inputs or modes.anomaly) and grad_tensors is None
     if create_graph:
@@ -168,16 +177,11 @@ def backward(
             for t in inputs or ():
                 if t.__class__ is GradientEdge:
                     continue
-                if not isinstance(t, dispatch._Tensor):
-                    raise RuntimeError(
-                        "all inputs have to be Tensors or GradientEdges, but got "
-                        f"{type(t).__name__}"
-                    )
                 if t._node is not None or not t.requires_grad:
                     t.retain_grad()
             leaves, _ = tape.run(
                 roots, dispatch, create_graph=create_graph, retain_graph=retain_graph,
-                wanted=wanted, finish=finish,
+                wanted=wanted, finish=finish, beyond=wanted is not None,
             )  # fmt: skip
             pairs = leaves.values()
         if wanted is None and not tape.hooked:
@@ -207,7 +211,7 @@ def _accumulate(leaf, grad, create_graph) -> None:
     if leaf._hooks:
         grad = run_leaf_hooks(leaf, grad, dispatch, create_graph)
     first = leaf._grad is None
-    if leaf._requires_grad or leaf._node is not None:  # still
+    if grad is not None and (leaf._requires_grad or leaf._node is not None):  # still
         with _accumulating:
             leaf.accumulate_grad(grad, create_graph)
     if leaf._after_hooks:  # the first gradient and ``.grad`` are one tensor
@@ -294,14 +298,9 @@ def grad(
     if not inputs:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     roots = _roots(outputs, gradients, create_graph)
+    _check_inputs(inputs)
     for t in inputs:
-        if t.__class__ is GradientEdge:
-            continue
-        if not isinstance(t, dispatch._Tensor):
-            raise RuntimeError(
-                f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}"
-            )
-        if not t.requires_grad:
+        if t.__class__ is not GradientEdge and not t.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     wanted = [edge_of(t) for t in inputs]
     told: set = set()  # the leaves whose hooks have run

@@ -57,7 +57,7 @@ def is_anomaly_enabled() -> bool:
 @function()
 def is_anomaly_check_nan_enabled() -> bool:
     """Whether it looks for nan."""
-    return modes.anomaly == "nan"
+    return modes.anomaly != "quiet"
 
 
 @function()

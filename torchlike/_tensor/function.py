@@ -160,6 +160,7 @@ class FunctionNode(tape.Node):
     op = call = ctx = line = None
     outs = 1
     tracked = seen = False
+    constant = ()  # the results that need no gradient
 
     def __init__(self, kind, edges):
         self.number = tape._next_number()
@@ -197,6 +198,8 @@ class FunctionNode(tape.Node):
 
     def save(self, tensors) -> None:
         """Keep what ``save_for_backward`` is given."""
+        if not self.tracked:  # as in PyTorch, which looks at it after forward
+            tensors = [t if isinstance(t, dispatch._Tensor) else None for t in tensors]
         for i, t in enumerate(tensors):
             if t is not None and not isinstance(t, dispatch._Tensor):
                 raise TypeError(
@@ -251,11 +254,14 @@ class FunctionNode(tape.Node):
                     "output. The inputs that are modified inplace must all be outputs of the "
                     "Function."
                 )
-            if views.base_of(d) is not None and any(r is not d for r in tensors):
+            if views.base_of(d) is not None and len(tensors) > 1:
                 raise RuntimeError(
                     "If your Function modifies inplace an input that is a view of another Tensor, "
-                    "your Function cannot return more than one Tensor. Make sure that the input is "
-                    "not a view (using .clone() for example) or let the Function return one Tensor."
+                    "your Function cannot return more than one Tensor. This is not supported by "
+                    "the current autograd engine. You should either make sure the input is not a "
+                    "view (using .clone() for example) or make your Function only return one Tensor"
+                    " (potentially splitting it into two Functions: one doing the inplace that "
+                    "returns a single Tensor and a second one that does the other operations)."
                 )
             if d._storage is not None and d._storage.__class__ is not views.Storage:
                 with no_grad():  # a write of NumPy's, of which nobody was told
@@ -278,6 +284,7 @@ class FunctionNode(tape.Node):
         constants = self.attributes.get("non_differentiable", ())
         constant = constants and any(result is n for n in constants)
         if constant or result._value.aval.dtype.category < dt.FLOATING:
+            self.constant = (*self.constant, i)
             return result.detach() if given or result.requires_grad else result
         if given:
             result = views.apply_view(dispatch.TABLE["alias"], result.detach())
@@ -305,12 +312,11 @@ class FunctionNode(tape.Node):
     walking = False  # whether the user's backward is running
 
     def derive(self, grads, graph=None):
-        if self.used:
-            raise RuntimeError(tape.BACKWARD_TWICE)
         given = []
         fill = self.attributes.get("materialize_grads", True)
-        for g, shape in zip(grads, self.shapes, strict=True):
-            if g is None and fill and shape is not None:
+        fill_all = self.attributes.get("_materialize_non_diff_grads", True)
+        for i, (g, shape) in enumerate(zip(grads, self.shapes, strict=True)):
+            if g is None and fill and shape is not None and (fill_all or i not in self.constant):
                 from torchlike._tensor.creation import zeros
 
                 given.append(zeros(shape.shape, dtype=shape.dtype, device=shape.device))
@@ -520,6 +526,11 @@ def _backward_of(node):
     return kind.vjp
 
 
+def _alias(x):
+    """The same tensor, which may be written to in place."""
+    return dispatch.apply(dispatch.TABLE["alias"], (x,))
+
+
 def _transposed(node, ctx, *grads):
     """The gradients of a call that are such by the user's ``jvp``."""
     from torchlike._tensor.backward import grad
@@ -536,7 +547,7 @@ def _transposed(node, ctx, *grads):
                 else zeros(a.shape, dtype=a.dtype, device=a.device, requires_grad=True)
                 for a in node.in_avals
             ]  # fmt: skip
-            out = node.function.jvp(ctx, *[None if s is None else s.view_as(s) for s in seeds])
+            out = node.function.jvp(ctx, *[s if s is None else _alias(s) for s in seeds])
     finally:
         node.kept = kept
     out = out if isinstance(out, tuple) else (out,)
@@ -561,38 +572,3 @@ def _bound(forward, args, kwargs, apart) -> tuple:
     given = signature.bind(*args, **kwargs) if apart else signature.bind(None, *args, **kwargs)
     given.apply_defaults()
     return given.args if apart else given.args[1:]
-
-
-def once_differentiable(backward):
-    """Decorator for ``backward``: differentiating it again raises
-    (https://pytorch.org/docs/stable/generated/torch.autograd.function.once_differentiable.html)."""
-
-    @functools.wraps(backward)
-    def wrapped(ctx, *grads):
-        with no_grad():
-            out = backward(ctx, *grads)
-        if not modes.grad or not any(g is not None and g.requires_grad for g in grads):
-            return out
-        outs = out if isinstance(out, tuple) else (out,)
-        results = [
-            _NoSecond.apply(o.detach(), *[g for g in grads if g is not None])
-            if isinstance(o, dispatch._Tensor) else o
-            for o in outs
-        ]  # fmt: skip
-        return tuple(results) if isinstance(out, tuple) else results[0]
-
-    return wrapped
-
-
-class _NoSecond(Function):
-    """Stands between a once-differentiable result and a second derivative."""
-
-    @staticmethod
-    def forward(ctx, out, *grads):
-        return out.clone()
-
-    @staticmethod
-    def backward(ctx, *grads):
-        raise RuntimeError(
-            "trying to differentiate twice a function that was marked with @once_differentiable"
-        )

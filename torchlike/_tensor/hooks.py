@@ -61,8 +61,8 @@ def _after(hook, shown, out, tensors):
 def run_tensor_hooks(node, grads, tensors, create_graph):
     """The gradients of a node's results after the hooks of these have seen them."""
     for index, hook in list(node.pre_hooks.values()):
-        if index is not None and grads[index] is not None:
-            shown = tensors.to_tensor(grads[index])
+        if index is not None:
+            (shown,) = _shown([grads[index]], tensors)
             out = _after(hook, shown, hook(shown), tensors)
             grads[index] = _taken(out, tensors, create_graph)
     return grads
@@ -112,7 +112,7 @@ def run_leaf_hooks(leaf, grad, tensors, create_graph, node=True):
     takes its place."""
     own, nodes = _in_order(leaf._hooks)
     for hook in own + nodes if node else own:
-        shown = tensors.to_tensor(grad)
+        (shown,) = _shown([grad], tensors)
         grad = _taken(_after(hook, shown, hook(shown), tensors), tensors, create_graph)
     return grad
 
@@ -125,4 +125,4 @@ def run_after_hooks(leaf, grad, tensors) -> None:
         if given is not None and given is not leaf:
             raise RuntimeError("Tensor post accumulate grad hooks should return None.")
     for hook in nodes:
-        hook(tensors.to_tensor(grad))
+        hook(*_shown([grad], tensors))

@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 import threading
+import warnings
 
 from torchlike._core.errors import NotTraceable
 
@@ -80,8 +81,13 @@ class _GradMode:
 
     def __call__(self, function):
         if inspect.isclass(function):
-            function.__init__ = self(function.__init__)
-            return function
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You "
+                "should only decorate functions or methods. To preserve the current behavior of "
+                "class decoration, you can directly decorate the `__init__` method and nothing "
+                "else.",
+                FutureWarning, stacklevel=2,
+            )  # fmt: skip
         make = self.clone
         if inspect.isgeneratorfunction(function):
 

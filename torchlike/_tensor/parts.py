@@ -164,7 +164,9 @@ def tensor_split(input, indices_or_sections, dim: int = 0):
             raise RuntimeError(f"number of sections must be larger than 0, got {cut}")
         out = split(input, [n // cut + (i < n % cut) for i in range(cut)], dim)
         for part in out:  # slices to PyTorch, which may be written through
-            named(part, "SliceBackward0")._made = input._made
+            named(part, "SliceBackward0")
+            if modes.grad:
+                part._made = input._made
         return out
     edges = [0] + [min(max(i + n if i < 0 else i, 0), n) for i in cut] + [n]
     return tuple(narrow(input, dim, a, max(b - a, 0)) for a, b in pairwise(edges))

@@ -32,7 +32,11 @@ def call_node(node, *grads):
     """A node's gradients for those given, as ``grad_fn(grad)`` gives them."""
     if len(grads) != node.outs:
         raise TypeError(f"expected {node.outs} arguments, got {len(grads)} instead")
-    found = iter(_derive(node, list(grads)))
+    for i, g in enumerate(grads):
+        if g is not None and not hasattr(g, "_value"):
+            raise TypeError(f"argument {i} is not a Variable")
+    known = node.plan is None or grads.count(None) < len(grads)
+    found = iter(_derive(node, list(grads)) if known else [None] * len(node.edges))
     out = tuple(None if edge is None else next(found) for edge in node.edges)
     return out[0] if len(out) == 1 else out
 
@@ -90,6 +94,11 @@ class AccumulateGrad:
 
     next_functions = ()
     requires_grad = True
+
+    @property
+    def _input_metadata(self) -> list:
+        a = self.variable._value.aval
+        return [InputMetadata(Size(a.shape), a.dtype, a.device)]
 
     def name(self) -> str:
         """PyTorch's name of this node."""

@@ -57,8 +57,13 @@ class Plan:
         arrays = [i for i, a in enumerate(call.in_avals) if hasattr(a, "numel")]
         self.drop = [i for i in arrays if not keep[i]]
         self.saves = self.keep_results or len(self.drop) < len(arrays)
+        if op.name in _KEEPS_NUMBERS and len(arrays) < n:
+            self.saves = True
         self.op, self.call = op, call
         self.backwards = op.name == "linear" and self.need[-1]
+
+
+_KEEPS_NUMBERS = ("mul", "true_divide")  # PyTorch saves the number that is one operand
 
 
 def _needed(op, need):
@@ -319,8 +324,9 @@ def add_values(a, b):
 
 
 def run(
-    roots, tensors, *, create_graph=False, retain_graph=False, wanted=None, since=0, finish=None
-):
+    roots, tensors, *, create_graph=False, retain_graph=False, wanted=None, since=0, finish=None,
+    beyond=False,
+):  # fmt: skip
     """Walk the tape from ``roots``, pairs ((node, index) or leaf tensor, gradient).
 
     Returns {id(leaf tensor): (tensor, gradient)} and {(node, index): gradient} for the wanted
@@ -330,6 +336,8 @@ def run(
     ``create_graph``. Nodes run in the reverse order of their creation, which is a
     topological order: a call's operands are older than it. ``finish`` is called with a leaf that
     has hooks, and its gradient, as soon as that is complete; what it returns stays the leaf's.
+    ``beyond`` runs the nodes of wanted interior edges, too. A gradient that is None goes on as
+    None, past hooks, which see it, and user's Functions, which make zeros of it.
     """
     add = tensors.add_tensors if create_graph else add_values
     graph = tensors if create_graph else None
@@ -338,6 +346,8 @@ def run(
     heap: list = []
     interior = {} if wanted is None else {t: None for t in wanted if t.__class__ is tuple}
     reach = None if wanted is None else _reaching(roots, wanted)
+    if beyond:
+        reach |= {edge[0] for edge in interior}
 
     anomaly = modes.anomaly == "nan"
     waiting = None if finish is None else _hooked_leaves(roots, wanted, reach)
@@ -353,8 +363,6 @@ def run(
                     if not waiting[id(edge)]:
                         _finish(edge, leaves, finish)
                 continue
-            if grad is None:
-                continue
             node, index = edge
             slots = pending.get(node)
             if slots is None:
@@ -362,7 +370,8 @@ def run(
                     continue
                 slots = pending[node] = [None] * node.outs
                 heappush(heap, (-node.number, node))
-            slots[index] = grad if slots[index] is None else add(slots[index], grad)
+            if grad is not None:
+                slots[index] = grad if slots[index] is None else add(slots[index], grad)
         if not heap:
             break
         node = heappop(heap)[1]
@@ -388,11 +397,11 @@ def run(
             continue
         if node.pre_hooks:
             grads = run_pre_hooks(node, grads, tensors, create_graph)
-            if node.plan is not None and all(g is None for g in grads):
-                arrived = [(edge, None) for edge in node.targets]
-                continue
         try:
-            out = node.derive(grads, graph)
+            if node.plan is not None and grads.count(None) == len(grads):
+                out = [None] * len(node.targets)
+            else:
+                out = node.derive(grads, graph)
         except SparseOperand:  # an op of dense tensors: the same gradient, made dense
             out = node.derive(_sparse.dense(grads, graph), graph)
         except Exception:
@@ -437,11 +446,9 @@ def _hooked_leaves(roots, wanted, reach) -> dict | None:
 
 
 def _finish(leaf, leaves, finish) -> None:
-    pair = leaves.pop(id(leaf), None)
-    if pair is not None:
-        grad = finish(*pair)
-        if grad is not None:
-            leaves[id(leaf)] = leaf, grad
+    grad = finish(*leaves.pop(id(leaf), (leaf, None)))
+    if grad is not None:
+        leaves[id(leaf)] = leaf, grad
 
 
 # ---- the walk again ----------------------------------------------------------------------------

@@ -380,7 +380,7 @@ def write_through(view, result, line, fills=False) -> None:
             base._value = replay(dispatch.wrap(storage.value), base._chain)._value
         base._value.epoch = epoch_of(storage.value)
     _show(view, result, version)
-    untold = result._node is None and base._node is not None and modes.grad
+    untold = base._node is not None and modes.grad
     if stale or untold or view._made.__class__ is tuple:
         view._seen = -1  # its history is still to be read off the base
 

@@ -10,8 +10,9 @@ import threading
 from typing import NamedTuple
 
 from torchlike._core import dtypes as dt
-from torchlike._tensor import show
-from torchlike._tensor.dispatch import history, value_of
+from torchlike._ops.table import TABLE
+from torchlike._tensor import show, views
+from torchlike._tensor.dispatch import apply, history, value_of
 from torchlike._tensor.levels import share
 from torchlike._tensor.modes import enable_grad, modes
 from torchlike._tensor.tensor import Tensor
@@ -23,10 +24,20 @@ __all__ = [
 ]  # fmt: skip
 
 
+class _Dual(NamedTuple):
+    """What ``make_dual`` has made: the handle that programs have, which they may write to, the node
+    that it comes from as long as they have not, and the leaf below."""
+
+    handle: Tensor
+    node: object
+    leaf: Tensor
+    tangent: Tensor
+
+
 class _Level(threading.local):
     def __init__(self):
         self.scope = None
-        self.duals: list = []  # (handle, tangent)
+        self.duals: list[_Dual] = []
 
 
 _level = _Level()
@@ -104,9 +115,13 @@ def make_dual(tensor, tangent, *, level=None):
             "Setting a forward grad that itself has a forward gradient at the same level 0 is not "
             "supported."
         )
-    dual = _level.scope.fresh(tensor)
-    _level.duals.append((dual, share(tangent)))
-    return dual
+    leaf = _level.scope.fresh(tensor)
+    with enable_grad():
+        handle = apply(TABLE["alias"], (leaf,))
+    if not tensor.requires_grad:  # one memory; a primal on the tape would need the write there
+        views.share(handle, tensor)
+    _level.duals.append(_Dual(handle, handle._node, leaf, share(tangent)))
+    return handle
 
 
 def unpack_dual(tensor, *, level=None) -> UnpackedDualTensor:
@@ -118,11 +133,21 @@ def unpack_dual(tensor, *, level=None) -> UnpackedDualTensor:
     tangent = _tangent_of(tensor)
     if tangent is None:
         return UnpackedDualTensor(tensor, None)
-    if any(dual is tensor for dual, _ in _level.duals):  # itself a leaf of this level
-        node = tensor._node
-        edge = None if node is None else (node, tensor._index)
+    made = _as_made(tensor)
+    if made is not None:
+        node = made.leaf._node
+        edge = None if node is None else (node, made.leaf._index)
         return UnpackedDualTensor(scope.lower(history(value_of(tensor), edge)), tangent)
     return UnpackedDualTensor(scope.lower(tensor), tangent)
+
+
+def _as_made(tensor) -> _Dual | None:
+    """The dual that a tensor is, if nobody has written to it."""
+    for dual in _level.duals:
+        if dual.handle is tensor:
+            tensor._refresh()
+            return dual if tensor._node is dual.node else None
+    return None
 
 
 def _tangent_of(tensor):
@@ -130,21 +155,22 @@ def _tangent_of(tensor):
     scope = _level.scope
     if scope is None or not _level.duals or not tensor.requires_grad:
         return None
-    for dual, tangent in _level.duals:
-        if dual is tensor:
-            return tangent
-    tangents = [t for _, t in _level.duals]
+    made = _as_made(tensor)
+    if made is not None:
+        return made.tangent
+    tangents = [d.tangent for d in _level.duals]
     graph = scope.outside([tensor]) or any(t.requires_grad for t in tangents)
     with enable_grad():
-        (tangent,) = Push([tensor], [d for d, _ in _level.duals])(tangents, graph)
+        (tangent,) = Push([tensor], [d.leaf for d in _level.duals])(tangents, graph)
     return tangent if tangent is None or graph else scope.lower(tangent)
 
 
 def _from_duals(edges) -> bool:
     """Whether a dual of the level that is open is among what the edges lead to: its tangent counts
     even where the tape is off."""
-    duals = {id(dual) for dual, _ in _level.duals}
-    handles = {(dual._node, dual._index) for dual, _ in _level.duals if dual._node is not None}
+    leaves = [d.leaf for d in _level.duals]
+    duals = {id(leaf) for leaf in leaves}
+    handles = {(leaf._node, leaf._index) for leaf in leaves if leaf._node is not None}
     seen, stack = set(), list(edges)
     while stack:
         edge = stack.pop()
