@@ -197,20 +197,36 @@ def test_weights(side, tmp_path, monkeypatch):
 
 
 def test_feature_extractor(side):
-    torch, create = side.torch, side.part("models.feature_extraction").create_feature_extractor
-    resnet = side.part("models.resnet")
+    torch, part = side.torch, side.part("models.feature_extraction")
+    resnet, create = side.part("models.resnet"), part.create_feature_extractor
     model = resnet.ResNet(resnet.BasicBlock, [1, 1, 1, 1], 3).eval()
-    nodes = {"layer1.0.relu": "first", "layer1.0.relu_1": "second", "layer1": "whole", "fc": "y"}
+    names = part.get_graph_node_names(model)
+    assert names[0] == names[1] and names[1][4:13] == [
+        "maxpool", "layer1.0.conv1", "layer1.0.bn1", "layer1.0.relu", "layer1.0.conv2",
+        "layer1.0.bn2", "layer1.0.add", "layer1.0.relu_1", "layer2.0.conv1",
+    ]  # fmt: skip
+    assert names[1][-3:] == ["avgpool", "flatten", "fc"] and names[1][0] == "x"
+    nodes = {"layer1.0.relu": "first", "layer1.0.add": "sum", "layer1": "whole", "flatten": "flat"}
     features, x = create(model, nodes), torch.ones(1, 3, 32, 32)
     found = features(x)
-    assert list(features.state_dict()) == list(model.state_dict())
-    assert list(found) == ["first", "second", "whole", "y"]
-    assert torch.equal(found["second"], found["whole"]) and torch.equal(found["y"], model(x))
-    assert not torch.equal(found["first"], found["second"])
-    with pytest.raises(NotImplementedError, match="name a module"):
-        create(model, ["flatten"])
+    assert list(found) == ["first", "sum", "whole", "flat"] and "fc.weight" not in dict(
+        features.named_parameters()
+    )
+    assert torch.equal(found["sum"].relu(), found["whole"])
+    assert torch.equal(model.fc(found["flat"]), model(x))
+    whole = create(model, ["fc"])
+    assert sorted(whole.state_dict()) == sorted(model.state_dict()) and not whole.training
+    train = {f"layer{i}": str(i) for i in (1, 2)}
+    two = create(model, train_return_nodes=train, eval_return_nodes=["fc"]).train()
+    assert list(two(x.expand(2, -1, -1, -1))) == ["1", "2"] and list(two.eval()(x)) == ["fc"]
     with pytest.raises(ValueError, match="is not present in model"):
         create(model, ["layer7.conv1"])
+    vit = side.part("models.vision_transformer").VisionTransformer(32, 16, 1, 2, 8, 16)
+    vit_names = part.get_graph_node_names(vit)[1]
+    assert vit_names[:8] == [
+        "x", "getattr", "getitem", "getitem_1", "getitem_2", "getitem_3", "eq", "_assert",
+    ]  # fmt: skip
+    assert "encoder.layers.encoder_layer_0.self_attention" in vit_names
 
 
 def write_idx(path: Path, array, pack=False) -> None:

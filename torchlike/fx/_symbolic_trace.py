@@ -17,7 +17,8 @@ from typing import Any
 from torchlike import nn
 from torchlike._core.errors import PACKAGE
 from torchlike._tensor.tensor import Tensor
-from torchlike.fx import _names, _pytree
+from torchlike.fx import _names, _pytree, _wrapped
+from torchlike.fx._wrapped import wrap as wrap
 from torchlike.fx.graph import Graph, _PyTreeCodeGen, _PyTreeInfo
 from torchlike.fx.graph_module import GraphModule
 from torchlike.fx.node import map_aggregate
@@ -32,8 +33,7 @@ from torchlike.fx.proxy import (
 from torchlike.nn.parameter import Parameter
 
 _VARARGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
-_wrapped_fns_to_patch: dict[tuple[int, str], dict] = {}
-_wrapped_methods_to_patch: list[tuple[type, str]] = []
+_wrapped_fns_to_patch, _wrapped_methods_to_patch = _wrapped.functions, _wrapped.methods
 _proxyable_classes: dict[type, None] = {}
 _tracing = [False]
 _constants = (str, int, float, bool, complex)
@@ -79,6 +79,7 @@ class PHWithMeta(PHBase):
 
 
 PH = PHBase()
+ProxyableClassMeta.__module__ = "torchlike.fx"
 
 
 def _find_proxy(*objects) -> Proxy | None:
@@ -187,30 +188,6 @@ def _autowrap_check(patcher: _Patcher, names: dict, functions: set[int]) -> None
         for name, value in list(names.items()):
             if not name.startswith("_") and callable(value) and id(value) in functions:
                 patcher.patch(names, name, _create_wrapped_func(value))
-
-
-def wrap(fn_or_name: str | Callable) -> str | Callable:
-    """Let traced functions record the calls of a function instead of looking into it
-    (https://pytorch.org/docs/stable/fx.html#torch.fx.wrap).
-
-    It stands at the top of the module whose name it is; raises ``NotImplementedError`` elsewhere,
-    ``RuntimeError`` for anything but a function or a name.
-    """
-    if not callable(fn_or_name) and not isinstance(fn_or_name, str):
-        raise RuntimeError(
-            "Unsupported type for global function! Must be either a callable or string name"
-        )
-    if callable(fn_or_name):
-        if isinstance(fn_or_name, str):
-            raise AssertionError("fn_or_name should not be a string when callable")
-        name = fn_or_name.__name__
-    else:
-        name = fn_or_name
-    frame = inspect.currentframe().f_back
-    if frame.f_code.co_name != "<module>":
-        raise NotImplementedError("wrap must be called at the top level of a module")
-    _wrapped_fns_to_patch[id(frame.f_globals), name] = frame.f_globals
-    return fn_or_name
 
 
 # ---- the tracer ----------------------------------------------------------------------------------
@@ -531,6 +508,9 @@ class Tracer(TracerBase):
             else:
                 made.__dict__[key] = copy.deepcopy(value, memo)
         return made
+
+
+Tracer.__module__ = "torchlike.fx"
 
 
 def _default(signature: inspect.Signature, name: str) -> tuple:

@@ -250,7 +250,11 @@ class GraphModule(nn.Module):
                 _assign_attr(root[target], self, target)
         else:
             raise RuntimeError(f"Unsupported type {root} passed for root!")
+        self._begin(graph)
         self.graph = graph
+
+    def _begin(self, graph: Graph) -> None:
+        """Set what a module with this graph has beside it."""
         tracer = graph._tracer_cls  # one that a function defines cannot be pickled
         self._tracer_cls = tracer if tracer and "<locals>" not in tracer.__qualname__ else None
         self._tracer_extras = graph._tracer_extras or {}

@@ -15,12 +15,13 @@ from torchlike._runner.torchvision.models._api import register
 from torchlike._runner.torchvision.models.vision_transformer import init_mlp
 from torchlike._runner.torchvision.ops.misc import MLP, Permute
 from torchlike._runner.torchvision.ops.stochastic_depth import StochasticDepth
+from torchlike.fx import wrap
 from torchlike.nn import functional as F
 
 __all__ = ["SwinTransformer"]
 
 
-def _quarters(x):
+def _patch_merging_pad(x):
     """(..., H, W, C) as (..., H/2, W/2, 4 C), padded to even sides."""
     h, w, _ = x.shape[-3:]
     x = F.pad(x, (0, 0, 0, w % 2, 0, h % 2))
@@ -38,7 +39,7 @@ class PatchMerging(nn.Module):
         self.norm = norm_layer(4 * dim)
 
     def forward(self, x):
-        return self.reduction(self.norm(_quarters(x)))
+        return self.reduction(self.norm(_patch_merging_pad(x)))
 
 
 class PatchMergingV2(nn.Module):
@@ -51,7 +52,10 @@ class PatchMergingV2(nn.Module):
         self.norm = norm_layer(2 * dim)
 
     def forward(self, x):
-        return self.norm(self.reduction(_quarters(x)))
+        return self.norm(self.reduction(_patch_merging_pad(x)))
+
+
+wrap("_patch_merging_pad")
 
 
 def _windows(x, window):
@@ -72,6 +76,62 @@ def _apart(h: int, w: int, high: int, wide: int, down: int, right: int) -> np.nd
     windows = regions.reshape(h // high, high, w // wide, wide).transpose(0, 2, 1, 3)
     windows = windows.reshape(-1, high * wide)
     return np.where(windows[:, None] != windows[:, :, None], np.float32(-100), np.float32(0))
+
+
+def _get_relative_position_bias(table, index, window_size):
+    """The rows of a table for all pairs of places: (1, heads, places, places)."""
+    count = window_size[0] * window_size[1]
+    bias = table[index].view(count, count, -1)
+    return bias.permute(2, 0, 1).contiguous().unsqueeze(0)
+
+
+wrap("_get_relative_position_bias")
+
+
+def shifted_window_attention(
+    input, qkv_weight, proj_weight, relative_position_bias, window_size, num_heads, shift_size,
+    attention_dropout=0.0, dropout=0.0, qkv_bias=None, proj_bias=None, logit_scale=None,
+    training=True,
+):  # fmt: skip
+    """Attention inside windows of (B, H, W, C), which are shifted first; by the cosine if there is
+    a ``logit_scale``."""
+    x, window, heads = input, window_size, num_heads
+    b, high, wide, c = x.shape
+    down, right = (window[0] - high % window[0]) % window[0], (-wide) % window[1]
+    x = F.pad(x, (0, 0, 0, right, 0, down))
+    _, h, w, _ = x.shape
+    shift = [0 if window[i] >= side else shift_size[i] for i, side in enumerate((h, w))]
+    if sum(shift) > 0:
+        x = torch.roll(x, shifts=(-shift[0], -shift[1]), dims=(1, 2))
+    count, places = (h // window[0]) * (w // window[1]), window[0] * window[1]
+    x = _windows(x, window)
+    if logit_scale is not None and qkv_bias is not None:  # keys have none
+        third = qkv_bias.numel() // 3
+        none = torch.zeros_like(qkv_bias[:third])
+        qkv_bias = torch.cat([qkv_bias[:third], none, qkv_bias[2 * third :]])
+    qkv = F.linear(x, qkv_weight, qkv_bias).reshape(x.size(0), places, 3, heads, c // heads)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    if logit_scale is not None:
+        scores = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
+        scores = scores * torch.clamp(logit_scale, max=math.log(100.0)).exp()
+    else:
+        scores = (q * (q.shape[-1] ** -0.5)).matmul(k.transpose(-2, -1))
+    scores = scores + relative_position_bias
+    if sum(shift) > 0:  # -100 between places that were no neighbours before the shift
+        mask = torch.tensor(_apart(h, w, *window, *shift), dtype=x.dtype, device=x.device)
+        scores = scores.view(b, count, heads, places, places) + mask[None, :, None]
+        scores = scores.view(-1, heads, places, places)
+    scores = F.dropout(F.softmax(scores, dim=-1), attention_dropout, training)
+    x = F.linear(scores.matmul(v).transpose(1, 2).reshape(-1, places, c), proj_weight, proj_bias)
+    x = F.dropout(x, dropout, training)
+    x = x.view(b, h // window[0], w // window[1], window[0], window[1], c)
+    x = x.permute(0, 1, 3, 2, 4, 5).reshape(b, h, w, c)
+    if sum(shift) > 0:
+        x = torch.roll(x, shifts=(shift[0], shift[1]), dims=(1, 2))
+    return x[:, :high, :wide, :].contiguous()
+
+
+wrap("shifted_window_attention")
 
 
 class ShiftedWindowAttention(nn.Module):
@@ -108,50 +168,20 @@ class ShiftedWindowAttention(nn.Module):
 
     def get_relative_position_bias(self):
         """What is added to the scores: (1, heads, places, places)."""
-        return self._chosen(self.relative_position_bias_table)
-
-    def _chosen(self, table):
-        count = self.window_size[0] * self.window_size[1]
-        bias = table[self.relative_position_index].view(count, count, -1)
-        return bias.permute(2, 0, 1).contiguous().unsqueeze(0)
-
-    def _scores(self, q, k):
-        return (q * (q.shape[-1] ** -0.5)).matmul(k.transpose(-2, -1))
-
-    def _projected(self, x):
-        return self.qkv(x)
-
-    def _mask(self, h: int, w: int, shift, x):
-        """-100 between places that were no neighbours before the shift."""
-        mask = _apart(h, w, *self.window_size, *shift)
-        return torch.tensor(mask, dtype=x.dtype, device=x.device)
+        return _get_relative_position_bias(
+            self.relative_position_bias_table, self.relative_position_index, self.window_size
+        )
 
     def forward(self, x):
-        b, high, wide, c = x.shape
-        window, heads = self.window_size, self.num_heads
-        down, right = (window[0] - high % window[0]) % window[0], (-wide) % window[1]
-        x = F.pad(x, (0, 0, 0, right, 0, down))
-        _, h, w, _ = x.shape
-        shift = [0 if window[i] >= side else self.shift_size[i] for i, side in enumerate((h, w))]
-        if sum(shift) > 0:
-            x = torch.roll(x, shifts=(-shift[0], -shift[1]), dims=(1, 2))
-        count, places = (h // window[0]) * (w // window[1]), window[0] * window[1]
-        x = _windows(x, window)
-        qkv = self._projected(x).reshape(x.size(0), places, 3, heads, c // heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        scores = self._scores(q, k) + self.get_relative_position_bias()
-        if sum(shift) > 0:
-            mask = self._mask(h, w, shift, x)
-            scores = scores.view(b, count, heads, places, places) + mask[None, :, None]
-            scores = scores.view(-1, heads, places, places)
-        scores = F.dropout(F.softmax(scores, dim=-1), self.attention_dropout, self.training)
-        x = self.proj(scores.matmul(v).transpose(1, 2).reshape(-1, places, c))
-        x = F.dropout(x, self.dropout, self.training)
-        x = x.view(b, h // window[0], w // window[1], window[0], window[1], c)
-        x = x.permute(0, 1, 3, 2, 4, 5).reshape(b, h, w, c)
-        if sum(shift) > 0:
-            x = torch.roll(x, shifts=(shift[0], shift[1]), dims=(1, 2))
-        return x[:, :high, :wide, :].contiguous()
+        return self._attend(x, self.get_relative_position_bias())
+
+    def _attend(self, x, bias, **more):
+        return shifted_window_attention(
+            x, self.qkv.weight, self.proj.weight, bias, self.window_size, self.num_heads,
+            shift_size=self.shift_size, attention_dropout=self.attention_dropout,
+            dropout=self.dropout, qkv_bias=self.qkv.bias, proj_bias=self.proj.bias,
+            training=self.training, **more,
+        )  # fmt: skip
 
 
 class ShiftedWindowAttentionV2(ShiftedWindowAttention):
@@ -185,18 +215,11 @@ class ShiftedWindowAttentionV2(ShiftedWindowAttention):
     def get_relative_position_bias(self):
         """What is added to the scores: (1, heads, places, places)."""
         table = self.cpb_mlp(self.relative_coords_table).view(-1, self.num_heads)
-        return 16 * torch.sigmoid(self._chosen(table))
+        bias = _get_relative_position_bias(table, self.relative_position_index, self.window_size)
+        return 16 * torch.sigmoid(bias)
 
-    def _scores(self, q, k):
-        cosine = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
-        return cosine * torch.clamp(self.logit_scale, max=math.log(100.0)).exp()
-
-    def _projected(self, x):
-        bias = self.qkv.bias
-        if bias is not None:  # keys have none
-            third = bias.numel() // 3
-            bias = torch.cat([bias[:third], torch.zeros_like(bias[:third]), bias[2 * third :]])
-        return F.linear(x, self.qkv.weight, bias)
+    def forward(self, x):
+        return self._attend(x, self.get_relative_position_bias(), logit_scale=self.logit_scale)
 
 
 class SwinTransformerBlock(nn.Module):

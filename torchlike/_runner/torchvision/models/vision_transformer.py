@@ -75,14 +75,15 @@ class EncoderBlock(nn.Module):
         self.mlp = MLPBlock(hidden_dim, mlp_dim, dropout)
 
     def forward(self, input):
-        _check(
+        torch._assert(
             input.dim() == 3,
             f"Expected (batch_size, seq_length, hidden_dim) got {input.shape}",
         )
         x = self.ln_1(input)
         x, _ = self.self_attention(x, x, x, need_weights=False)
         x = self.dropout(x) + input
-        return x + self.mlp(self.ln_2(x))
+        y = self.ln_2(x)
+        return x + self.mlp(y)
 
 
 class Encoder(nn.Module):
@@ -104,7 +105,7 @@ class Encoder(nn.Module):
         self.ln = norm_layer(hidden_dim)
 
     def forward(self, input):
-        _check(
+        torch._assert(
             input.dim() == 3,
             f"Expected (batch_size, seq_length, hidden_dim) got {input.shape}",
         )
@@ -166,9 +167,10 @@ class VisionTransformer(nn.Module):
     def _process_input(self, x):
         n, _, h, w = x.shape
         size, p = self.image_size, self.patch_size
-        _check(h == size, f"Wrong image height! Expected {size} but got {h}!")
-        _check(w == size, f"Wrong image width! Expected {size} but got {w}!")
-        x = self.conv_proj(x).reshape(n, self.hidden_dim, (h // p) * (w // p))
+        torch._assert(h == size, f"Wrong image height! Expected {size} but got {h}!")
+        torch._assert(w == size, f"Wrong image width! Expected {size} but got {w}!")
+        high, wide = h // p, w // p
+        x = self.conv_proj(x).reshape(n, self.hidden_dim, high * wide)
         return x.permute(0, 2, 1)
 
     def forward(self, x):

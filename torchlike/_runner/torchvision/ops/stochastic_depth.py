@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torchlike as torch
 from torchlike import nn
+from torchlike.fx import wrap
 
 
 def stochastic_depth(input, p: float, mode: str, training: bool = True):
@@ -24,6 +25,9 @@ def stochastic_depth(input, p: float, mode: str, training: bool = True):
     if p < 1:
         keep.div_(1 - p)
     return input * keep
+
+
+wrap("stochastic_depth")
 
 
 class StochasticDepth(nn.Module):
