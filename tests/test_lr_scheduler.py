@@ -291,6 +291,21 @@ def test_functions_with_attributes_are_state():
         assert states[1] == states[0]
 
 
+def test_a_state_of_before_the_annealing_had_a_name():
+    rates = []
+    for m in BOTH:
+        optimizer = make_optimizer(m)
+        schedules = m.optim.lr_scheduler
+        scheduler = schedules.OneCycleLR(optimizer, 0.3, total_steps=9, anneal_strategy="linear")
+        del scheduler._anneal_func_type
+        state = scheduler.state_dict()
+        state["anneal_func"] = schedules.OneCycleLR._annealing_cos
+        scheduler.load_state_dict(state)
+        seen = advance(Case("OneCycleLR"), optimizer, scheduler, 5)
+        rates.append((seen, schedules.EPOCH_DEPRECATION_WARNING))
+    assert rates[1] == rates[0]
+
+
 # ---- words -------------------------------------------------------------------------------------
 
 

@@ -435,6 +435,7 @@ ERRORS = {
     "duplicate": duplicate,
     "fewer groups": fewer_groups,
     "other sizes": other_sizes,
+    "sgd lr of nan": lambda m: m.optim.SGD([leaf(m)], lr=float("nan")).add_param_group(3),
     "sgd lr": bad("SGD", lr=-1),
     "sgd momentum": bad("SGD", momentum=-0.1),
     "sgd decay": bad("SGD", weight_decay=-1),

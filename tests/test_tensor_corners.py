@@ -60,6 +60,8 @@ CASES = [
     # Named results are made from sequences.
     "tuple(L.return_types.max((one, 2)))", "L.return_types.sort([1])", "L.return_types.sort(5)",
     "tuple(type(two.max(0))(x + 1 for x in two.max(0)))", "L.return_types.mode.n_fields",
+    "L.broadcast_shapes((2, 1), [3, 1], (4,))", "L.broadcast_tensors(two, L.ones(1, 7), one)",
+    "L.broadcast_tensors(L.ones(3, 1), L.ones(2, 1, 1), L.ones(1, 0))[2].shape",
     # Assignment and copies.
     "L.zeros(2).copy_(3)", "one.copy_(L.ones(3))", "one.copy_(L.ones(2, 2))", "one.copy_([1])",
     "two.__setitem__(0, L.ones(3))", "two.__setitem__(0, L.ones(2, 2))",

@@ -119,10 +119,16 @@ def not_at_all(b):
     return b.while_loop(lambda x: x.sum() < 0, lambda x: (x * 2,), (b.t(A),))
 
 
+def as_the_body_returns_it(b):
+    listed = b.while_loop(lambda i, x: i < 3, lambda i, x: [i + 1, x * 2], [b.t(0), b.t(A)])
+    bare = b.while_loop(lambda i: i < 3, lambda i: i + 1, (b.t(0),))
+    return isinstance(listed, list), listed, isinstance(bare, b.lib.Tensor), bare
+
+
 @pytest.mark.parametrize(
     "program",
     [branches(True), branches(False), branches(3), carry, backwards, trees_of_sequences, prefixes,
-     prefixes_of_a_tree, each, counted, counted_by_an_int, not_at_all],
+     prefixes_of_a_tree, each, counted, counted_by_an_int, not_at_all, as_the_body_returns_it],
 )  # fmt: skip
 def test_numbers_and_gradients(program):
     same(program)

@@ -36,16 +36,17 @@ def while_loop(cond_fn, body_fn, carried_inputs):
     numbers = [not isinstance(x, Tensor) for x in leaves]
     tensors = [creation.tensor(int(x)) if n else x for x, n in zip(leaves, numbers, strict=True)]
     try:
-        out = _loop(cond_fn, body_fn, tensors, spec)
+        out, shape = _loop(cond_fn, body_fn, tensors, spec)
     except NotTraceable as error:
         f.eager(error, tensors)
-        return _in_python(cond_fn, body_fn, tuple(carried_inputs))
+        return _in_python(cond_fn, body_fn, tuple(carried_inputs), spec)
     out = [int(t.item()) if n else t for t, n in zip(out, numbers, strict=True)]
-    return trees.unflatten(out, spec)
+    return trees.unflatten(out, shape)
 
 
-def _loop(cond_fn, body_fn, tensors, spec) -> list:
-    avals = f.avals_of(tensors)
+def _loop(cond_fn, body_fn, tensors, spec) -> tuple:
+    """The flat results, and the structure that ``body_fn`` gives them."""
+    avals, shape = f.avals_of(tensors), spec
 
     def test(*flat):
         found = cond_fn(*trees.unflatten(flat, spec))
@@ -61,7 +62,9 @@ def _loop(cond_fn, body_fn, tensors, spec) -> list:
         return found
 
     def step(*flat):
+        nonlocal shape
         found = body_fn(*trees.unflatten(flat, spec))
+        shape = trees.flatten(found)[1]
         if isinstance(found, Tensor):
             found = (found,)
         return _as_tensors(found)
@@ -73,7 +76,7 @@ def _loop(cond_fn, body_fn, tensors, spec) -> list:
     operands = [*tensors, *check.extra, *body.extra]
     statics = (check.body, body.body, len(tensors))
     if not modes.grad or not (any(t.requires_grad for t in tensors) or body.captures_history()):
-        return f.call("while_body", operands, statics)[:-1]
+        return f.call("while_body", operands, statics)[:-1], shape
     if modes.bodies:
         raise NotTraceable("a gradient through while_loop")
     if not f.is_readable(*[x for x in operands if isinstance(x, Tensor)]):
@@ -85,9 +88,10 @@ def _loop(cond_fn, body_fn, tensors, spec) -> list:
         turns = f.call("while_body", operands, statics)[-1]
         count = int(turns.item())
     if not count:
-        return tensors
+        return tensors, shape
     bound = 1 << (count - 1).bit_length()  # so that a new number of turns seldom compiles anew
-    return f.call("repeat_body", [turns, *tensors, *body.extra], (body.body, len(tensors), bound))
+    statics = (body.body, len(tensors), bound)
+    return f.call("repeat_body", [turns, *tensors, *body.extra], statics), shape
 
 
 def _as_tensors(found):
@@ -99,8 +103,9 @@ def _as_tensors(found):
     return trees.unflatten(leaves, spec)
 
 
-def _in_python(cond_fn, body_fn, carried):
+def _in_python(cond_fn, body_fn, carried, spec):
+    out = carried
     while bool(cond_fn(*carried)):
         out = body_fn(*carried)
-        carried = out if isinstance(out, tuple) else tuple(out) if isinstance(out, list) else (out,)
-    return carried
+        carried = trees.unflatten(trees.flatten(out)[0], spec)
+    return out

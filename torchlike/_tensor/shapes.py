@@ -415,21 +415,37 @@ def broadcast_tensors(*tensors):
     """All tensors expanded to their common shape."""
     if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
         tensors = tensors[0]
-    shape = broadcast_shapes(*(shape_of(t) for t in tensors))
+    shape: tuple = ()
+    for t in tensors:
+        shape = common_shape(shape, shape_of(t))
     return tuple(expand(t, *shape) for t in tensors)
+
+
+def common_shape(a, b) -> tuple:
+    """The common shape of two by broadcasting, with the error of an op on both."""
+    ndim = max(len(a), len(b))
+    a, b = (1,) * (ndim - len(a)) + tuple(a), (1,) * (ndim - len(b)) + tuple(b)
+    for i in range(ndim - 1, -1, -1):
+        if a[i] != b[i] and a[i] != 1 and b[i] != 1:
+            raise RuntimeError(
+                f"The size of tensor a ({a[i]}) must match the size of tensor b ({b[i]}) at "
+                f"non-singleton dimension {i}"
+            )
+    return tuple(n if m == 1 else m for m, n in zip(a, b, strict=True))
 
 
 @function()
 def broadcast_shapes(*shapes):
     """The common shape of several, by broadcasting; raises ``RuntimeError`` if there is none."""
-    shapes = [(s,) if is_whole(s) else tuple(s) for s in shapes]
+    shapes = [(s,) if is_whole(s) else s for s in shapes]
     out = [1] * max((len(s) for s in shapes), default=0)
-    for s in shapes:
+    for at, s in enumerate(shapes):
         for i, n in enumerate(reversed(s), 1):
             if n != 1 and out[-i] not in (1, n):
                 raise RuntimeError(
-                    f"Shape mismatch: objects cannot be broadcast to a single shape: the size {n} "
-                    f"does not match {out[-i]} at dimension -{i}"
+                    f"Attempting to broadcast a dimension of length {n} at -{i}! Mismatching "
+                    f"argument at index {at} had {s}; but expected shape should be broadcastable "
+                    f"to {out}"
                 )
             if n < 0:
                 raise ValueError("Attempting to broadcast a dimension with negative length!")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from functools import update_wrapper
+from functools import reduce, update_wrapper
 from numbers import Number
 
+from torchlike._tensor.shapes import common_shape
 from torchlike.distributions._torch import torch
 from torchlike.nn import functional as F
 
@@ -38,7 +39,7 @@ def broadcast_all(*values):
         x if isinstance(x, torch.Tensor) else torch.tensor(x, dtype=dtype, device=device)
         for x in values
     ]
-    shape = torch.broadcast_shapes(*[t.shape for t in tensors])
+    shape = reduce(common_shape, [t.shape for t in tensors])
     return tuple(t if t.shape == shape else t.expand(shape) for t in tensors)
 
 

@@ -24,7 +24,7 @@ class SGD(Optimizer):
         weight_decay: float = 0, nesterov: bool = False, *, maximize: bool = False,
         foreach=None, differentiable: bool = False, fused=None,
     ):  # fmt: skip
-        check_rate(lr)
+        check_rate(0.0 if lr.__class__ is float and lr != lr else lr)  # nan is no error here
         check_range("momentum value", momentum, 0)
         check_range("weight_decay value", weight_decay, 0)
         if nesterov and (momentum <= 0 or dampening != 0):

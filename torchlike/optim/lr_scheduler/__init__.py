@@ -17,6 +17,9 @@ from torchlike.optim.lr_scheduler.decay import MultiStepLR as MultiStepLR
 from torchlike.optim.lr_scheduler.decay import PolynomialLR as PolynomialLR
 from torchlike.optim.lr_scheduler.decay import StepLR as StepLR
 from torchlike.optim.lr_scheduler.plateau import ReduceLROnPlateau as ReduceLROnPlateau
+from torchlike.optim.lr_scheduler.scheduler import (
+    EPOCH_DEPRECATION_WARNING as EPOCH_DEPRECATION_WARNING,
+)
 from torchlike.optim.lr_scheduler.scheduler import LRScheduler as LRScheduler
 from torchlike.optim.lr_scheduler.scheduler import _LRScheduler as _LRScheduler
 

@@ -193,10 +193,22 @@ class OneCycleLR(_WithMomentum):
             self._start_momentum(optimizer, base_momentum, max_momentum, last_epoch)
         super().__init__(optimizer, last_epoch)
 
+    @staticmethod
+    def _annealing_linear(start, end, pct):
+        return (end - start) * pct + start
+
+    @staticmethod
+    def _annealing_cos(start, end, pct):
+        return end + (start - end) / 2.0 * (math.cos(math.pi * pct) + 1)
+
     def _anneal(self, start, end, done: float):
-        if self._anneal_func_type == "linear":
-            return (end - start) * done + start
-        return end + (start - end) / 2.0 * (math.cos(math.pi * done) + 1)
+        """Between two rates; a schedule out of an older file brings its function along."""
+        kind = getattr(self, "_anneal_func_type", None)
+        if kind is None:
+            return self.anneal_func(start, end, done)
+        return (self._annealing_linear if kind == "linear" else self._annealing_cos)(
+            start, end, done
+        )
 
     @only_in_step
     def get_lr(self) -> list:

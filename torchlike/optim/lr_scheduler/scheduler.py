@@ -12,7 +12,7 @@ from torchlike._engine.captures import replayable
 from torchlike._tensor.tensor import Tensor
 from torchlike.optim.optimizer import Optimizer
 
-_EPOCH_WARNING = (
+EPOCH_DEPRECATION_WARNING = (
     "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where "
     "possible. Please use `scheduler.step()` to step the scheduler. During the deprecation, if "
     "epoch is different from None, the closed form is used instead of the new chainable form, "
@@ -66,7 +66,7 @@ def check_optimizer(optimizer) -> None:
 
 def warn_epoch() -> None:
     """Warn of ``step(epoch)``, as PyTorch does."""
-    warn(_EPOCH_WARNING)
+    warn(EPOCH_DEPRECATION_WARNING)
 
 
 def only_in_step(get_lr: Callable) -> Callable:

@@ -120,6 +120,11 @@ def allocate_by(function: Callable[[int], np.ndarray]) -> None:
 def collate_tensor_fn(batch, *, collate_fn_map=None):
     """Tensors, stacked: by numpy where all are at hand, otherwise by the recorded op."""
     aval = batch[0]._value.aval
+    if batch[0]._sparse:
+        raise RuntimeError(
+            "Batches of sparse tensors are not currently supported by the default collate_fn; "
+            "please provide a custom collate_fn to handle them appropriately."
+        )
     arrays = []
     for t in batch:
         array = host_data(t) if isinstance(t, Tensor) else None

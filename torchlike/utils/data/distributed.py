@@ -20,7 +20,10 @@ def _process_group():
     except ModuleNotFoundError:
         found = None
     if found is None or not found.is_available():
-        raise RuntimeError("Requires distributed package to be available")
+        raise ValueError(
+            "Default process group has not been initialized, please make sure to call "
+            "init_process_group."
+        )
     return found
 
 
