@@ -43,7 +43,17 @@ SUBCLASS = """
         torch.dropout(x, 0.5, True), torch.max_pool1d(x, 1),
     ]
     x += 1
+    1 + x, 2 * x, 1 - x, 1 / x, x // 2, 1 // x, x != y
+    bits = torch.ones(2, dtype=torch.int64).as_subclass(Logged)
+    bits & 1, 1 & bits, bits << 1, 1 >> bits, bits.__ixor__(1)
     print([type(r).__name__ for r in results], Logged.seen)
+
+    class Asked(Logged):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return [t.__name__ for t in types]
+
+    print(torch.add(x, torch.ones(2).as_subclass(Asked)))
     z = torch.ones(2, requires_grad=True).as_subclass(Plain)
     w = (z * 2).sum()
     w.backward()

@@ -54,7 +54,7 @@ def handle_torch_function(public_api, relevant_args, *args, **kwargs):
     if local.modes:
         mode, local.modes = local.modes[-1], local.modes[:-1]
         try:
-            result = mode.__torch_function__(public_api, tuple(found), args, kwargs)
+            result = mode.__torch_function__(public_api, _overriding.ordered(found), args, kwargs)
         finally:
             local.modes = (*local.modes, mode)
         if result is not NotImplemented:

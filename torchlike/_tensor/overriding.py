@@ -30,6 +30,8 @@ _SPECIAL = (
 )  # fmt: skip
 # Attributes that are tensors, as a class that takes over functions must hear of them.
 _ATTRIBUTES = ("T", "mT", "H", "mH", "data", "real", "imag")
+_BITS = ("and", "or", "xor", "lshift", "rshift")
+_BY_THEMSELVES = ("floordiv", *_BITS)
 _lock = threading.RLock()
 _plain: dict = {}  # function -> a copy with its own code, while they are exchanged
 _ready: dict = {}  # function -> (that copy, the code it gets), kept for the next exchange
@@ -110,6 +112,16 @@ def _code(f: FunctionType, handler):
     return made.replace(co_consts=constants, co_name=f.__code__.co_name)
 
 
+def _method_names() -> dict:
+    """{operator: the method that PyTorch hands over in its place}; others go by themselves."""
+    own = vars(Tensor)
+    names = {f"__{s}__": n for s, n in OPERATORS.items() if s not in _BY_THEMSELVES}
+    names |= {f"__i{s}__": n + "_" for s, n in OPERATORS.items() if s not in _BITS}
+    names |= {f"__r{s}__": OPERATORS[s] for s in ("add", "mul", "and", "or", "xor")}
+    names |= {f"__{n}__": n for n in COMPARISONS if n != "eq"}
+    return {own[symbol]: name for symbol, name in names.items() if symbol in own}
+
+
 def begin() -> None:
     """Let the public functions look at their arguments, until the ``end`` that belongs to this."""
     global _users
@@ -117,13 +129,11 @@ def begin() -> None:
         _users += 1
         if _users > 1:
             return
-        for name in (*_operators(), *_SPECIAL):  # the names that PyTorch's have
+        for name in ("__rdiv__", *_operators(), *_SPECIAL):  # the names that PyTorch's have
             f = vars(Tensor).get(name)
             if isinstance(f, FunctionType) and not f.__name__.startswith("__"):
                 f.__name__ = name
-        named = {vars(Tensor).get(f"__{s}__"): n for s, n in OPERATORS.items()}
-        named |= {vars(Tensor).get(f"__i{s}__"): n + "_" for s, n in OPERATORS.items()}
-        named |= {vars(Tensor).get(f"__{n}__"): n for n in COMPARISONS if n not in ("eq", "ne")}
+        named = _method_names()
         getters = _getters()
         for f in public_functions():
             if f.__code__ is forms._first_call.__code__:
@@ -165,7 +175,7 @@ def _call(shown, plain, args, kwargs):
         try:
             shown, args, kwargs = handed_over(shown, plain, args, kwargs)
             found = overriders(args, kwargs)
-            result = mode.__torch_function__(shown, tuple(found), args, kwargs)
+            result = mode.__torch_function__(shown, ordered(found), args, kwargs)
             if result is NotImplemented:
                 result = ask(shown, found, args, kwargs, mode)
             return result
@@ -212,16 +222,21 @@ def overriders(args, kwargs=None) -> dict:
     return found
 
 
-def ask(function, found: dict, args, kwargs, mode=None):
-    """Ask the classes in turn, subclasses first; raises ``TypeError`` if none knows, nor did the
-    mode that was asked before."""
+def ordered(found) -> tuple:
+    """The classes that take over as they are asked: from the left, subclasses first."""
     order: list = []
     for kind in found:
         at = next((i for i, other in enumerate(order) if issubclass(kind, other)), len(order))
         order.insert(at, kind)
-    types = tuple(found)
+    return tuple(order)
+
+
+def ask(function, found: dict, args, kwargs, mode=None):
+    """Ask the classes in turn; raises ``TypeError`` if none knows, nor did the mode that was asked
+    before."""
+    order = ordered(found)
     for kind in order:
-        result = found[kind].__torch_function__(function, types, args, kwargs)
+        result = found[kind].__torch_function__(function, order, args, kwargs)
         if result is not NotImplemented:
             return result
     lines = [] if mode is None else [f"  - mode object {mode!r}"]
