@@ -1,6 +1,7 @@
 """Hazards of names that no code of the user's spells out: made up, or read by the library."""
 
 import builtins
+import decimal
 import types
 
 from tests.hazards import again, hazard, numbers
@@ -197,3 +198,21 @@ def classes_of_the_library_inherited(torch, compile):
 
     data = Counted(x)
     return seen + changed(compile, lambda: data[0][0] * 2, lambda: setattr(data, "tensors", (-x,)))
+
+
+@hazard
+def registries_and_rounding_that_change(torch, compile):
+    kinds = torch.distributions
+
+    class Mine(kinds.Normal):
+        pass
+
+    x, one, other = numbers(torch, 3), Mine(0.0, 1.0), kinds.Normal(1.0, 1.0)
+    register = kinds.register_kl(Mine, kinds.Normal)
+    third = lambda: x * float(decimal.Decimal(1) / decimal.Decimal(3))  # noqa: E731
+    seen = changed(
+        compile, lambda: x * kinds.kl_divergence(one, other),
+        lambda: register(lambda p, q: torch.tensor(7.0)),
+    )  # fmt: skip
+    with decimal.localcontext() as context:
+        return seen + changed(compile, third, lambda: setattr(context, "prec", 2))

@@ -104,7 +104,7 @@ CASES = [
     "L.conj_physical(f + 1j)", "into(L.float32, L.conj_physical, f)",
     "(L.tensor([1 + 2j])).conj_physical_()", "L.view_copy(a(2, 3).T, (6,))",
     # What is missing stays missing.
-    *(f"F.normalize(T([[nan, 1.0, 2.0], [3, 0, 4]]), p={p})" for p in (1, 2, 3, inf)),
+    *(f"F.normalize(T([[nan, 1.0, 2.0], [3, 0, 4]]), p={p})" for p in (1, 2, 3, inf, -1)),
     "F.cosine_similarity(T([[nan, 1.0]]), T([[1.0, 1.0]]))",
     "F.margin_ranking_loss(T([nan, 1, inf]), T([1, nan, inf]), T([1, -1, 1]), reduction='none')",
     *(f"F.triplet_margin_loss(T([[nan, 1.0], [1, 2]]), a(2, 2).float(), T([[2, 1], [1, nan]]), "

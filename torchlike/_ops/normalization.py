@@ -268,7 +268,8 @@ def safe_norm(x, p, dim, keepdim):
     if p == 1:
         return size.sum(dim, keepdims=keepdim)
     blank = size == 0
-    power = jnp.where(blank, 0, jnp.where(blank, 1, size) ** p).sum(dim, keepdims=keepdim)
+    none = 0 if p > 0 else jnp.inf
+    power = jnp.where(blank, none, jnp.where(blank, 1, size) ** p).sum(dim, keepdims=keepdim)
     zero = power == 0
     return jnp.where(zero, 0, jnp.where(zero, 1, power) ** (1 / p))
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from torchlike._tensor import flags, printing
-from torchlike.compiler._parts import ATOMS, Entries, Part, Registrations, Slots
+from torchlike.compiler._parts import ATOMS, Entries, Part, Registrations, Rounding, Slots
 
 _FLAGS = tuple(name for name in vars(flags._Flags) if name[:2] != "__")
 _BACKENDS = "torchlike.backends."
@@ -17,6 +17,11 @@ def switches(reads: Callable[[str], bool]) -> list[Part]:
     parts: list[Part] = []
     if reads("isinstance") or reads("issubclass"):
         parts.append(Registrations())
+    kl = sys.modules.get("torchlike.distributions.kl.registry")
+    if kl is not None and reads("kl_divergence"):
+        parts.append(Entries(kl._REGISTRY, "the functions of register_kl"))
+    if "decimal" in sys.modules and (reads("Decimal") or reads("decimal")):
+        parts.append(Rounding())
     if _is_named(flags, reads):
         parts.append(Slots(flags._Flags, "torch", _FLAGS))
     if _is_named(printing, reads):

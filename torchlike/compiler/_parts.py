@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import sys
 from abc import get_cache_token
 from operator import lt
 
@@ -190,6 +191,18 @@ class Registrations(Part):
 
     def now(self):
         return [get_cache_token()]
+
+
+class Rounding(Part):
+    """How this thread rounds decimal numbers: their operators tell nobody that they read it."""
+
+    __slots__ = ()
+
+    def __init__(self):
+        super().__init__(None, "the context of decimal numbers", ("getcontext()",), False)
+
+    def now(self):
+        return [repr(sys.modules["decimal"].getcontext())]
 
 
 def _attribute(owner, name):
