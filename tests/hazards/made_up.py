@@ -1,8 +1,12 @@
 """Hazards of names that no code of the user's spells out: made up, or read by the library."""
 
 import builtins
+import collections
+import dataclasses
 import decimal
 import types
+
+import numpy as np
 
 from tests.hazards import again, hazard, numbers
 
@@ -216,3 +220,62 @@ def registries_and_rounding_that_change(torch, compile):
     )  # fmt: skip
     with decimal.localcontext() as context:
         return seen + changed(compile, third, lambda: setattr(context, "prec", 2))
+
+
+class Output(collections.OrderedDict):
+    """A dict whose entries are attributes, too, as transformers' ``ModelOutput``."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) is not None:
+                self[field.name] = getattr(self, field.name)
+
+
+@hazard
+def dicts_and_records_that_keep_more_than_one_looks_at(torch, compile):
+    @dataclasses.dataclass
+    class Made(Output):
+        a: object = None
+        b: object = None
+
+    class Counted:
+        __slots__ = ("count",)
+
+    @dataclasses.dataclass
+    class Batch(Counted):
+        a: object
+
+    x, seen = numbers(torch, 3), []
+    run = compile(lambda made: made.a * len(made))
+    for change in (False, False, False, True):
+        made = Made(x, x)
+        made.b = None
+        if change:
+            del made["b"]
+        seen.append(run(made))
+    run = compile(lambda batch: batch.a * batch.count)
+    for count in (1, 1, 1, 2):
+        batch = Batch(x)
+        batch.count = count
+        seen.append(run(batch))
+    return seen
+
+
+@hazard
+def set_returned_and_then_changed(torch, compile):
+    run, seen = compile(lambda x: (x * 2, {1, 2}, frozenset([3]))), []
+    for n in range(5):
+        found = run(numbers(torch, 3))
+        seen.append((sorted(found[1]), found[0]))
+        found[1].add(n + 5)
+    return seen
+
+
+@hazard
+def function_of_numpy_replaced(torch, compile):
+    held, x = np.sqrt, numbers(torch, 3)
+    seen = changed(
+        compile, lambda: x * float(np.sqrt(4.0)), lambda: setattr(np, "sqrt", lambda number: 9.0)
+    )
+    np.sqrt = held
+    return seen

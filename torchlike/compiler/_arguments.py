@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from operator import attrgetter
 
 import numpy as np
@@ -13,7 +13,7 @@ from torchlike._tensor.dispatch import TENSORS
 from torchlike._tensor.tensor import FIELDS, Tensor, _holds
 from torchlike.compiler._guards import gradient_state, identity
 from torchlike.compiler._parts import ATOMS
-from torchlike.compiler._results import is_its_attributes
+from torchlike.compiler._results import _HEAP_TYPE, _attributes, is_its_attributes
 
 _MAX_CONTENT = 1 << 16
 _FEW = 16
@@ -116,10 +116,13 @@ class Flat:
             return kind, *self._own(x, range(len(x)), x), notes
         if kind is dict:
             return kind, self._keys(x), *self._own(x, x, x.values(), x)
-        if isinstance(x, dict) and not getattr(x, "__dict__", None):
+        if isinstance(x, dict):
             self.kinds.append(kind)
             factory = self._put(x.default_factory if isinstance(x, defaultdict) else None)
-            return kind, self._keys(x), *self._own(x, x, x.values()), factory
+            base = OrderedDict if isinstance(x, OrderedDict) else dict  # a user's may run code
+            keys, values = list(base.keys(x)), list(base.values(x))
+            notes = [(name, self._put(y)) for name, y in (_attributes(x) or {}).items()]
+            return kind, self._keys(keys), *self._own(x, keys, values), factory, tuple(notes)
         if kind is slice or kind is range:
             return kind, self._put((x.start, x.stop, x.step))
         if (kind is set or kind is frozenset) and ATOMS.issuperset(map(type, x)):
@@ -135,7 +138,7 @@ class Flat:
         self.objects.append(x)
         return Same(x)
 
-    def _keys(self, x: dict) -> tuple:
+    def _keys(self, x) -> tuple:
         """The keys of a dict, told from those that are equal but not the same: 1, True and 1.0."""
         return tuple([key if key.__class__ is str else self._put(key) for key in x])
 
@@ -200,7 +203,10 @@ def _is_record(x, kind: type) -> bool:
     if own.__class__ is not dict or isinstance(x, type) or "_modules" in own:
         return False
     if dataclasses.is_dataclass(x):
-        return True
+        return all(
+            base is object or (base.__flags__ & _HEAP_TYPE and not vars(base).get("__slots__"))
+            for base in kind.__mro__
+        )
     return (
         len(own) <= _FEW
         and any([isinstance(y, Tensor) for y in own.values()])

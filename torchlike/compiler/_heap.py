@@ -58,7 +58,10 @@ _OF_FUNCTIONS = _OF_CLASSES | {"__doc__", "__module__", "__annotations__"}
 # What Python adds to a class when somebody asks for it.
 _MADE_WHEN_ASKED = frozenset(("__annotations__", "__annotations_cache__", "__doc__"))
 # What users put in the place of a function of the library, and what leads to it.
-_PATCHED = (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType, *PRIMITIVES)
+_PATCHED = (
+    types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType, np.ufunc,
+    type(np.concatenate), *PRIMITIVES,
+)  # fmt: skip
 # What code that makes up names may read of classes and modules; what is called is seen to run.
 _DATA = (*PRIMITIVES, tuple, list, dict, set, frozenset, Tensor)
 _MAX_OBJECTS = 100_000
@@ -397,13 +400,11 @@ class Heap:
         name = module.__name__
         if name.split(".")[0] == "jax":
             return
-        if name == "numpy":
-            if "random" in self.names:
-                self.opaque.append((f"{path}.random", "the state of NumPy's random numbers"))
-            return
+        if name == "numpy" and "random" in self.names:
+            self.opaque.append((f"{path}.random", "the state of NumPy's random numbers"))
         own, reads = vars(module), self.names.__contains__
         keys = tuple(filter(reads, own))
-        if name.split(".")[0] in ("torchlike", "torch"):
+        if name.split(".")[0] in ("torchlike", "torch", "numpy"):
             keys = tuple([k for k in keys if isinstance(own[k], _PATCHED)])
         elif self.anything and not is_librarys(getattr(module, "__file__", None) or "<made>"):
             keys, reads = tuple([k for k in own if self._reads_of(k, own[k])]), self.reads

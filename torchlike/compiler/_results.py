@@ -67,7 +67,8 @@ class Results:
 
     def _maker(self, x, kind):
         if kind in _SETS and all(y is None or isinstance(y, _CONSTANTS) for y in x):
-            return lambda moment: kind(x)
+            held = x.copy()  # what was returned is the user's, who may change it
+            return lambda moment: kind(held)
         if kind is list or (isinstance(x, tuple) and not _attributes(x)):
             parts = [self.tree(y) for y in x]
             make = kind._make if hasattr(kind, "_fields") else kind
