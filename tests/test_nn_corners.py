@@ -600,6 +600,41 @@ def case_targets_of_margins(lib):
     ]
 
 
+def case_samples_at_nan_and_infinity(lib):
+    x = ramp(lib, 1, 2, 3, 3)
+    grid = lib.tensor([[math.nan, 0], [0.2, math.nan], [math.inf, -math.inf], [1e9, 0]])
+    return [
+        lib.nn.functional.grid_sample(x, grid.view(1, 4, 1, 2), *modes, align_corners=True)
+        for modes in (("bilinear", "border"), ("nearest", "border"), ("bicubic", "zeros"))
+    ]
+
+
+def case_rows_renormed_by_other_norms(lib):
+    f, found = lib.nn.functional, []
+    for p in (math.inf, -math.inf, 0.0, -1.0, 3.0):
+        table = lib.tensor([[1.0, -4.0], [3.0, 4.0], [0.5, 0.0]])
+        found += [f.embedding(lib.tensor([0, 2]), table, max_norm=1.5, norm_type=p), table]
+    return found
+
+
+def case_lazy_norms_converted_before_their_first_call(lib):
+    found = []
+    for m in (lib.nn.LazyBatchNorm1d().to("cpu"), lib.nn.LazyBatchNorm1d().double()):
+        kind = m.running_mean.dtype
+        found += [m(ramp(lib, 2, 3).to(kind)), m.running_var, list(m.state_dict())]
+    return found
+
+
+def case_weight_norm_along_no_dimension(lib):
+    old, new = lib.nn.utils.weight_norm, lib.nn.utils.parametrizations.weight_norm
+    return [told(f, lib.nn.Linear(2, 2), dim=3) for f in (old, new)]
+
+
+def case_ctc_of_nothing(lib):
+    none = lib.zeros(0, dtype=lib.int64)
+    return told(lib.nn.functional.ctc_loss, lib.ones(0, 0, 4), none, none, none)
+
+
 CASES = {k: f for k, f in list(globals().items()) if k.startswith("case_")}
 
 

@@ -11,14 +11,14 @@ from torchlike._ops.table import Arrays, op, torch_dtype
 @op("total_norm", differentiable=False)
 def _total_norm(arrays: Arrays, norm_type: float):
     """The norm of the norms of all arrays."""
-    norms = [_norm(x, norm_type) for x in arrays]
+    norms = [vector_norm(x, norm_type) for x in arrays]
     common = norms[0].dtype
     for n in norms[1:]:
         common = jnp.promote_types(common, n.dtype)
-    return _norm(jnp.stack([n.astype(common) for n in norms]), norm_type)
+    return vector_norm(jnp.stack([n.astype(common) for n in norms]), norm_type)
 
 
-def _norm(x, p):
+def vector_norm(x, p):
     """PyTorch's ``vector_norm``: half precision adds up in float32."""
     d = torch_dtype(x)
     kept = d.to_real().numpy

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from torchlike._core import dtypes as dt
+from torchlike._ops.clipping import vector_norm
 from torchlike._ops.table import report_bad_index, torch_dtype
 from torchlike._ops.windows import layer, widen
 
@@ -49,7 +50,7 @@ def embedding(weight, input, padding_idx: int, scale_grad_by_freq: bool, checked
 @layer("embedding_renorm", differentiable=False)
 def embedding_renorm(weight, input, max_norm: float, norm_type: float):
     """The table with the rows that ``input`` names scaled down to ``max_norm``."""
-    norm = (jnp.abs(weight) ** norm_type).sum(1) ** (1 / norm_type)
+    norm = jax.vmap(lambda row: vector_norm(row, norm_type))(weight)
     named = jnp.zeros(weight.shape[0], bool).at[input.reshape(-1)].set(True, mode="drop")
     factor = jnp.where(named & (norm > max_norm), max_norm / (norm + 1e-7), 1)
     return weight * factor[:, None].astype(weight.dtype)

@@ -334,7 +334,7 @@ def _fold_back(x, n, padding_mode, align_corners):
         turns, extra = jnp.floor(x / span), jnp.fmod(x, span)
         x = jnp.where(turns % 2 == 0, extra + low, span - extra + low)
     if padding_mode != "zeros":
-        x = jnp.where(x <= 0, 0, jnp.where(x >= n - 1, n - 1, x)).astype(x.dtype)
+        x = jnp.where(x > 0, jnp.where(x >= n - 1, n - 1, x), 0).astype(x.dtype)  # nan: 0
     return x
 
 
@@ -358,6 +358,9 @@ def grid_sampler(input, grid, mode: str, padding_mode: str, align_corners: bool)
         index = tuple(jnp.clip(p, 0, n - 1).astype(jnp.int64) for p, n in zip(places, spatial))
         return jnp.where(inside[..., None], image[(batch, *index)], 0)
 
+    def cubic_or_nan(x):
+        return jnp.where(x != x, x, cubic(x, -0.75, jnp))
+
     if mode == "nearest":
         return jnp.moveaxis(
             read([lax.round(a, lax.RoundingMethod.TO_NEAREST_EVEN) for a in at]), -1, 1
@@ -365,7 +368,7 @@ def grid_sampler(input, grid, mode: str, padding_mode: str, align_corners: bool)
     first = [jnp.floor(a) for a in at]
     if mode == "bicubic":  # the taps come from inside, where the place between them may not
         taps = [
-            [(inside(f + k, n), cubic(a - f - k, -0.75, jnp)) for k in (-1, 0, 1, 2)]
+            [(inside(f + k, n), cubic_or_nan(a - f - k)) for k in (-1, 0, 1, 2)]
             for a, f, n in zip(at, first, spatial)
         ]
     else:

@@ -196,6 +196,9 @@ class UninitializedTensorMixin:
         """Itself: a state dict holds it as it is."""
         return self
 
+    def _converted(self, empty):
+        return empty  # a module assigns it to ``data``
+
     def __reduce_ex__(self, protocol):
         return type(self), (self._requires_grad,)
 
@@ -216,7 +219,8 @@ def _lazy(cls, requires_grad, device, dtype):
 
 def _asked_of_empty(name):
     def method(self, *args, **kwargs):
-        return getattr(self._empty(), name)(*args, **kwargs)
+        found = getattr(self._empty(), name)(*args, **kwargs)
+        return self._converted(found) if isinstance(found, Tensor) else found
 
     method.__name__ = name
     return method
@@ -263,6 +267,9 @@ class UninitializedBuffer(UninitializedTensorMixin, Tensor):
 
     def __init__(self, requires_grad=False, device=None, dtype=None, persistent=True):
         pass
+
+    def _converted(self, empty):  # a module holds what a buffer was converted to
+        return type(self)(self._requires_grad, empty.device, empty.dtype, self.persistent)
 
 
 def is_lazy(param) -> bool:

@@ -45,6 +45,8 @@ def ctc(log_probs, targets, input_lengths, target_lengths, blank, reduction, zer
     a = aval_of(log_probs)
     if a.ndim not in (2, 3):
         raise RuntimeError(f"ctc_loss: expected log_probs of 2 or 3 dimensions, got {a.ndim}")
+    if not a.numel:
+        raise RuntimeError("log_probs tensor must not be empty")
     batch = a.shape[1] if a.ndim == 3 else 1
     lengths = []
     for name, given in (("input_lengths", input_lengths), ("target_lengths", target_lengths)):

@@ -160,6 +160,11 @@ def _norm_except(v, dim: int):
     """The norms of the slices along ``dim``, shaped to divide ``v``; of all of it for -1."""
     if dim == -1:
         return v.norm(2)
+    if not -v.dim() <= dim < v.dim():
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-v.dim()}, {v.dim() - 1}], but "
+            f"got {dim})"
+        )
     dim = dim + v.dim() if dim < 0 else dim
     rest = tuple(d for d in range(v.dim()) if d != dim)
     if not rest:
