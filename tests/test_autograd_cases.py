@@ -672,6 +672,50 @@ def checkpoints_of_several_backwards(t):
 
 
 @case
+def checkpoints_that_take_gradients(t):
+    util = t.utils.checkpoint
+
+    def grad(f):
+        def run(x):
+            with t.enable_grad():
+                return t.autograd.grad(f(x), x, create_graph=True)[0]
+
+        return run
+
+    def kept(f):
+        return lambda x: util.checkpoint(f, x, use_reentrant=False)
+
+    def f(x):
+        return x.sin().exp().sin()
+
+    def g(x):
+        t.autograd.grad(f(x), x)
+        return x.sin()
+
+    out, runs = [], []
+    for stop in (True, False):
+        with util.set_checkpoint_early_stop(stop):
+            for call in (kept(g), kept(grad(f)), grad(kept(grad(kept(f)))), grad(kept(kept(g)))):
+                x = t.tensor(0.7, requires_grad=True)
+                call(x).backward()
+                out.append(x.grad)
+
+    def counted(x):
+        y = x.sin()
+        runs.append(1)
+        return y.clone()
+
+    for stop in (True, False, None):
+        for early in (True, False):
+            x = leaf(t, 1)
+            with contextlib.nullcontext() if stop is None else util.set_checkpoint_early_stop(stop):
+                y = util.checkpoint(counted, x.cos(), use_reentrant=False, early_stop=early)
+            y.backward()
+            out.append(len(runs))
+    return out
+
+
+@case
 def a_closed_generator_ends_in_its_own_mode(t):
     log = []
 
@@ -736,7 +780,8 @@ def tangents_under_no_grad(t):
             out.append(ad.unpack_dual(y).tangent)
         out += [plain.requires_grad, ad.unpack_dual(y).tangent, repr(x), repr(x * 2)]
         out.append(said(lambda: ad.make_dual(t.ones(2), x), 50))
-    return out
+        out += [said(lambda: ad.make_dual(x, t.ones(2)), 50), ad._current_level]
+    return [*out, ad._current_level]
 
 
 @case
@@ -809,6 +854,23 @@ def tangents_by_the_users_jvp(t):
 
 
 # ---- second derivatives ------------------------------------------------------------------------
+
+
+@case
+def second_derivatives_that_do_not_exist(t):
+    F, out = t.nn.functional, []
+    calls = (
+        lambda x, a: x * a, lambda x, a: x / a, lambda x, a: x @ a, lambda x, a: x * x * a,
+        lambda x, a: F.linear(x, a, a[0]), lambda x, a: t.addmm(x, x, a), lambda x, a: x**a,
+        lambda x, a: t.einsum("ij,jk->ik", x, a), lambda x, a: F.conv1d(x[None], a[None]),
+    )  # fmt: skip
+    for call in calls:
+        x, a = leaf(t, 2, 2), leaf(t, 2, 2)
+        first = t.autograd.grad(call(x, a).sum(), (x, a), create_graph=True)
+        for g in first:
+            out.append(t.autograd.grad(g.sum(), (x, a), allow_unused=True, retain_graph=True))
+    (g,) = t.autograd.grad((x * a).sum(), x, create_graph=True)
+    return [*out, said(lambda: t.autograd.grad(g.sum(), x), 50)]
 
 
 @case
@@ -902,7 +964,30 @@ def what_gradcheck_says(t):
     def fails(x):
         raise RuntimeError("its own")
 
+    def added(x):
+        y = x.clone()
+        y.register_hook(lambda g: g if g is None else g + 1e-2)
+        return y
+
+    def wants_some(x):
+        def hook(g):
+            if g is None:
+                raise RuntimeError("nothing")
+
+        y = x.clone()
+        y.register_hook(hook)
+        return y
+
+    wrong = function(t, lambda c, x: x * 2, lambda c, g: g * 2 if g.any() else g + 3)
+    sparse = function(t, lambda c, x: x * 1, lambda c, g: g.to_sparse())
+    turned = t.ones(2, dtype=t.complex128, requires_grad=True)
     return [
+        said(lambda: check(added, x, atol=0.1)), said(lambda: check(added, turned), 70),
+        said(lambda: check(wants_some, x), 70), said(lambda: check(wrong.apply, x), 50),
+        said(lambda: check(wants_some, x, check_undefined_grad=False)),
+        said(lambda: check(sparse.apply, x)),
+        said(lambda: check(t.sin, x, check_backward_ad=False, check_batched_grad=True)),
+        said(lambda: check(t.sin, x, check_forward_ad=True, check_batched_forward_grad=True)),
         said(lambda: check(hooked, x), 40), check(hooked, x, raise_exception=False),
         said(lambda: check(fails, x, raise_exception=False)),
         said(lambda: check(t.sin, t.rand(2), raise_exception=False), 50),

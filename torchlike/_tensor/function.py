@@ -160,6 +160,7 @@ class FunctionNode(tape.Node):
     op = call = ctx = line = None
     outs = 1
     tracked = seen = False
+    takes_none = True
     constant = ()  # the results that need no gradient
 
     def __init__(self, kind, edges):

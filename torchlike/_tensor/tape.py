@@ -13,70 +13,15 @@ from torchlike._core.errors import SparseOperand, warn
 from torchlike._engine.flush import host_array
 from torchlike._engine.prefix import Stretch, local, record, record_again, record_stretch
 from torchlike._engine.values import Batched, Value, overwritten_at
-from torchlike._ops.derivatives import Spec, derivative
 from torchlike._ops.table import TABLE
 from torchlike._tensor.handles import Hooks, hold
 from torchlike._tensor.hooks import run_hooks, run_pre_hooks, run_tensor_hooks
 from torchlike._tensor.modes import modes
+from torchlike._tensor.plans import Plan
 from torchlike._tensor.shown import AccumulateGrad as AccumulateGrad
 from torchlike._tensor.shown import end_at, named, shown_edges
 
 _next_number = itertools.count().__next__
-
-
-class Plan:
-    """How a recorded call is differentiated; made once per prefix and kept there.
-
-    vjp, statics   the derivative op and its static argument
-    drop           operands whose values are not saved
-    keep_results   whether the results are saved
-    need           per operand, whether it wants a gradient
-    saves          whether any array is saved: what saves none may be walked again
-    backwards      whether the hooks of the last operand run first, as where PyTorch adds a bias
-    """
-
-    __slots__ = (
-        "backwards", "call", "drop", "keep_results", "need", "op", "saves", "statics", "vjp",
-    )  # fmt: skip
-
-    def __init__(self, op, call, mask):
-        n = len(call.in_avals)
-        self.need = need = tuple(bool(mask >> i & 1) for i in range(n))
-        self.keep_results = op.vjp is not None and op.saves in ("result", "both", "all")
-        self.vjp = derivative(op)
-        self.statics = (Spec(call.statics, call.in_avals, need, call.outs, self.keep_results),)
-        if op.linear or (op.saves == "result" and op.vjp is not None):
-            keep = [False] * n
-        elif op.multilinear:
-            keep = [sum(need) > need[i] for i in range(n)]
-        elif op.needs is not None:
-            keep = _needed(op, need)
-        else:
-            keep = [True] * n
-        # Numbers are always kept: they are run-time arguments of the derivative too.
-        arrays = [i for i, a in enumerate(call.in_avals) if hasattr(a, "numel")]
-        self.drop = [i for i in arrays if not keep[i]]
-        self.saves = self.keep_results or len(self.drop) < len(arrays)
-        if op.name in _KEEPS_NUMBERS and len(arrays) < n:
-            self.saves = True
-        self.op, self.call = op, call
-        self.backwards = op.name == "linear" and self.need[-1]
-
-
-_KEEPS_NUMBERS = ("mul", "true_divide")  # PyTorch saves the number that is one operand
-
-
-def _needed(op, need):
-    """Per operand, whether the gradients wanted need its value, by the op's ``needs``."""
-    at, extra = op.list_at, len(need) - len(op.inputs)
-    names = range(len(need))  # which parameter an operand belongs to
-    if at is not None:
-        names = [i if i < at else max(at, i - extra) for i in names]
-    wanted = set()
-    for name, n in zip(names, need, strict=True):
-        if n:
-            wanted |= op.needs.get(name, frozenset())
-    return [name in wanted for name in names]
 
 
 class Node:
@@ -90,6 +35,7 @@ class Node:
 
     hooks = pre_hooks = retained = label = own = plan = saved = results = facade = None
     used = False
+    takes_none = False  # whether it is run where none of its results has a gradient
 
     def __init__(self, op, call, need, targets, values, results):
         plan = call.plans.get(need)
@@ -398,7 +344,7 @@ def run(
         if node.pre_hooks:
             grads = run_pre_hooks(node, grads, tensors, create_graph)
         try:
-            if node.plan is not None and grads.count(None) == len(grads):
+            if not node.takes_none and grads.count(None) == len(grads):
                 out = [None] * len(node.targets)
             else:
                 out = node.derive(grads, graph)
@@ -408,6 +354,12 @@ def run(
             if modes.anomaly is not None:
                 _tell_forward(node)
             raise
+        if node.plan is not None and node.plan.moved_by is not None:
+            pairs = zip(out, node.plan.moved_by, strict=True)
+            out = [
+                g if by is None or any(grads[i] is not None for i in by) else None
+                for g, by in pairs
+            ]  # fmt: skip
         if node.hooks:
             out = run_hooks(node, out, grads, tensors, create_graph)
         if anomaly:

@@ -43,6 +43,12 @@ class _Level(threading.local):
 _level = _Level()
 
 
+def __getattr__(name: str):
+    if name == "_current_level":
+        return -1 if _level.scope is None else 0
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 class UnpackedDualTensor(NamedTuple):
     """A tensor and its tangent, which is None for a tensor that is no dual."""
 
@@ -114,6 +120,11 @@ def make_dual(tensor, tangent, *, level=None):
         raise RuntimeError(
             "Setting a forward grad that itself has a forward gradient at the same level 0 is not "
             "supported."
+        )
+    if _tangent_of(tensor) is not None:
+        raise RuntimeError(
+            "Making a dual Tensor based on a Tensor that already has a forward gradient at the "
+            "same level 0 is not supported."
         )
     leaf = _level.scope.fresh(tensor)
     with enable_grad():

@@ -11,6 +11,7 @@ from torchlike._core.errors import NotSupported
 from torchlike._core.settings import settings
 from torchlike._tensor.backward import grad
 from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.function import Function
 from torchlike._tensor.modes import enable_grad
 from torchlike._tensor.tensor import Tensor
 from torchlike.func.transforms import Push, basis, by_chunks, or_zeros, pull
@@ -66,10 +67,16 @@ def gradcheck(
         raise AssertionError(
             "Expected at least one of check_forward_ad or check_backward_ad to be True"
         )
+    if check_batched_grad and not check_backward_ad:
+        raise AssertionError(
+            "Setting check_batched_grad=True requires check_backward_ad to be True"
+        )
+    if check_batched_forward_grad and not check_forward_ad:
+        raise AssertionError(
+            "Setting check_batched_forward_grad=True requires check_forward_ad to be True"
+        )
     if masked:
         raise NotSupported("gradcheck(masked=True)", "sparse gradients do not exist here")
-    if check_batched_forward_grad:
-        raise NotSupported("gradcheck(check_batched_forward_grad=True)", "vmap func.jvp yourself")
     inputs = _tuple(inputs)
     _check_inputs(inputs)
     try:
@@ -78,7 +85,7 @@ def gradcheck(
         with settings.override(small_on_host=True):
             _check(
                 func, inputs, eps, atol, rtol, check_forward_ad, check_backward_ad,
-                check_grad_dtypes, nondet_tol, check_batched_grad,
+                check_grad_dtypes, nondet_tol, check_batched_grad, check_undefined_grad,
             )  # fmt: skip
     except GradcheckError:
         if raise_exception:
@@ -87,7 +94,9 @@ def gradcheck(
     return True
 
 
-def _check(func, inputs, eps, atol, rtol, forward, backward, dtypes, nondet_tol, batched):
+def _check(
+    func, inputs, eps, atol, rtol, forward, backward, dtypes, nondet_tol, batched, undefined
+):  # fmt: skip
     outputs = [o for o in _tuple(func(*inputs)) if _inexact(o)]
     live = [i for i, t in enumerate(inputs) if _inexact(t) and t.requires_grad]
     if not outputs:
@@ -117,6 +126,10 @@ def _check(func, inputs, eps, atol, rtol, forward, backward, dtypes, nondet_tol,
                 )
     if backward and batched:
         _check_batched([o for o in outputs if o.requires_grad], wanted)
+    if backward:
+        _check_zeros([o for o in outputs if o.requires_grad], wanted)
+    if backward and undefined:
+        _check_undefined(func, inputs, wanted)
     if forward:
         push = Push(outputs, wanted)
         zeros = [FUNCTIONS["zeros_like"](t.detach()) for t in wanted]
@@ -201,6 +214,74 @@ def _check_batched(outputs, inputs) -> None:
                 raise GradcheckError(f"{told}output {n} and input {i} differ")
 
 
+def _check_zeros(outputs, inputs) -> None:
+    """Raise if gradients of zero do not give gradients of zero, of the inputs' kind."""
+    seeds = [FUNCTIONS["zeros_like"](o.detach()) for o in outputs]
+    for g, x in zip(pull(outputs, inputs, seeds, False), inputs, strict=True):
+        if g is None:
+            continue
+        if g.layout is not x.layout:
+            raise GradcheckError(f"grad is incorrect layout ({g.layout} is not {x.layout})")
+        if _some(g):
+            raise GradcheckError("backward not multiplied by grad_output")
+
+
+def _some(g) -> bool:
+    return bool(np.any((g.to_dense() if g._sparse else g).numpy(force=True)))
+
+
+class _Undefined(Function):
+    """Stands between a result and its gradient, which is None below."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return None
+
+
+_UNDEFINED = (
+    'Please look at "Notes about undefined output gradients" in "tools/autograd/derivatives.yaml"'
+)
+
+
+def _check_undefined(func, inputs, wanted) -> None:
+    """Raise if backward cannot do with gradients that are None: of all results, and of each."""
+
+    def results():
+        with enable_grad():
+            return [o for o in _tuple(func(*inputs)) if _inexact(o) and o.requires_grad]
+
+    count = len(results())
+    for left_out in [None, *range(count if count > 1 else 0)]:
+        outputs = [
+            _Undefined.apply(o) if left_out in (None, i) else o for i, o in enumerate(results())
+        ]
+        seeds = [FUNCTIONS["zeros_like"](o.detach()) for o in outputs]
+        told = error = None
+        try:
+            found = pull(outputs, wanted, seeds, False)
+        except RuntimeError as raised:
+            told, error = "Expected backward function to handle undefined output grads.", raised
+        else:
+            if any(g is not None and _some(g) for g in found):
+                told = (
+                    "Expected all input grads to be undefined or zero when all output grads are "
+                    "undefined or zero."
+                )
+        if told is not None:
+            warnings.warn(
+                "Backwards compatibility: New undefined gradient support checking feature is "
+                "enabled by default, but it may break existing callers of this function. If this "
+                'is true for you, you can call this function with "check_undefined_grad=False" to '
+                "disable the feature",
+                stacklevel=4,
+            )
+            raise GradcheckError(f"{told} {_UNDEFINED}") from error
+
+
 def _by_elements(x, function) -> list:
     """The results of ``function`` over the basis of a tensor's elements, at once where it can be.
 
@@ -226,6 +307,7 @@ def _analytic(out, inputs, dtypes: bool) -> list:
             for g, x in zip(found, inputs, strict=True):
                 if dtypes and g is not None and g.dtype is not x.dtype:
                     raise GradcheckError("Gradient has dtype mismatch")
+            found = [g.to_dense() if g is not None and g._sparse else g for g in found]
             return or_zeros(found, inputs)
 
         if not out.numel():
@@ -240,8 +322,13 @@ def _analytic(out, inputs, dtypes: bool) -> list:
 
 def _compare(found, expected, n, i, atol, rtol, how):
     if not np.allclose(found, expected, rtol, atol):
+        part = ""
+        if np.iscomplexobj(expected):
+            wrong = not np.allclose(found.imag, expected.imag, rtol, atol)
+            part = f"While considering the {'imaginary' if wrong else 'real'} part of complex "
+            part += "outputs only, "
         raise GradcheckError(
-            f"Jacobian{how} mismatch for output {n} with respect to input {i},\n"
+            f"{part}Jacobian{how} mismatch for output {n} with respect to input {i},\n"
             f"numerical:{FUNCTIONS['tensor'](expected)}\nanalytical:{FUNCTIONS['tensor'](found)}\n"
         )
 
@@ -296,4 +383,5 @@ def gradgradcheck(
         raise_exception=raise_exception, nondet_tol=nondet_tol,
         check_grad_dtypes=check_grad_dtypes, check_forward_ad=check_fwd_over_rev,
         check_backward_ad=check_rev_over_rev, check_batched_grad=check_batched_grad,
+        check_undefined_grad=check_undefined_grad,
     )  # fmt: skip

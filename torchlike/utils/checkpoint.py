@@ -79,7 +79,7 @@ class GraphExecGroup:
 
 
 class _Settings:
-    early_stop = True
+    early_stop = None
     debug = None
 
 
@@ -294,6 +294,8 @@ def _occasion():
 class _Frame:
     """One call of ``checkpoint``: how to do it again, and who waits for what."""
 
+    complete = False  # whether the first run is at its end
+
     def __init__(self, function, args, kwargs, recompute, states, compare, debug, early_stop):
         self.function, self.recompute, self.states = function, recompute, states
         self.compare, self.debug, self.early_stop = compare, debug, early_stop
@@ -353,6 +355,8 @@ class _Frame:
 
         def pack(tensor):
             i = next(count)
+            if i >= expected and not self.complete:  # a gradient is taken in the first run
+                return tensor
             if i >= expected:
                 raise CheckpointError(
                     "torch.utils.checkpoint: trying to save more tensors during recomputation "
@@ -483,12 +487,14 @@ def checkpoint(
     frame = _Frame(
         function, args, kwargs, recompute, _random_states(preserve),
         determinism_check == "default", debug if _Settings.debug is None else _Settings.debug,
-        early_stop and _Settings.early_stop,
+        early_stop if _Settings.early_stop is None else _Settings.early_stop,
     )  # fmt: skip
     saving.push(frame.pack, frame.unpack)
     try:
         with forward, _noting(frame.states):
-            return function(*args, **kwargs)
+            out = function(*args, **kwargs)
+        frame.complete = True
+        return out
     finally:
         saving.pop()
 
