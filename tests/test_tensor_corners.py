@@ -35,6 +35,8 @@ CASES = [
     # Division of integers by zero.
     "i(3) // i(1)", "i(3) // 0", "5 % i(2, 3)", "i(7, -7) // i(2, 2)", "i(7).float() // i(0)",
     "L.div(i(-7), i(2), rounding_mode='trunc')", "L.fmod(i(-7), i(2))",
+    *(f"L.{name}(one > 0, one > 0)" for name in ("remainder", "fmod", "floor_divide")),
+    "L.histogram(one).hist.shape", "L.histogram(one, two)", "L.bincount(i().long(), weights=a(0))",
     # Storages are read, written, copied, and shown by tensors.
     "after(a(3), lambda x: x.untyped_storage().fill_(0))",
     "after(a(4), lambda x: x.untyped_storage().__setitem__(3, 64))",

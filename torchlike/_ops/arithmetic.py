@@ -220,22 +220,24 @@ _rest = conventions.with_slopes(
 )
 
 
-def _refusing_zero(fn):
+def _refusing_zero(fn, kernel):
     """An integer division that reports a divisor of zero, of which XLA would make some number."""
 
     def divide(input, other):
+        refuse(kernel, input, dt.BOOL)
         report_bad_index((other == 0).astype(jnp.int64), 1)
         return fn(input, other)
 
     return divide
 
 
+_KERNELS = {"floor_divide": "div_floor_cpu"}
 for _name, _fn in {
     "floor_divide": divide_down, "div_floor": divide_down, "div_trunc": divide_toward_zero,
     "remainder": _modulo, "fmod": _rest,
 }.items():  # fmt: skip
     binary(
-        f"{_name}{NONZERO}", _refusing_zero(_fn), checks=True, forms=(), differentiable=False,
+        f"{_name}{NONZERO}", _refusing_zero(_fn, _KERNELS.get(_name, f"{_name}_cpu")), checks=True, forms=(), differentiable=False,
         computes=None, numbers=("other",) if _name == "fmod" else None,
         signature=f"{_name}(input, other)",
     )  # fmt: skip

@@ -264,6 +264,11 @@ def where(condition, input=None, other=None, *, out=None):
     (https://pytorch.org/docs/stable/generated/torch.where.html)."""
     if input is None and other is None:
         return FUNCTIONS["nonzero"](condition, as_tuple=True)
+    if input is None or other is None:
+        raise TypeError(
+            "where() received an invalid combination of arguments: one of 'input' and 'other' is "
+            "missing"
+        )
     if not is_tensor(condition):
         raise TypeError(
             "where(): argument 'condition' (position 1) must be Tensor, not "
