@@ -237,7 +237,8 @@ for _name, _fn in {
     "remainder": _modulo, "fmod": _rest,
 }.items():  # fmt: skip
     binary(
-        f"{_name}{NONZERO}", _refusing_zero(_fn, _KERNELS.get(_name, f"{_name}_cpu")), checks=True, forms=(), differentiable=False,
+        f"{_name}{NONZERO}", _refusing_zero(_fn, _KERNELS.get(_name, f"{_name}_cpu")),
+        checks=True, forms=(), differentiable=False,
         computes=None, numbers=("other",) if _name == "fmod" else None,
         signature=f"{_name}(input, other)",
     )  # fmt: skip
