@@ -19,6 +19,14 @@ D, F = N.int64(0), L.nn.functional
 
 def after(x, *steps):
     return [step(x) for step in steps] and x
+
+def kind_of(step):
+    try:
+        return step()
+    except TypeError:
+        return "TypeError"
+    except (RuntimeError, ValueError) as error:
+        return str(error)[:60]
 """
 
 CASES = [
@@ -69,7 +77,89 @@ CASES = [
     "two.__setitem__(0, L.ones(3))", "two.__setitem__(0, L.ones(2, 2))",
     "L.ones(2, requires_grad=True).__setitem__(0, 1)", "L.tensor(5.0).__setitem__(0, 1)",
     "L.tensor(5.0)[:]", "two[[0, None]]", "two[[slice(1), 0]]",
+    # What is written may be an input, not a part of one.
+    *(f"after(a(6), lambda x: {call})" for call in (
+        "x[1:].copy_(x[:-1])", "x.__setitem__(slice(1, 6), x[:5])", "x[1:].add_(x[:-1])",
+        "x.view(2, 3).add_(x[:3])", "x.mul_(x[2])", "x[:4].view(2, 2).copy_(x[:4].view(2, 2).t())",
+        "x[::2].copy_(x[1::2])", "x.div_(x)", "x[1:].div_(x[:-1])", "L.neg(x[1:], out=x[:-1])",
+        "L.neg(x, out=x)", "L.div(x[1:], x[1:], out=x[:-1])", "L.where(x > 1, x, x, out=x)",
+        "L.where(x[1:] > 1, x[1:], x[1:], out=x[:-1])", "L.pow(x[1:], 2, out=x[:-1])",
+        "L.cumsum(x[1:], 0, out=x[:-1])", "L.nan_to_num(x[1:], out=x[:-1])",
+        "L.index_select(x, 0, i(1, 2), out=x[:2])",
+        "L.stack([x[:2], x[2:4]], out=x[1:5].view(2, 2))",
+        "x.index_put_((i(0, 1),), x[3:5])", "x.__setitem__(i(0, 1), x[3:5])",
+        "x.index_add_(0, i(0, 1), x[3:5])", "x.scatter_(0, L.arange(6), x)",
+        "x.put_(i(0, 1), x[3:5])", "x.index_copy_(0, i(0, 1), x[3:5])",
+        "x.masked_fill_(x > 2, x[0])",
+        "x[1:].masked_scatter_(x[1:] > 2, x[:5])", "x.index_fill_(0, i(0), x[2])",
+        "L.index_add(x, 0, i(0), x[:1].clone(), out=x)", "x.__setitem__(slice(None), x[3])",
+    )),
+    "after(i(2, 1, 0), lambda x: x.index_fill_(0, x, 0))",
+    "after(a(4) > 1, lambda x: x[1:].masked_fill_(x[:-1], False))",
+    "L.max(two, 0, out=(L.empty(2), L.empty(2).long())).values",
+    "L.cummax(one, 0, out=(L.empty(2), L.empty(2).long())).indices",
+    "[copy.deepcopy(x) is x and pickle.loads(pickle.dumps(x)) is x for x in "
+    "(L.channels_last, L.strided)]",
+    # Storages are not their elements cast; what else makes, reads and copies them.
+    "L.tensor(one.untyped_storage(), dtype=L.int32)", "L.tensor(one.storage())",
+    "L.tensor(i(1).storage(), dtype=L.int32)", "L.as_tensor(one.storage(), dtype=L.int64)",
+    "L.IntStorage.from_buffer(bytearray(range(8)), 'big').tolist()",
+    "L.FloatStorage.from_buffer(bytearray(3), 'little')",
+    "L.BoolStorage.from_buffer(b'abc', 'big').tolist()",
+    "L.TypedStorage(wrap_storage=one.untyped_storage(), dtype=L.int32).tolist()",
+    "L.FloatStorage([1, 2]).copy_(L.IntStorage([1, 2])).tolist()", "L.FloatStorage([1, 2])[0:1]",
+    "L.FloatStorage([1, 2])[2]", "L.FloatStorage([1, 2]).copy_(L.IntStorage(3))",
+    "one.untyped_storage().float().tolist()",
+    "after(one.untyped_storage(), lambda s: s.byteswap(L.float32)).tolist()",
+    "pickle.loads(pickle.dumps(L.IntStorage([1, 2]))).tolist()",
+    "one.untyped_storage().share_memory_().tolist()", "L.ones(2, device='meta').storage()[0]",
+    # Views in other dtypes keep the order of their dimensions, and are counted in elements.
+    *(f"(lambda x: [x.stride(), x.storage_offset(), x.shape])({call})" for call in (
+        "L.ones(4, 4, 8).permute(1, 0, 2).view(L.int32)", "L.ones(4, 8)[1:, 2:].view(L.int16)",
+        "L.ones(4, 8)[1:, 2:].view(L.float64)", "L.ones(0, 4, 8).view(L.int16)",
+        "L.ones(0, 4).cfloat().view(L.float32)",
+    )),
+    "L.tensor([1 + 2j]).conj().view(L.float64)", "L.tensor([1 + 2j]).conj().imag.view(L.int32)",
+    "one.broadcast_to(2, 2)", "L.broadcast_shapes(1.5)", "a(5).tensor_split(sections=2)",
+    "a(5).tensor_split(indices=[1])", "L.unravel_index(i(1), i(2, 3))",
+    "L.unravel_index(i(1), (2, 3.0))",
+    # What cannot be, is said: only an int is an int.
+    *(f"kind_of(lambda: {call})" for call in (
+        *(f"two.{call}" for call in (
+            "cumsum(i(0))", "softmax(i(0), 0)", "sort(i(1))", "select(True, 0)", "chunk(True)",
+            "narrow(0, 0, 1.0)", "narrow(0, True, 1)", "diagonal(0.0)", "rot90(1.0)", "size(i(0))",
+            "gather(i(0), i(0)[None])", "select(0, i(1))", "narrow(0, 0, i(1))", "sum(i(0))",
+            "repeat_interleave(2.0)",
+        )),
+        "F.one_hot(i(0), 2.0)", "L.vander(one, 2.0)", "L.ones(size=3)",
+        "one.apply_(lambda x: None)",
+        "i(1).int().apply_(lambda x: 2**40)", "L.where(one > 0, 1)", "one.is_set_to(3)",
+        "L.FloatStorage('a')", "L.TypedStorage(one)", "one.cfloat().random_()",
+        "one.put(i(0), one[:1])", "F.max_unpool1d(one[None, None], i(0, 1)[None, None], 2)",
+    )),
+    "one.new(size=(2,)).shape", "two.repeat_interleave(i(1, 2), 0, output_size=4)",
+    "two.repeat_interleave(2, output_size=9)", "L.repeat_interleave(i(2, 1).int())",
+    "L.repeat_interleave(two.long())", "L.topk(L.tensor(3.0), 0)", "one.map_(two, lambda x, y: x)",
+    "L.cov(two, fweights=i(0, 0))", "L.cov(two, correction=1.5)", "L.normal(one, -1.0)",
+    "i(1).byte().apply_(lambda x: -1)", "i(1).apply_(lambda x: 2.7)", "L.normal(one, one.cfloat())",
+    "one.cfloat().bernoulli_(one)", "(one > 0).masked_fill(one > 0, 1j)", "L._assert_async(i(0))",
+    "L._assert_async(i(1))", "L.empty(0, 2).data_ptr()",
+    "L.quasirandom.SobolEngine(2, True, 5).draw(2, dtype=L.float64).tolist()",
+    "L.quasirandom.SobolEngine(2).draw(2, dtype=L.half)",
+    "L.use_deterministic_algorithms(True, warn_only=1)",
+    "[L.use_deterministic_algorithms(True), kind_of(lambda: one.put(i(0), one[:1])), "
+    "kind_of(lambda: F.max_unpool1d(one[None, None], i(0, 1)[None, None], 2)), "
+    "L.use_deterministic_algorithms(False)]",
     # What creation refuses.
+    *(f"kind_of(lambda: {call})" for call in (
+        "L.tensor(N.arange(3)[::-1])", "L.as_tensor(N.ones(2, '>f4'))", "L.range(3)",
+        "L.tensor(N.float32(1.5), dtype=L.int64)", "L.tensor([N.float32(1.5)], dtype=L.uint8)",
+        "L.tensor(N.complex64(1j), dtype=L.int32)",
+        "L.tensor(N.datetime64('2020'), dtype=L.float32)",
+        "L.tensor(None, dtype=L.float32)", "L.tensor([N.float64(1.5)], dtype=L.int64)",
+        "L.tensor(type('I', (), {'__index__': lambda self: 3})(), dtype=L.float32)",
+        "L.searchsorted(one, one, out=L.empty(0).int())",
+    )),
     "L.zeros(2, dtype=L.int64, out=one)", "L.full((2,), 3, dtype=L.int64, out=one)",
     "L.LongTensor(2).new(one)", "L.Tensor(i(1, 2))", "L.Tensor('a')", "L.Tensor(None)",
     "L.FloatTensor(2, device='cuda')", "L.Tensor([1], device='cuda')", "one.new(2, device='cuda')",

@@ -114,11 +114,11 @@ _LATER = {
 __getattr__, __dir__ = _later(
     "torchlike",
     (
-        "__future__", "_dynamo", "_higher_order_ops", "accelerator", "amp", "ao", "backends", "cpu",
-        "distributions", "export", "fft", "func", "functional", "futures", "fx", "hub", "jit",
-        "library", "masked", "mps", "multiprocessing", "nested", "ops", "optim", "overrides",
-        "profiler", "quantization", "quasirandom", "serialization", "signal", "sparse", "testing",
-        "types", "utils", "xpu",
+        "__config__", "__future__", "_dynamo", "_higher_order_ops", "accelerator", "amp", "ao",
+        "backends", "cpu", "distributions", "export", "fft", "func", "functional", "futures", "fx",
+        "hub", "jit", "library", "masked", "mps", "multiprocessing", "nested", "ops", "optim",
+        "overrides", "profiler", "quantization", "quasirandom", "serialization", "signal",
+        "sparse", "testing", "types", "utils", "xpu",
     ),
     _LATER,
 )  # fmt: skip

@@ -64,10 +64,18 @@ class SobolEngine:
                 f"Trying to create tensor with negative dimension {n - least}: "
                 f"[{n - least}, {self.dimension}]"
             )
+        default = dt.get_default_dtype()
+        wanted = default if dtype is None else dtype
+        if wanted not in (dt.float32, dt.float64) and self.num_generated + n > 1:
+            raise NotImplementedError(
+                f"\"_sobol_engine_draw\" not implemented for '{dt.SCALAR_NAMES[wanted]}'"
+            )
         points = self._points(np.arange(self.num_generated, self.num_generated + n))
+        points = points * 0.5**self.MAXBIT
+        if not self.num_generated:
+            points[:1] = points[:1].astype(default.numpy)  # where PyTorch keeps the first point
         self.fast_forward(n)
-        wanted = dt.get_default_dtype() if dtype is None else dtype
-        found = FUNCTIONS["from_numpy"](points * 0.5**self.MAXBIT).to(wanted)
+        found = FUNCTIONS["from_numpy"](points).to(wanted)
         if out is None:
             return found
         out.resize_as_(found).copy_(found)

@@ -99,8 +99,9 @@ def topk(input, k: Dim, dim: Dim = -1, largest: bool = True, sorted: bool = True
     else:
         index = lax.slice_in_dim(order(x, at, largest), 0, k, axis=at)
     values = taken(x, index, at)
-    return (values, index) if input.ndim else (values.reshape(-1)[:k].reshape(()) if k else values,
-                                               index.reshape(()) if k else index)  # fmt: skip
+    if input.ndim:
+        return values, index
+    return (values if k else x).reshape(()), (index if k else jnp.zeros(1, np.int64)).reshape(())
 
 
 def _ranked(name, input, dim, keepdim, rank):

@@ -325,7 +325,7 @@ def _bitcast(x, source, target):
         x = x.reshape((*x.shape[:-1], x.shape[-1] // ratio, ratio))
     out = lax.bitcast_convert_type(x, unit.numpy)
     if source.itemsize > unit.itemsize:
-        out = out.reshape((*out.shape[:-2], -1))
+        out = out.reshape((*out.shape[:-2], out.shape[-2] * out.shape[-1]))
     if target.category == COMPLEX:
         out = lax.complex(out[..., 0::2], out[..., 1::2])
     elif target is bool_:
@@ -341,7 +341,7 @@ def _unit(d):
 def _plain(x, d):
     """The same bytes, along the last dimension, in a dtype that XLA casts."""
     if d.category == COMPLEX:
-        x = jnp.stack([x.real, x.imag], -1).reshape((*x.shape[:-1], -1))
+        x = jnp.stack([x.real, x.imag], -1).reshape((*x.shape[:-1], 2 * x.shape[-1]))
     elif d is bool_:
         x = x.astype(jnp.uint8)
     return x, _unit(d)

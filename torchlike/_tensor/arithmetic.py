@@ -18,9 +18,9 @@ _DIVIDE, _POW, _CLOSED = TABLE["true_divide"], TABLE["pow"], TABLE["pow_constant
 _INTEGRAL = dt.INTEGRAL
 
 
-def written(out, result):
+def written(out, result, *operands):
     """The result, or ``out`` after the result went into it."""
-    return result if out is None else dispatch.copy_out(out, result)
+    return result if out is None else dispatch.copy_out(out, result, beside=operands)
 
 
 def is_tensor(x) -> bool:
@@ -55,27 +55,28 @@ def div(input, other, *, rounding_mode=None, out=None):
     (https://pytorch.org/docs/stable/generated/torch.div.html)."""
     if rounding_mode is None:
         result = apply(_DIVIDE, (input, other))
-        return result if out is None else dispatch.copy_out(out, result)
+        return result if out is None else written(out, result, input, other)
     if rounding_mode not in ("floor", "trunc"):
         raise RuntimeError(
             "div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
             f"'{rounding_mode}'"
         )
     op = _division(f"div_{rounding_mode}", input, other)
-    return written(out, apply(op, (input, other)))
+    return written(out, apply(op, (input, other)), input, other)
 
 
 @function(method=True, inplace=True)
 def true_divide(input, other, *, out=None):
     """The quotient, floating also for integers."""
-    return written(out, apply(_DIVIDE, (input, other)))
+    return written(out, apply(_DIVIDE, (input, other)), input, other)
 
 
 def _checking_zero(name):
     def divide(input, other, *, out=None):
-        return written(out, apply(_division(name, input, other), (input, other)))
+        return written(out, apply(_division(name, input, other), (input, other)), input, other)
 
-    divide.__name__, divide.__doc__ = name, TABLE[name].fn.__doc__
+    divide.__name__ = name
+    divide.__doc__ = TABLE[name].fn.__doc__ or f"{name}, elementwise."
     return divide
 
 
@@ -98,10 +99,10 @@ def pow_(input, exponent, *, out=None):
             or (category == _INTEGRAL and kind is not float and exponent >= 0)
             or kind is bool
         ):
-            return written(out, apply(_CLOSED, (input,), (exponent,)))
+            return written(out, apply(_CLOSED, (input,), (exponent,)), input)
         if kind is int and exponent < 0 and category <= _INTEGRAL:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
-    return written(out, apply(_POW, (input, exponent)))
+    return written(out, apply(_POW, (input, exponent)), input, exponent)
 
 
 @function(method=True, inplace=True)
@@ -167,8 +168,8 @@ def ldexp(input, other, *, out=None):
         # In two steps, as 2 ** other may be beyond what the result's dtype holds.
         half = other >> 1
         first, second = (pow_(2.0, x.to(input.dtype)) for x in (half, other - half))
-        return written(out, named(input * first * second, "LdexpBackward0"))
-    return written(out, named(input * pow_(2.0, other), "LdexpBackward0"))
+        return written(out, named(input * first * second, "LdexpBackward0"), input)
+    return written(out, named(input * pow_(2.0, other), "LdexpBackward0"), input)
 
 
 # ---- signs -------------------------------------------------------------------------------------
@@ -284,10 +285,16 @@ def where(condition, input=None, other=None, *, out=None):
             "where received a uint8 condition tensor. This behavior is deprecated and will be "
             "removed in a future version of PyTorch. Use a boolean condition instead."
         )
+    for i, x in enumerate((input, other)):
+        if x is None:
+            raise TypeError(
+                f"where(): argument '{('input', 'other')[i]}' (position {i + 2}) must be Tensor, "
+                "not NoneType"
+            )
     for number, tensor in ((input, other), (other, input)):
         if not is_tensor(number) and is_tensor(tensor) and tensor.dtype not in dt.HALF:
             check_limit(number, tensor)
-    return written(out, apply(TABLE["where"], (condition, input, other)))
+    return written(out, apply(TABLE["where"], (condition, input, other)), condition, input, other)
 
 
 @method("where")
@@ -302,7 +309,7 @@ def where_method(self, condition, other):
 @function()
 def polygamma(n, input, *, out=None):
     """The n-th derivative of digamma."""
-    return written(out, apply(TABLE["polygamma_of_order"], (input,), (n,)))
+    return written(out, apply(TABLE["polygamma_of_order"], (input,), (n,)), input)
 
 
 @method("polygamma", inplace=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
 from torchlike._tensor import layouts, views
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
+from torchlike._tensor.host_data import number_held
 from torchlike._tensor.modes import no_grad
 from torchlike._tensor.overriding import DisableTorchFunctionSubclass
 from torchlike._tensor.shapes import shape_of
@@ -89,16 +91,33 @@ def _on_host(name, tensors):
             raise TypeError(f"{name} is only implemented on CPU tensors")
 
 
+def _integer(x) -> int:
+    if isinstance(x, str):
+        raise TypeError("'str' object cannot be interpreted as an integer")
+    return int(x)
+
+
+_KINDS = {dt.BOOL: _integer, dt.INTEGRAL: _integer, dt.FLOATING: float, dt.COMPLEX: complex}
+
+
 def _mapped(self, name, callable, others):
     _on_host(name, (self, *others))
     shape, d = shape_of(self), self.dtype
     for t in others:
         if t.dtype is not d:
             raise TypeError(f"{name}: all tensors must be of dtype {d}, but got {t.dtype}")
-    columns = [np.broadcast_to(t._host(), shape).reshape(-1).tolist() for t in (self, *others)]
-    new = np.array([callable(*row) for row in zip(*columns, strict=True)])
+    columns = [METHODS["expand"](t, shape)._host().reshape(-1).tolist() for t in (self, *others)]
+    kind = _KINDS[d.category]
+    new = [kind(callable(*row)) for row in zip(*columns, strict=True)]
+    if d.category == dt.INTEGRAL:
+        for number in new:
+            try:
+                number_held(number, d)
+            except RuntimeError:
+                text = f"value cannot be converted to type {d.name} without overflow"
+                raise RuntimeError(text) from None
     with no_grad():
-        return self.copy_(from_host(new.astype(d.numpy).reshape(shape), self.device))
+        return self.copy_(from_host(np.array(new).astype(d.numpy).reshape(shape), self.device))
 
 
 @method("apply_")

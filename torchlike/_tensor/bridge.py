@@ -19,6 +19,7 @@ from torchlike._engine.flush import host_array
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, epoch_of, host_copy
 from torchlike._tensor import views
+from torchlike._tensor.host_data import check_layout
 from torchlike._tensor.modes import memory_lock
 from torchlike._tensor.views import Storage
 
@@ -341,12 +342,7 @@ def move(storage: Storage, array: np.ndarray) -> None:
 
 def share(tensor, array: np.ndarray) -> None:
     """Let a fresh tensor, made of a copy of ``array``, share its memory; raises as PyTorch does."""
-    if any(s < 0 for s in array.strides):
-        raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative "
-            "strides are not currently supported. (You can probably work around this by making a "
-            "copy of your array  with array.copy().) "
-        )
+    check_layout(array)
     if any(s % array.itemsize for s in array.strides):
         raise ValueError(
             "given numpy array strides not a multiple of the element byte size. Copy the numpy "

@@ -92,6 +92,12 @@ def _check_tensor_all(cond, message: Callable | None = None) -> None:
     _check_tensor_all_with(RuntimeError, cond, message)
 
 
+def _assert_async(input: Tensor, assert_msg: str | None = None) -> None:
+    """Raise ``RuntimeError`` if the one element of a tensor is zero."""
+    if not bool(input):
+        raise RuntimeError(assert_msg or "Expected Tensor with single nonzero value, but got zero")
+
+
 def _assert(condition, message: str) -> None:
     """Raise ``AssertionError`` with ``message`` if a condition, a tensor's too, is false."""
     kind = condition.__class__

@@ -19,10 +19,10 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import bridge, dispatch, levels
 from torchlike._tensor.dispatch import apply, into, value_of, wrap
 from torchlike._tensor.forms import FUNCTIONS, function, method
-from torchlike._tensor.host_data import fitting, host_data
+from torchlike._tensor.host_data import check_layout, fitting, host_data
 from torchlike._tensor.layouts import strided
 from torchlike._tensor.modes import modes
-from torchlike._tensor.shapes import sizes_argument
+from torchlike._tensor.size_arguments import lone_keyword, sizes_argument
 
 
 def target_device(device) -> devices.device:
@@ -96,6 +96,11 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
         if dtype is not None or device is not None:
             out = out.to(device=device, dtype=dtype)
         return as_leaf(out, requires_grad)
+    if hasattr(data, "as_tensor"):  # a storage: its bytes as elements, not its elements cast
+        if dtype is None:  # PyTorch's choices
+            dtype = dt.get_default_dtype() if hasattr(data, "_untyped_storage") else dt.int64
+        out = data.as_tensor(dtype, "").detach().clone()
+        return as_leaf(out if device is None else out.to(device), requires_grad)
     if isinstance(data, jax.core.Tracer):
         out = from_jax(data)
         return out if dtype is None else out.to(dtype)
@@ -196,11 +201,7 @@ def from_numpy(ndarray):
     """A tensor that shares the memory of a numpy array; a read-only one is copied."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    if not ndarray.dtype.isnative:
-        raise ValueError(
-            "given numpy array has byte order different from the native byte order. Conversion "
-            "between byte orders is currently not supported."
-        )
+    check_layout(ndarray)
     out = from_host(host_data(ndarray, None), devices.CPU)
     bridge.share(out, ndarray)
     return out
@@ -283,7 +284,7 @@ def check_size(size, function: str = "empty") -> tuple:
 
 def _size_of(name, size, named_size):
     if "size" in named_size:
-        size = (named_size.pop("size"),)
+        size = (lone_keyword(name, "size", {"size": named_size.pop("size")}),)
     elif not size:
         raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
     return check_size(size, name)
@@ -508,8 +509,10 @@ def new_empty_strided(self, size, stride, *, dtype=None, device=None, requires_g
 
 
 @method("new")
-def new(self, *args, device=None):
+def new(self, *args, device=None, **named):
     """The legacy constructor with this tensor's dtype and device."""
+    if named:
+        args = (Size(lone_keyword("new", "size", named)),)
     return legacy_tensor(
         dispatch._Tensor, *args, dtype=self.dtype, device=device or self.device,
         place=self.device.type,

@@ -20,7 +20,7 @@ from torchlike._core.symbolic import SymFloat, SymInt
 from torchlike._engine.bodies import is_inside
 from torchlike._engine.prefix import record
 from torchlike._engine.values import Batched, Value, epoch_of
-from torchlike._ops.table import TABLE, Op
+from torchlike._ops.table import TABLE, Dim, Op
 from torchlike._tensor.modes import memory_lock, modes
 from torchlike._tensor.tape import Node, keep_retained
 
@@ -29,6 +29,7 @@ TENSORS: set = set()
 _Tensor = None  # set by tensor.py
 _write_through = None  # set by views.py: how a view's new value reaches its base
 _publish = None  # set by views.py: how a storage gets a new value
+_in_common = None  # set by views.py: whether two tensors have memory in common
 _check_rebase = None  # set by views.py: whether autograd may write through a view
 _cross_operands = None  # set by levels.py: how operands from outside come to a level of vmap
 _sparse_call = None  # set by sparse/rules.py: what an op does with sparse tensors
@@ -38,6 +39,11 @@ _subclassed = None  # set by overriding.py: told of every new class of tensors
 _plain = None  # set by watching.py: ``apply`` with its own code
 _new = object.__new__
 FLOATING = dt.FLOATING
+# Ops that are not pointwise, but whose ``out=`` may be their input or nothing of it, too.
+_BESIDE = frozenset((
+    "bitwise_not", "complex", "cumprod", "cumsum", "gcd", "heaviside", "lcm", "logcumsumexp",
+    "nan_to_num", "nextafter", "polar", "special_zeta",
+))  # fmt: skip
 _NUMBERS = {float, int, bool, complex, type(None)}
 
 
@@ -70,7 +76,7 @@ def apply(op: Op, operands, statics=()):
     except TypeError as error:
         if "unhashable" not in str(error):
             raise
-        results, call = record(op, freeze(op, statics), values)
+        results, call = record(op, _frozen(op, statics), values)
     except SparseOperand:
         return _sparse_call(op, operands, statics)
     except DeviceMismatch:
@@ -211,12 +217,21 @@ def beside_numbers(op: Op, operands):
     return [x.to(device) if isinstance(x, _Tensor) else x for x in operands]
 
 
+def _frozen(op: Op, statics) -> tuple:
+    """Static arguments as the key wants them; a dimension is an int, no array of one."""
+    for p, x in zip(op.statics, statics, strict=True):
+        array = isinstance(x, np.ndarray) or (isinstance(x, _Tensor) and x.ndim)
+        if array and p.name == "dim" and p.annotation is Dim:
+            raise TypeError(f"{op.public_name}(): argument 'dim' must be int, not {type_name(x)}")
+    return freeze(op, statics)
+
+
 def freeze(op: Op, x):
     """Static arguments as the key wants them: lists as tuples, 0-d tensors as numbers."""
     if isinstance(x, (tuple, list)):
         return tuple(freeze(op, y) for y in x)
     if isinstance(x, np.ndarray):
-        return tuple(x.tolist())
+        return tuple(x.tolist()) if x.ndim else x.item()
     if isinstance(x, _Tensor):
         if x.requires_grad:  # as a number it would have no gradient
             raise TypeError(f"{op.public_name}() takes a Number, not a Tensor that requires grad")
@@ -235,6 +250,8 @@ def apply_inplace(op: Op, operands, statics=()):
     """The in-place form of any op: compute, check that it fits, rebind the first operand."""
     target = operands[0]
     check_inplace(target)
+    if target._storage is not None and writes_beside(op):
+        check_beside(target, operands)
     with memory_lock:
         result = apply(op, operands, statics)
         if isinstance(result, tuple):
@@ -326,39 +343,55 @@ def rebind(target, result, fills=False):
     return target
 
 
-def into(out, result, exact=False, apart=()):
+def into(out, result, exact=False, apart=(), beside=()):
     """The result, written into ``out`` if one is given; the rest as for ``copy_out``."""
-    return result if out is None else copy_out(out, result, exact, apart)
+    return result if out is None else copy_out(out, result, exact, apart, beside)
 
 
-def _same_memory(a, b) -> bool:
-    """Whether two tensors are known to have elements in common."""
-    if a is b:
-        return True
-    if a._storage is None or a._storage is not b._storage:
-        return False
-    if not (a.is_contiguous() and b.is_contiguous()):
-        return False  # PyTorch, too, asks no further
-    first, second = a.storage_offset(), b.storage_offset()
-    return first < second + b.numel() and second < first + a.numel()
+def check_beside(out, inputs, either="partly") -> None:
+    """Raise ``RuntimeError`` if what is written has a part of its memory in common with an input.
+
+    It may be an input, as a whole: ``add(x, y, out=x)``.
+    """
+    if out._storage is None and either == "partly":
+        return
+    for x in inputs:
+        if isinstance(x, _Tensor) and (found := _in_common(out, x)) and found in either:
+            raise RuntimeError(
+                "unsupported operation: some elements of the input tensor and the written-to "
+                "tensor refer to a single memory location. Please clone() the tensor before "
+                "performing the operation."
+            )
 
 
-def copy_out(out, result, exact=False, apart=()):
+def writes_beside(op: Op) -> bool:
+    """Whether what an op writes may be one of its inputs, but no part of one."""
+    return op.pointwise or op.name in _BESIDE
+
+
+def check_apart(out, inputs) -> None:
+    """Raise ``RuntimeError`` if what is written has memory in common with an input."""
+    check_beside(out, inputs, ("partly", "wholly"))
+
+
+def copy_out(out, result, exact=False, apart=(), beside=()):
     """Write the result of a call with ``out=`` into ``out`` and return it.
 
     ``exact``: the dtypes must be equal, as PyTorch wants it of ops without promotion, those with
     several results among them; a text is what to say where they are not. ``apart``: tensors that
-    may have no memory in common with ``out``.
+    may have no memory in common with ``out``; ``beside``: those that may be ``out`` itself, but no
+    part of it.
     """
     if isinstance(result, tuple):
         if not isinstance(out, (tuple, list)) or len(out) != len(result):
             raise TypeError(f"out= must be a tuple of {len(result)} Tensors")
         pairs = [*zip(out, result, strict=True)]
-        pairs = [(o, _as_out(o, r, True, apart)) for o, r in pairs]  # all, before any is written
+        # All, before any is written.
+        pairs = [(o, _as_out(o, r, True, apart, beside)) for o, r in pairs]
         for o, r in pairs:
             _write_out(o, r)
         return out if not isinstance(out, list) else tuple(out)
-    return _write_out(out, _as_out(out, result, exact, apart))
+    return _write_out(out, _as_out(out, result, exact, apart, beside))
 
 
 _OTHER_OUT = "Expected out tensor to have dtype {c_want}, but got {c_got} instead"
@@ -381,7 +414,7 @@ def _refusal(words, got, want) -> str:
     )  # fmt: skip
 
 
-def _as_out(out, result, exact, apart):
+def _as_out(out, result, exact, apart, beside):
     """The result as ``out`` takes it; raises if it does not."""
     if not isinstance(out, _Tensor):
         raise TypeError(f"argument 'out' must be Tensor, not {type_name(out)}")
@@ -390,13 +423,8 @@ def _as_out(out, result, exact, apart):
             "out=... arguments don't support automatic differentiation, but one of the arguments "
             "requires grad."
         )
-    for x in apart:
-        if isinstance(x, _Tensor) and _same_memory(out, x):
-            raise RuntimeError(
-                "unsupported operation: some elements of the input tensor and the written-to "
-                "tensor refer to a single memory location. Please clone() the tensor before "
-                "performing the operation."
-            )
+    check_apart(out, apart)
+    check_beside(out, beside)
     a, b = out._value.aval, result._value.aval
     if a.device is not b.device:
         raise RuntimeError(

@@ -68,7 +68,34 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
             "_set_deterministic_algorithms(): argument 'mode' (position 1) must be bool, not "
             f"{type(mode).__name__}"
         )
-    _Flags.deterministic, _Flags.warn_only = mode, bool(warn_only)
+    if not isinstance(warn_only, bool):
+        raise TypeError(
+            "_set_deterministic_algorithms(): argument 'warn_only' must be bool, not "
+            f"{type(warn_only).__name__}"
+        )
+    _Flags.deterministic, _Flags.warn_only = mode, warn_only
+
+
+def alert_not_deterministic(name: str) -> None:
+    """Raise or warn, as was asked for, where PyTorch's result depends on the order of threads."""
+    if not _Flags.deterministic:
+        return
+    if _Flags.warn_only:
+        warnings.warn(
+            f"{name} does not have a deterministic implementation, but you set "
+            "'torch.use_deterministic_algorithms(True, warn_only=True)'. You can file an issue at "
+            "https://github.com/pytorch/pytorch/issues to help us prioritize adding deterministic "
+            "support for this operation.",
+            stacklevel=3,
+        )
+        return
+    raise RuntimeError(
+        f"{name} does not have a deterministic implementation, but you set "
+        "'torch.use_deterministic_algorithms(True)'. You can turn off determinism just for this "
+        "operation, or you can use the 'warn_only=True' option, if that's acceptable for your "
+        "application. You can also file an issue at https://github.com/pytorch/pytorch/issues to "
+        "help us prioritize adding deterministic support for this operation."
+    )
 
 
 @function()

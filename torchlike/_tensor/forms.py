@@ -190,8 +190,14 @@ def _source(op: Op, form: str, name: str, scope: dict) -> str:
         if not exact and any(p.annotation is Dtype for p in op.params):
             body += ["if out is not None and dtype is None:", "    dtype = out.dtype"]
             exact = True
-        apart = ", (input,)" if fields is not None and op.inputs[0].name == "input" else ""
-        write = f"copy_out(out, result, {exact or bool(apart)!r}{apart})"
+        apart = ""
+        if fields is not None and operands[0] == "input" and op.name not in ("cummax", "cummin"):
+            apart = ", (input,)"
+        if operands and dispatch.writes_beside(op):
+            apart = f", (), ({', '.join(operands)},)"
+        write = f"copy_out(out, result, {exact or fields is not None!r}{apart})"
+        if fields is not None:
+            write = f"FIELDS(*{write})"
         body += [f"result = {call}", f"return result if out is None else {write}"]
     else:
         body.append(f"return {call}")
@@ -282,8 +288,9 @@ def _also(fn, other_names):
     return call
 
 
-def out_of(fn):
-    """The function with a keyword ``out`` beside its own arguments."""
+def out_of(fn, check=dispatch.check_beside):
+    """The function with a keyword ``out`` beside its own arguments; ``check`` as for
+    ``inplace_of``."""
 
     @wraps(fn)
     def call(*args, out=None, **kwargs):
@@ -291,15 +298,22 @@ def out_of(fn):
             result = fn(*args, **kwargs)
         except AttributeError as error:
             raise (not_a_tensor(error) or error) from None
-        return result if out is None else dispatch.copy_out(out, result, exact=True)
+        if out is None:
+            return result
+        if check is not None:
+            dispatch.check_beside(out, args[:1])
+            check(out, (*args[1:], *kwargs.values()))
+        return dispatch.copy_out(out, result, exact=True)
 
     return call
 
 
-def function(name: str | None = None, *, method=False, inplace=False, out=False, numpy=True):
+def function(name: str | None = None, *, method=False, inplace=False, out=False, numpy=True,
+             check=dispatch.check_beside):  # fmt: skip
     """Decorator: a hand-written public function over ops, and optionally its other forms.
 
-    numpy: whether ``axis`` may stand for ``dim``, as for all that is not Python in PyTorch.
+    numpy: whether ``axis`` may stand for ``dim``, as for all that is not Python in PyTorch;
+    check: what the other operands may have in common with what is written.
     """
 
     def wrap(fn):
@@ -307,11 +321,11 @@ def function(name: str | None = None, *, method=False, inplace=False, out=False,
         if name is not None:  # what pickle and __torch_function__ look at
             fn.__name__ = fn.__qualname__ = name
         shown = numpy_named(fn) if numpy else fn
-        _put(FUNCTIONS, fn.__name__, out_of(shown) if out else shown)
+        _put(FUNCTIONS, fn.__name__, out_of(shown, check) if out else shown)
         if method:
             _put(METHODS, fn.__name__, shown)
         if inplace:
-            _put(METHODS, fn.__name__ + "_", inplace_of(shown))
+            _put(METHODS, fn.__name__ + "_", inplace_of(shown, check))
         return fn
 
     return wrap
@@ -346,11 +360,16 @@ def tell_methods_apart() -> None:
         METHODS[name] = own
 
 
-def inplace_of(fn):
-    """The in-place form of a function of a tensor: compute, check, rebind."""
+def inplace_of(fn, check=dispatch.check_beside):
+    """The in-place form of a function of a tensor: compute, check, rebind.
+
+    ``check``: what other operands may have in common with the first one.
+    """
 
     def inplace(input, *args, **kwargs):
         dispatch.check_inplace(input)
+        if check is not None:
+            check(input, (*args, *kwargs.values()))
         with memory_lock:
             result = fn(input, *args, **kwargs)
             if result._node is not None:

@@ -15,26 +15,16 @@ from torchlike._tensor.creation import from_host, target_device
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, function, numpy_named
 from torchlike._tensor.products import need_tensor
+from torchlike._tensor.size_arguments import integer
 
 TRANSFORMS: dict = {}  # the functions of torch.fft, by name
-
-
-def _integer(name, argument, position, x):
-    if x.__class__ is int:
-        return x
-    if isinstance(x, (bool, float)) or not hasattr(x, "__index__"):
-        raise TypeError(
-            f"fft_{name}(): argument '{argument}' (position {position}) must be int, not "
-            f"{type(x).__name__}"
-        )
-    return x.__index__()
 
 
 def _integers(name, argument, x):
     if x is None:
         return None
     if not isinstance(x, (tuple, list)):
-        return (_integer(name, argument, 2, x),)
+        return (integer(f"fft_{name}", argument, 2, x),)
     for n in x:
         if n.__class__ is not int and (isinstance(n, float) or not hasattr(n, "__index__")):
             raise TypeError(
@@ -61,10 +51,10 @@ def _one_dimension(name, op, doc):
     def transform(input, n=None, dim=-1, norm=None, *, out=None):
         if input.__class__ not in dispatch.TENSORS:
             need_tensor(f"fft_{name}", "input", 1, input)
-        s = None if n is None else (_integer(name, "n", 2, n),)
+        s = None if n is None else (integer(f"fft_{name}", "n", 2, n),)
         if out is not None:
             _check_out(name, op, out)
-        result = apply(op, (input,), (s, (_integer(name, "dim", 3, dim),), norm, name))
+        result = apply(op, (input,), (s, (integer(f"fft_{name}", "dim", 3, dim),), norm, name))
         return result if out is None else dispatch.copy_out(out, result)
 
     _made(name, transform, doc)
@@ -118,7 +108,7 @@ def fftfreq(
     pin_memory=False,
 ):  # fmt: skip
     """Frequencies of the bins of ``fft``."""
-    n = _integer("fftfreq", "n", 1, n)
+    n = integer("fft_fftfreq", "n", 1, n)
     if n < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
     numbers = np.arange(n)
@@ -131,7 +121,7 @@ def rfftfreq(
     pin_memory=False,
 ):  # fmt: skip
     """Frequencies of the bins of ``rfft``."""
-    n = _integer("rfftfreq", "n", 1, n)
+    n = integer("fft_rfftfreq", "n", 1, n)
     count = int(n / 2) + 1
     if count < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {count}: [{count}]")
@@ -177,13 +167,7 @@ for _fn in (fftfreq, rfftfreq, fftshift, ifftshift):
 
 def _count(function_name, argument, x):
     """An optional integer; raises PyTorch's ``TypeError`` for anything else."""
-    if x is None or x.__class__ is int:
-        return x
-    if isinstance(x, (bool, float)) or not hasattr(x, "__index__"):
-        raise TypeError(
-            f"{function_name}(): argument '{argument}' must be int, not {type(x).__name__}"
-        )
-    return x.__index__()
+    return None if x is None else integer(function_name, argument, None, x)
 
 
 def _optional_bool(x):

@@ -23,7 +23,13 @@ def host_data(data, dtype: dt.dtype | None) -> np.ndarray:
         return number_array(data, dtype)
     if isinstance(data, dispatch._Tensor):
         array = np.array(data._host())
-    elif isinstance(data, (jax.Array, np.ndarray, np.generic)):
+    elif isinstance(data, np.generic):
+        check_number(data, dtype)
+        array = np.array(data)
+    elif isinstance(data, np.ndarray):
+        check_layout(data)
+        array = np.array(data)
+    elif isinstance(data, jax.Array):
         array = np.array(data)
     elif isinstance(data, (bool, int, float, complex)):
         return number_array(data, dtype)
@@ -34,9 +40,7 @@ def host_data(data, dtype: dt.dtype | None) -> np.ndarray:
     elif _is_sequence(data):
         return _sequence_array(data, dtype)
     else:
-        raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
-    if array.dtype.byteorder == ">":
-        array = array.astype(array.dtype.newbyteorder("="))
+        return number_array(_as_number(data, dtype), dtype)
     if array.dtype.kind in "OUSV" and array.dtype not in dt.BY_NUMPY:
         raise TypeError(
             f"can't convert np.ndarray of type numpy.{array.dtype.type.__name__}. The only "
@@ -45,6 +49,42 @@ def host_data(data, dtype: dt.dtype | None) -> np.ndarray:
             "uint32, uint16, uint8, and bool."
         )
     return array if dtype is None else _cast(array, dtype)
+
+
+def check_layout(array: np.ndarray) -> None:
+    """Raise PyTorch's errors for arrays that lie in memory as no tensor does."""
+    if not array.dtype.isnative:
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion "
+            "between byte orders is currently not supported."
+        )
+    if any(s < 0 for s in array.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative "
+            "strides are not currently supported. (You can probably work around this by making a "
+            "copy of your array  with array.copy().) "
+        )
+
+
+def check_number(x: np.generic, d: dt.dtype | None) -> None:
+    """Raise ``TypeError`` for a number of NumPy's that a dtype would change without a word."""
+    if d is None or isinstance(x, float) or x.dtype.kind in "iu":
+        return
+    same = x.dtype.kind == "b" and d is dt.bool_
+    if x.dtype.kind == "M" or (d.category < dt.FLOATING and not same):
+        raise TypeError(f"'numpy.{type(x).__name__}' object cannot be interpreted as an integer")
+
+
+def _as_number(x, d: dt.dtype | None):
+    """A number of a class of the program's own, if a dtype says which one is meant."""
+    kind = None if d is None else "__index__" if d.category < dt.FLOATING else "__float__"
+    if kind is not None and (hasattr(x, kind) or hasattr(x, "__index__")):
+        return x.__index__() if not hasattr(x, kind) or kind == "__index__" else x.__float__()
+    if kind == "__index__":
+        raise TypeError(f"'{type(x).__name__}' object cannot be interpreted as an integer")
+    if kind is not None:
+        raise TypeError(f"must be real number, not {type(x).__name__}")
+    raise RuntimeError(f"Could not infer dtype of {type(x).__name__}")
 
 
 def _cast(array: np.ndarray, d: dt.dtype) -> np.ndarray:
@@ -152,6 +192,8 @@ def _sequence_array(data, dtype):
     parts = []
     found = None
     for x in flat:
+        if isinstance(x, np.generic):
+            check_number(x, dtype)
         if isinstance(x, (np.generic, np.ndarray)):
             part, d = np.asarray(x), dt.BY_NUMPY.get(np.asarray(x).dtype)
         elif isinstance(x, dispatch._Tensor):
@@ -164,7 +206,9 @@ def _sequence_array(data, dtype):
                 raise ValueError(f"too many dimensions '{type(x).__name__}'")
             raise TypeError(f"new(): invalid data type '{type(x).__name__}'")
         else:
-            raise RuntimeError(f"Could not infer dtype of {type(x).__name__}")
+            x = _as_number(x, dtype)
+            part = number_array(x, None)
+            d = dt.BY_NUMPY[part.dtype]
         if d is None:
             raise RuntimeError(f"Could not infer dtype of {type(x).__name__}")
         found = d if found is None else dt.promote_types(found, d)

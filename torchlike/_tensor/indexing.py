@@ -139,6 +139,8 @@ def _write_whole(x, spec, numbers, value) -> bool:
             storage.version += 1
             x._seen = value._seen = storage.version
             return True
+        if not number and value._storage is storage is not None:
+            return False  # the two may overlap
         dispatch.rebind(x, write(x, (link,), value))
         return True
 
@@ -537,6 +539,7 @@ def put(part, advanced, value, accumulate) -> None:
     if call is None:
         part.add_(value) if accumulate else fill(part, value)
     else:
+        dispatch.check_apart(part, call[0][1:])
         dispatch.apply_inplace(TABLE["index_put"], *call)
 
 

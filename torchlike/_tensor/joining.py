@@ -8,6 +8,7 @@ import numpy as np
 
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import warn_once
+from torchlike._engine.captures import at_hand
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host
@@ -25,6 +26,7 @@ from torchlike._tensor.shapes import (
     unsqueeze,
     wrap_dim,
 )
+from torchlike._tensor.size_arguments import integer
 
 _UNSET = object()
 
@@ -66,7 +68,7 @@ def stack(tensors, dim=0, *, out=None, axis=_UNSET):
     result = joined(tensors, np.stack, dim)
     if result is None:
         result = apply(TABLE["stack"], tensors, (dim,))
-    return _put(out, result)
+    return _put(out, result, tensors)
 
 
 def _several(name, xs):
@@ -181,18 +183,26 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     """Every element or slice so many times in a row
     (https://pytorch.org/docs/stable/generated/torch.repeat_interleave.html)."""
     if repeats is None:  # how often each index of a new tensor appears
+        if input._value.aval.ndim != 1:
+            raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
         n = input._value.aval.numel
-        index = FUNCTIONS["arange"](n, device=input.device)
+        index = FUNCTIONS["arange"](n, dtype=input.dtype, device=input.device)
         return _repeat_by(index, input, 0, output_size)
     if dim is None:
         input, dim = input.reshape(-1), 0
     dim = wrap_dim(dim, input._value.aval.ndim)
     if not isinstance(repeats, dispatch._Tensor):
-        repeats = int(repeats)
+        repeats = integer("repeat_interleave", "repeats", 1, repeats, True)
         if repeats < 0:
             raise RuntimeError("Repeats must be non-negative")
         if not input._value.aval.ndim:
             input = input.reshape(1)
+        wanted = repeats * shape_of(input)[dim]
+        if output_size is not None and output_size != wanted:
+            raise RuntimeError(
+                "repeat_interleave: Invalid output_size, expected "
+                f"{wanted} but got {int(output_size)}"
+            )
         return apply(TABLE["repeat_each"], (input,), (repeats, dim))
     return _repeat_by(input, repeats, dim, output_size)
 
@@ -205,6 +215,7 @@ def _repeat_by(input, repeats, dim, total):
     if repeats.ndim > 1:
         raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
     n, m = shape_of(input)[dim], repeats.numel()
+    known = repeats._host() if total is None or at_hand(repeats._value) is not None else None
     if m == 1:
         repeats = repeats.reshape(1).expand(n)
     elif m != n:
@@ -212,11 +223,13 @@ def _repeat_by(input, repeats, dim, total):
             "repeats must have the same size as input along dim, but got repeats.size(0) = "
             f"{m} and input.size({dim}) = {n}"
         )
-    if total is None:
-        host = repeats._host()
-        if host.size and host.min() < 0:
+    if known is not None:
+        if known.size and known.min() < 0:
             raise RuntimeError("repeats can not be negative")
-        total = int(host.sum())
+        found = int(known.sum()) * (n if m == 1 else 1)
+        if total is not None and total != found:
+            raise RuntimeError("allocated size does not match required size")
+        total = found
     return apply(TABLE["repeat_counts"], (input, repeats), (dim, int(total)))
 
 
@@ -249,7 +262,7 @@ def flipud(input):
 @function(method=True)
 def rot90(input, k=1, dims=(0, 1)):
     """Turned by 90 degrees ``k`` times in the plane of two dimensions."""
-    n = aval_of(input).ndim
+    n, k = aval_of(input).ndim, integer("rot90", "k", 1, k)
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if n < 2:

@@ -12,9 +12,17 @@ class layout:
     def __repr__(self) -> str:
         return f"torch.{self._name}"
 
+    def __reduce__(self):
+        return _named, (self._name,)  # also what copy.copy and deepcopy go by
+
 
 class memory_format(layout):
     """A memory format, e.g. ``torch.channels_last``; XLA chooses the real one."""
+
+
+def _named(name: str) -> layout:
+    """The one layout or memory format of a name: programs compare them with ``is``."""
+    return globals()[name]
 
 
 strided = layout("strided")

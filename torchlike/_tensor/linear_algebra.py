@@ -22,6 +22,7 @@ from torchlike._tensor.products import (
     need_tensors,
 )
 from torchlike._tensor.shapes import movedim, wrap_dim
+from torchlike._tensor.size_arguments import integer
 from torchlike._tensor.tape import barred
 
 _RESULTS = {
@@ -525,10 +526,7 @@ def matrix_exp(A):
 def matrix_power(A, n: int, *, out=None):
     """An integer power (https://pytorch.org/docs/stable/generated/torch.linalg.matrix_power.html)."""
     need_tensor("linalg_matrix_power", "A", 1, A)
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(
-            f"linalg_matrix_power(): argument 'n' (position 2) must be int, not {type(n).__name__}"
-        )
+    n = integer("linalg_matrix_power", "n", 2, n)
     _need_square("linalg.matrix_power", A)
     if n < 0:
         A, n = inv(A), -n

@@ -263,6 +263,7 @@ def copy_(self, src, non_blocking=False):
         raise TypeError(
             f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}"
         )
+    dispatch.check_beside(self, (src,))
     a, b = self._value.aval, src._value.aval
     if b.dtype is not a.dtype:
         if b.dtype.is_complex and not a.dtype.is_complex:

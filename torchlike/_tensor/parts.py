@@ -12,6 +12,7 @@ from torchlike._tensor import dispatch, views
 from torchlike._tensor.forms import METHODS, function, method
 from torchlike._tensor.modes import modes
 from torchlike._tensor.shapes import named, shape_of, wrap_dim
+from torchlike._tensor.size_arguments import integer, lone_keyword
 from torchlike._tensor.views import apply_view
 
 _INDEX, _SPLIT, _UNBIND = TABLE["index_basic"], TABLE["split_sizes"], TABLE["unbind"]
@@ -27,7 +28,8 @@ def narrow(input, dim: int, start, length: int):
     dim = wrap_dim(dim, len(shape))
     if isinstance(start, dispatch._Tensor) and (start.ndim or start.dtype.category != dt.INTEGRAL):
         raise RuntimeError("start must be an 0-dim integral Tensor.")
-    start, n = whole(start), shape[dim]
+    start, n = integer("narrow", "start", 2, start, True), shape[dim]
+    length = integer("narrow", "length", 3, length, True)
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     if not -n <= start <= n:
@@ -47,7 +49,7 @@ def select(input, dim: int, index: int):
     shape = shape_of(input)
     if not shape:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
-    dim, index = wrap_dim(dim, len(shape)), whole(index)
+    dim, index = wrap_dim(dim, len(shape)), integer("select", "index", 2, index, True)
     n = shape[dim]
     if not -n <= index < n:
         raise IndexError(
@@ -125,7 +127,8 @@ def split_with_sizes(self, split_sizes, dim: int = 0):
 @function(method=True)
 def chunk(input, chunks: int, dim: int = 0, *, axis: int | None = None):
     """At most ``chunks`` pieces of equal size along ``dim``, the last one smaller."""
-    dim, chunks = dim if axis is None else axis, whole(chunks)
+    dim = dim if axis is None else axis
+    chunks = integer("chunk", "chunks", 1, chunks)
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     shape = shape_of(input)
@@ -137,8 +140,17 @@ def chunk(input, chunks: int, dim: int = 0, *, axis: int | None = None):
 
 
 @function(method=True)
-def tensor_split(input, indices_or_sections, dim: int = 0):
+def tensor_split(input, indices_or_sections=None, dim: int = 0, **other_name):
     """Pieces as numpy's ``array_split`` cuts them."""
+    cut = indices_or_sections
+    if other_name:
+        name = "sections" if "sections" in other_name else "indices"
+        cut = lone_keyword("tensor_split", name, other_name)
+    if not (is_whole(cut) or isinstance(cut, (tuple, list, dispatch._Tensor))):
+        raise TypeError(
+            "tensor_split() received an invalid combination of arguments - got (Tensor, "
+            f"{type(cut).__name__})"
+        )
     shape = shape_of(input)
     if not shape:
         raise RuntimeError(
@@ -146,7 +158,6 @@ def tensor_split(input, indices_or_sections, dim: int = 0):
         )
     dim = wrap_dim(dim, len(shape))
     n = shape[dim]
-    cut = indices_or_sections
     if isinstance(cut, dispatch._Tensor):
         if cut.dtype is not dt.int64:
             raise RuntimeError(
@@ -188,11 +199,11 @@ def unbind(input, dim: int = 0, *, axis: int | None = None):
 @function(method=True)
 def diagonal(input, offset: int = 0, dim1: int = 0, dim2: int = 1):
     """The diagonal of the plane of two dimensions, as a view."""
-    n = dispatch.aval_of(input).ndim
+    n, offset = dispatch.aval_of(input).ndim, integer("diagonal", "offset", 1, offset)
     dim1, dim2 = wrap_dim(dim1, n), wrap_dim(dim2, n)
     if dim1 == dim2:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    return apply_view(_DIAGONAL, input, (), (int(offset), dim1, dim2))
+    return apply_view(_DIAGONAL, input, (), (offset, dim1, dim2))
 
 
 @method("unfold")

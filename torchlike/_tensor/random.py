@@ -12,7 +12,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported, NotTraceable, type_name
 from torchlike._core.streams import HostStream
-from torchlike._core.symbolic import tracing, whole
+from torchlike._core.symbolic import tracing
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
 from torchlike._ops.table import TABLE, check_broadcast
@@ -29,7 +29,7 @@ from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.forms import FUNCTIONS, function, method
 from torchlike._tensor.generators import generator_of
 from torchlike._tensor.modes import modes
-from torchlike._tensor.size_arguments import lone_keyword
+from torchlike._tensor.size_arguments import integer, lone_keyword
 
 # ---- drawing -----------------------------------------------------------------------------------
 
@@ -185,15 +185,6 @@ def randn(*size, generator=None, out=None, dtype=None, device=None, requires_gra
     return _finish(out, t, requires_grad)
 
 
-def _whole(function: str, argument: str, n) -> int:
-    """A bound or a count as an int; raises PyTorch's error for what is none."""
-    if isinstance(n, float) or not hasattr(n, "__index__"):
-        raise TypeError(
-            f"{function}(): argument '{argument}' (position 1) must be int, not {type(n).__name__}"
-        )
-    return whole(n)
-
-
 @function()
 def randint(*args, generator=None, out=None, dtype=None, device=None, requires_grad=False,
             layout=None, pin_memory=False, **named):  # fmt: skip
@@ -212,8 +203,8 @@ def randint(*args, generator=None, out=None, dtype=None, device=None, requires_g
         if not args:
             raise TypeError("randint() missing argument 'high'")
         high = args.pop(0)
-    low = 0 if low is None else _whole("randint", "low", low)
-    high = _whole("randint", "high", high)
+    low = 0 if low is None else integer("randint", "low", 1, low, True)
+    high = integer("randint", "high", 1, high, True)
     if named:
         raise TypeError(f"randint() got an unexpected keyword argument '{next(iter(named))}'")
     size = check_size((size,) if isinstance(size, (tuple, list)) else ((size,),))
@@ -234,7 +225,7 @@ def randint(*args, generator=None, out=None, dtype=None, device=None, requires_g
 def randperm(n: int, *, generator=None, out=None, dtype=dt.int64, device=None, requires_grad=False,
              layout=None, pin_memory=False):  # fmt: skip
     """A random permutation of 0 to n - 1."""
-    n = _whole("randperm", "n", n)
+    n = integer("randperm", "n", 1, n, True)
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got{n}")
     dtype = dt.as_dtype("randperm", dtype)
@@ -276,7 +267,10 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, de
     tensors = [x for x in (mean, std) if isinstance(x, dispatch._Tensor)]
     if not tensors:
         if size is None:
-            raise TypeError("normal() missing argument 'size' for a mean and std that are numbers")
+            raise TypeError(
+                "normal() received an invalid combination of arguments - got "
+                f"({type(mean).__name__}, {type(std).__name__}), but a size is missing"
+            )
         size = check_size((size,))
         _check_std(std)
         d = _float_dtype("normal_kernel_cpu", dtype)
@@ -286,6 +280,11 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, de
             t = t * std + mean
         return _finish(out, t, requires_grad)
     first = tensors[0]
+    if isinstance(std, dispatch._Tensor):
+        if std.dtype.is_complex:
+            raise RuntimeError("normal expects standard deviation to be non-complex")
+    else:
+        _check_std(std)
     if first.device is devices.CPU and not modes.levels:
         if len(tensors) == 2:
             check_broadcast([x._value.aval for x in tensors])
@@ -505,6 +504,10 @@ def random_(self, from_=None, to=None, *, generator=None, **named):
     if low is not None and high is None and "from" not in named:
         low, high = 0, low
     a = self._value.aval
+    if a.dtype.is_complex:
+        raise NotImplementedError(
+            f"\"random_kernel_cpu\" not implemented for '{dt.SCALAR_NAMES[a.dtype]}'"
+        )
     if high is None:
         top = 2**53 if a.dtype is dt.float64 else 2**24 if a.dtype.category == dt.FLOATING else (
             2 if a.dtype is dt.bool_ else np.iinfo(a.dtype.numpy).max)  # fmt: skip
@@ -530,6 +533,11 @@ def bernoulli_(self, p=0.5, *, generator=None):
     dispatch.check_inplace(self)
     draw = lambda shape: bernoulli_mask(shape, p, self.dtype, self.device, generator)  # noqa: E731
     if isinstance(p, dispatch._Tensor):
+        if self.dtype.is_complex:
+            raise NotImplementedError(
+                '"bernoulli_tensor_cpu_self_" not implemented for '
+                f"'{dt.SCALAR_NAMES[self.dtype]}'"
+            )
         new = _bernoulli(self, p, generator, self.dtype)
     else:
         new = along_memory(self, draw)

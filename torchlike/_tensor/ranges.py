@@ -6,11 +6,12 @@ import math
 
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import warn
-from torchlike._core.symbolic import is_whole, whole
+from torchlike._core.symbolic import is_whole
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import dtype_for, make, python_number, refuse_unknown
 from torchlike._tensor.dispatch import into
 from torchlike._tensor.forms import function
+from torchlike._tensor.size_arguments import integer
 
 
 @function()
@@ -62,15 +63,13 @@ def arange(*args, out=None, dtype=None, device=None, requires_grad=False, **extr
 
 
 @function("range")
-def range_(start, end=None, step=1, *, out=None, dtype=None, device=None, requires_grad=False):
+def range_(start, end, step=1, *, out=None, dtype=None, device=None, requires_grad=False):
     """Numbers from ``start`` to ``end`` in steps, the end included."""
     warn(
         "torch.range is deprecated and will be removed in a future release because its behavior is "
         "inconsistent with Python's range builtin. Instead, use torch.arange, which produces "
         "values in [start, end)."
     )
-    if end is None:
-        start, end = 0, start
     d = dtype_for("range", dtype, out)
     start, end, step = (python_number("range", "end", 1, x) for x in (start, end, step))
     if step == 0:
@@ -84,9 +83,7 @@ def range_(start, end=None, step=1, *, out=None, dtype=None, device=None, requir
 
 
 def _check_steps(steps):
-    if isinstance(steps, bool) or not hasattr(steps, "__index__"):
-        raise TypeError(f"linspace(): argument 'steps' must be int, not {type(steps).__name__}")
-    steps = whole(steps)
+    steps = integer("linspace", "steps", None, steps)
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     return steps
@@ -136,21 +133,12 @@ def logspace(
     return into(out, make("logspace", (*ends, base), (steps, d), device, requires_grad))
 
 
-def _count(name, argument, position, n):
-    if isinstance(n, (bool, float)) or not hasattr(n, "__index__"):
-        raise TypeError(
-            f"{name}(): argument '{argument}' (position {position}) must be int, not "
-            f"{type(n).__name__}"
-        )
-    return whole(n)
-
-
 @function()
 def eye(n, m=None, *, out=None, dtype=None, device=None, requires_grad=False, **extra):
     """Ones on the diagonal of an n by m matrix."""
     refuse_unknown("eye", extra)
-    n = _count("eye", "n", 1, n)
-    m = n if m is None else _count("eye", "m", 2, m)
+    n = integer("eye", "n", 1, n, True)
+    m = n if m is None else integer("eye", "m", 2, m, True)
     for name, size in (("n", n), ("m", m)):
         if size < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
@@ -181,7 +169,7 @@ def vander(x, N=None, increasing=False):
     """The Vandermonde matrix of a vector."""
     if x.ndim != 1:
         raise RuntimeError("x must be a one-dimensional tensor.")
-    n = x.shape[0] if N is None else N
+    n = x.shape[0] if N is None else integer("vander", "N", 2, N)
     if n < 0:
         raise RuntimeError("N must be non-negative.")
     exponents = arange(n) if increasing else arange(n - 1, -1, -1) if n else arange(0)

@@ -17,7 +17,7 @@ from torchlike._tensor.forms import FUNCTIONS, function, method, structseq
 from torchlike._tensor.matrix_norms import matrix_norm, vector_norm
 from torchlike._tensor.products import need_tensor, readable
 from torchlike._tensor.shapes import named
-from torchlike._tensor.size_arguments import sizes_argument
+from torchlike._tensor.size_arguments import integer, sizes_argument
 
 _GIVEN_NOT = object()  # the default of an argument whose None means something
 
@@ -138,8 +138,11 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
     for name, w in (("fweights", fweights), ("aweights", aweights)):
         if readable(w) and w.dtype.category <= dt.FLOATING and (w._host() < 0).any():
             raise RuntimeError(f"cov(): {name} cannot be negative")
-        if readable(w) and w.ndim == 1 and w.dtype.category <= dt.FLOATING and w._host().sum() == 0:
-            raise RuntimeError("cov(): weights sum to zero, can't be normalized")
+    weights = [w for w in (fweights, aweights) if w is not None]
+    known = [w._host() for w in weights if readable(w)]
+    if weights and len(known) == len(weights) and not math.prod(known).sum():
+        raise RuntimeError("cov(): weights sum to zero, can't be normalized")
+    correction = integer("cov", "correction", None, correction)
     shape = input._value.aval.shape
     if fweights is None and aweights is None and shape[-1:] and shape[-1] <= correction:
         warn(

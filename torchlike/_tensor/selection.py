@@ -11,11 +11,13 @@ from torchlike._ops.indexing import check_gather, check_scatter
 from torchlike._ops.table import TABLE, check_broadcast
 from torchlike._tensor import dispatch, indexing
 from torchlike._tensor.dispatch import apply, aval_of, into
+from torchlike._tensor.flags import alert_not_deterministic
 from torchlike._tensor.forms import FUNCTIONS, function, method
 from torchlike._tensor.host_data import number_held
 from torchlike._tensor.products import need_tensor
 from torchlike._tensor.searches import without_derivative
 from torchlike._tensor.shapes import broadcast_shapes, broadcast_tensors, named, shape_of, wrap_dim
+from torchlike._tensor.size_arguments import is_integer
 
 _UNSET = object()
 _LONG = (dt.int64, dt.int32)
@@ -29,7 +31,7 @@ def _need_mask(op: str, mask, text: str) -> None:
         raise RuntimeError(text)
 
 
-@function(method=True, inplace=True)
+@function(method=True, inplace=True, check=lambda x, given: dispatch.check_beside(x, given[:1]))
 def masked_fill(input, mask, value):
     """``value`` where ``mask`` is True; the mask broadcasts."""
     if not isinstance(mask, dispatch._Tensor) or mask.dtype is not dt.bool_:
@@ -51,7 +53,9 @@ def masked_fill(input, mask, value):
         )
     is_complex = value.is_complex() if tensor else isinstance(value, complex)
     if is_complex and input.dtype.category < dt.COMPLEX:
-        raise dt.does_not_fit(input.dtype)
+        if input.dtype is not dt.bool_:
+            raise dt.does_not_fit(input.dtype)
+        value = value != 0
     value = number_held(value, input.dtype)
     return apply(TABLE["masked_fill_value"], (input, mask, value))
 
@@ -70,7 +74,7 @@ def masked_select(input, mask, *, out=None):
     return into(out, chosen, True, apart)
 
 
-@function(method=True, inplace=True)
+@function(method=True, inplace=True, check=None)
 def masked_scatter(input, mask, source):
     """The input with the next element of ``source`` wherever ``mask`` is True."""
     need_tensor("masked_scatter", "source", 3, source)
@@ -101,7 +105,12 @@ def unravel_index(indices, shape):
     if indices.dtype.category != dt.INTEGRAL:
         raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
     indices = indices.to(dt.int64)
+    if not isinstance(shape, (int, tuple, list)):
+        raise TypeError(f"expected 'shape' to be int or sequence of ints, but got {type(shape)}")
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    for n in shape:
+        if not is_integer(n):
+            raise TypeError(f"expected 'shape' sequence to only contain ints, but got {type(n)}")
     if any(n < 0 for n in shape):
         raise ValueError(f"'shape' cannot have negative values, but got {shape}")
     out = []
@@ -155,7 +164,7 @@ def _gather(input, index, dim, checked):
     return apply(TABLE["gather_dim"], (input, index), (dim, checked))
 
 
-@function(method=True, inplace=True, out=True)
+@function(method=True, inplace=True, out=True, check=dispatch.check_apart)
 def scatter(input, dim, index, src=_UNSET, *, value=_UNSET, reduce=None):
     """The input with ``src`` put where the index points along ``dim``
     (https://pytorch.org/docs/stable/generated/torch.Tensor.scatter_.html)."""
@@ -180,7 +189,7 @@ def scatter(input, dim, index, src=_UNSET, *, value=_UNSET, reduce=None):
     return apply(TABLE["scatter_put"], (input, index, src), (dim, checked, how))
 
 
-@function(method=True, inplace=True, out=True)
+@function(method=True, inplace=True, out=True, check=dispatch.check_apart)
 def scatter_add(input, dim, index, src):
     """The input with ``src`` added where the index points along ``dim``."""
     _need_index("scatter_add", index, "scatter(): Expected dtype int32/int64 for index")
@@ -193,7 +202,7 @@ def scatter_add(input, dim, index, src):
     return out
 
 
-@function(method=True, inplace=True, out=True)
+@function(method=True, inplace=True, out=True, check=dispatch.check_apart)
 def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
     """``src`` reduced into the places that the index names along ``dim``."""
     _need_index("scatter_reduce", index, "scatter(): Expected dtype int32/int64 for index")
@@ -246,10 +255,11 @@ def index_select(input, dim, index, *, out=None):
     dim = wrap_dim(dim, input._value.aval.ndim)
     checked = _checked(index, input, dim)
     chosen = apply(TABLE["index_select_dim"], (input, index), (dim, checked))
-    return into(out, chosen, "index_select(): self and result must have the same scalar type")
+    text = "index_select(): self and result must have the same scalar type"
+    return into(out, chosen, text, apart=(input, index))
 
 
-@function(method=True, inplace=True, out=True)
+@function(method=True, inplace=True, out=True, check=dispatch.check_apart)
 def index_add(input, dim, index, source, *, alpha=None):
     """The input with ``alpha * source`` added to the slices that the index names."""
     _need_index("index_add", index, "index_add_(): Expected dtype int32/int64 for index")
@@ -259,7 +269,7 @@ def index_add(input, dim, index, source, *, alpha=None):
     return apply(TABLE["index_add_dim"], (input, index, source, alpha), (dim, checked))
 
 
-@function(method=True, inplace=True, out=True)
+@function(method=True, inplace=True, out=True, check=dispatch.check_apart)
 def index_copy(input, dim, index, source):
     """The input with ``source`` in place of the slices that the index names."""
     _need_index("index_copy", index, "index_copy_(): Expected a long tensor for index", (dt.int64,))
@@ -275,7 +285,7 @@ def index_copy(input, dim, index, source):
     return apply(TABLE["index_copy_dim"], (input, index, source), (dim, checked))
 
 
-@function(method=True, inplace=True)
+@function(method=True, inplace=True, check=lambda x, given: dispatch.check_apart(x, given[1:2]))
 def index_fill(input, dim, index, value):
     """The input with one value in the slices that the index names."""
     need_tensor("index_fill", "index", 3, index)
@@ -300,7 +310,7 @@ def index_fill(input, dim, index, value):
 _REDUCES = {"prod": "prod", "mean": "mean", "amax": "amax", "amin": "amin"}
 
 
-@function(method=True, inplace=True, out=True)
+@function(method=True, inplace=True, out=True, check=dispatch.check_apart)
 def index_reduce(input, dim, index, source, reduce, *, include_self=True):
     """``source`` reduced into the slices that the index names."""
     _need_index("index_reduce", index, "index_reduce(): Expected dtype int32/int64 for index")
@@ -391,7 +401,7 @@ def _check_flat(input, index) -> bool:
     return True
 
 
-@function(method=True, inplace=True)
+@function(method=True, inplace=True, check=dispatch.check_apart)
 def put(input, index, source, accumulate=False):
     """The input with elements put or added by their place in row-major order."""
     need_tensor("put", "index", 2, index)
@@ -400,5 +410,7 @@ def put(input, index, source, accumulate=False):
         raise RuntimeError(
             f"put_(): Expected a long tensor for index, but got {dt.SCALAR_NAMES[index.dtype]}"
         )
+    if not accumulate:
+        alert_not_deterministic("put_")
     checked = _check_flat(input, index)
     return apply(TABLE["put_flat"], (input, index, source), (checked, accumulate))

@@ -13,7 +13,7 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.forms import function, method
-from torchlike._tensor.size_arguments import infer_size, lone_keyword, sizes_argument
+from torchlike._tensor.size_arguments import infer_size, is_integer, lone_keyword, sizes_argument
 from torchlike._tensor.views import apply_view
 
 _VIEW, _PERMUTE = TABLE["view"], TABLE["permute"]
@@ -41,7 +41,7 @@ def needed_dim(name: str, axis):
 def wrap_dim(dim: int, ndim: int) -> int:
     """A dimension counted from the front; raises PyTorch's ``IndexError`` if out of range."""
     if dim.__class__ is not int:
-        if isinstance(dim, float) or not hasattr(dim, "__index__"):
+        if not is_integer(dim):
             raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}")
         dim = dim.__index__()
     n = ndim or 1
@@ -87,10 +87,16 @@ def view(self, *shape, dtype=None, size=None):
 
 def _view_dtype(self, dtype):
     a = self._value.aval
+    if dtype is not a.dtype and views.conjugated(self):
+        kind = "conjugate view tensors" if a.dtype.is_complex else "tensors with negative bit set"
+        raise RuntimeError(
+            f"torch.Tensor.view is not supported for {kind} when converting to a different dtype."
+        )
     if a.dtype.itemsize != dtype.itemsize:
         if not a.shape:
+            names = dt.SCALAR_NAMES[a.dtype], dt.SCALAR_NAMES[dtype]
             raise RuntimeError(
-                "self.dim() cannot be 0 to view Float as Double (different element sizes)"
+                f"self.dim() cannot be 0 to view {names[0]} as {names[1]} (different element sizes)"
             )
         if a.shape[-1] * a.dtype.itemsize % dtype.itemsize:
             raise _no_view(self, dtype, "size(-1)", a.shape[-1])
@@ -405,9 +411,11 @@ def expand_as(self, other):
 
 
 @function("broadcast_to", method=True)
-def broadcast_to(input, size):
+def broadcast_to(input, *size, **named):
     """Expand to a shape."""
-    return expand(input, *size)
+    if named:
+        size = (lone_keyword("broadcast_to", "size", named),)
+    return expand(input, *sizes_argument(size, "broadcast_to"))
 
 
 @function()
@@ -438,6 +446,11 @@ def common_shape(a, b) -> tuple:
 def broadcast_shapes(*shapes):
     """The common shape of several, by broadcasting; raises ``RuntimeError`` if there is none."""
     shapes = [(s,) if is_whole(s) else s for s in shapes]
+    for s in shapes:
+        if not isinstance(s, (tuple, list)):
+            raise RuntimeError(
+                f"Input shapes should be of type ints, a tuple of ints, or a list of ints, got {s}"
+            )
     out = [1] * max((len(s) for s in shapes), default=0)
     for at, s in enumerate(shapes):
         for i, n in enumerate(reversed(s), 1):
@@ -533,7 +546,10 @@ def contiguous(self, *, memory_format=None):
 
 @method("data_ptr")
 def data_ptr(self) -> int:
-    """A number that is the same for tensors that share a storage, plus the byte offset."""
+    """A number that is the same for tensors that share a storage, plus the byte offset; 0 for
+    tensors without elements."""
+    if not self._value.aval.numel or self.device.type == "meta":
+        return 0
     storage = views.storage_of(self)
     if storage.identity is None:
         storage.identity = next(_identities) << 40

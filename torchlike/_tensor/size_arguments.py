@@ -4,7 +4,31 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from torchlike._core.symbolic import whole
+
+
+def is_integer(n) -> bool:
+    """Whether an argument may stand for an int: a number of NumPy's and a 0-d tensor may."""
+    if isinstance(n, (bool, float, np.ndarray)) or not hasattr(n, "__index__"):
+        return False
+    return not getattr(n, "ndim", 0)
+
+
+def integer(function: str, argument: str, position: int | None, n, size=False) -> int:
+    """An argument as an int; raises PyTorch's ``TypeError`` for what is none.
+
+    size: whether it is one that may be open, and so may be whatever holds one integer.
+    """
+    if n.__class__ is int:
+        return n
+    if not is_integer(n) and not (size and getattr(n, "ndim", None) is not None):
+        place = "" if position is None else f" (position {position})"
+        raise TypeError(
+            f"{function}(): argument '{argument}'{place} must be int, not {type(n).__name__}"
+        )
+    return whole(n)
 
 
 def sizes_argument(sizes, function: str | None = None) -> tuple:
@@ -78,4 +102,7 @@ def lone_keyword(function: str, name: str, named: dict):
     for other in named:
         if other != name:
             raise TypeError(f"{function}() got an unexpected keyword argument '{other}'")
+    if name == "size" and is_integer(named[name]):
+        kind = type(named[name]).__name__
+        raise TypeError(f"{function}(): argument 'size' must be tuple of ints, not {kind}")
     return named[name]

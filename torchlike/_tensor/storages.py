@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from copy import deepcopy
 
 import numpy as np
@@ -11,7 +12,7 @@ from torchlike._core.errors import NotSupported, warn_once
 from torchlike._engine.flush import host_array
 from torchlike._tensor import views
 from torchlike._tensor.forms import FUNCTIONS, METHODS, method
-from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.products import need_tensor
 
 
 class _Storage:
@@ -36,10 +37,20 @@ class _Storage:
         """Whether it lies on a GPU."""
         return self.device.type == "cuda"
 
+    is_sparse = is_hpu = False
+    filename = None
+
     @property
-    def is_sparse(self) -> bool:
-        """Always False."""
-        return False
+    def _cdata(self) -> int:
+        return id(self._cell)
+
+    def get_device(self) -> int:
+        """The number of the GPU that holds the data, -1 for the CPU."""
+        return self._tensor.get_device()
+
+    def resizable(self) -> bool:
+        """Whether PyTorch could resize it."""
+        return True
 
     def nbytes(self) -> int:
         """Bytes of the whole storage."""
@@ -50,8 +61,8 @@ class _Storage:
         return super().__sizeof__() + self.nbytes()
 
     def data_ptr(self) -> int:
-        """The number that tells storages apart."""
-        return self._pointer
+        """The number that tells storages apart; 0 without data."""
+        return 0 if self.device.type == "meta" else self._pointer
 
     def size(self) -> int:
         """The number of elements."""
@@ -62,48 +73,94 @@ class _Storage:
 
     def tolist(self) -> list:
         """The elements as Python numbers."""
-        return self._elements().tolist()
+        return self._known().tolist()
 
-    def __getitem__(self, index):
-        found = self._elements()[index]
-        return found.tolist() if isinstance(index, slice) else found.item()
+    def _known(self):
+        if self.device.type == "meta":
+            raise NotImplementedError("Not available for 'meta' device type")
+        return self._elements()
+
+    def _place(self, index) -> int:
+        n = len(self)
+        if not -n <= index < n:
+            raise IndexError(f"index {index} out of range for storage of size {n}")
+        return index
 
     def __iter__(self):
         return iter(self.tolist())
 
-    def as_tensor(self, dtype: dt.dtype):
+    def as_tensor(self, dtype: dt.dtype, place: str = " for argument 1 'storage'"):
         """All elements, as a tensor of a dtype over the same memory.
 
         Raises ``RuntimeError`` if the storage is typed, of another dtype.
         """
         if self.dtype is not dtype and isinstance(self, TypedStorage):
+            wanted, found = dt.SCALAR_NAMES[dtype], dt.SCALAR_NAMES[self.dtype]
+            if place:
+                wanted, found = dt.C_NAMES.get(dtype, dtype), f"type {found}{place}"
             raise RuntimeError(
-                f"Expected a Storage of type {dt.C_NAMES.get(dtype, dtype)} or an UntypedStorage, "
-                f"but got type {dt.SCALAR_NAMES[self.dtype]} for argument 1 'storage'"
+                f"Expected a Storage of type {wanted} or an UntypedStorage, but got {found}"
             )
-        flat = views.root_handle(self._tensor).view(-1)
-        return flat if flat.dtype is dtype else flat.view(dtype)
+        return self._as(dtype)
 
-    def __setitem__(self, index, value):
-        self.as_tensor(self.dtype)[index] = value
+    def _as(self, dtype: dt.dtype):
+        flat = views.root_handle(self._tensor).view(-1)
+        if flat.dtype is dtype:
+            return flat
+        rest = self.nbytes() % dtype.itemsize
+        if rest:
+            flat = flat.view(dt.uint8)[: self.nbytes() - rest]
+        return flat.view(dtype)
 
     def fill_(self, value):
         """Overwrite all elements with a number."""
-        self.as_tensor(self.dtype).fill_(value)
+        self[:] = value
         return self
 
     def copy_(self, source, non_blocking: bool | None = None):
-        """Overwrite with the elements of another storage."""
-        self.as_tensor(self.dtype).copy_(source.as_tensor(source.dtype))
+        """Overwrite with the bytes of another storage."""
+        if source.nbytes() != self.nbytes():
+            raise RuntimeError(
+                f"size does not match, self was {self.nbytes()} bytes but src was "
+                f"{source.nbytes()} bytes"
+            )
+        self._as(dt.uint8).copy_(source._as(dt.uint8))
         return self
 
     def clone(self):
         """A copy with memory of its own."""
-        return type(self)(self.as_tensor(self.dtype).clone())
+        return self._made(self._as(self.dtype).clone())
+
+    def _made(self, tensor):
+        return type(self)._over(tensor, self.dtype)
+
+    def new(self):
+        """An empty one of its kind."""
+        return self._made(self._as(self.dtype)[:0].clone())
+
+    def to(self, *, device, non_blocking: bool | None = None):
+        """Itself on a device, a copy from elsewhere."""
+        moved = self._as(self.dtype).to(device)
+        return self if moved.device is self.device else self._made(moved)
 
     def cpu(self):
         """Itself on the CPU, a copy from elsewhere."""
-        return self if self.device.type == "cpu" else type(self)(self._tensor.cpu())
+        return self.to(device="cpu")
+
+    def cuda(self, device=None, non_blocking: bool = False):
+        """A copy on a GPU."""
+        return self._made(self._as(self.dtype).cuda(device))
+
+    def pin_memory(self, device=None):
+        """``Tensor.pin_memory``."""
+        return self._made(self._as(self.dtype).pin_memory())
+
+    def share_memory_(self):
+        """Move the memory to where other processes can see it; itself."""
+        if self.device.type == "meta":
+            raise RuntimeError("_share_fd_: only available on CPU")
+        self._tensor.share_memory_()
+        return self
 
     def is_shared(self) -> bool:
         """Whether another process may read the memory."""
@@ -117,7 +174,10 @@ class _Storage:
         return self.clone()
 
     def __deepcopy__(self, memo):
-        return type(self)(deepcopy(self._tensor.detach(), memo))  # shares what its tensors share
+        return self._made(deepcopy(self._tensor.detach(), memo))  # shares what its tensors share
+
+    def _cast(self, dtype):
+        return TypedStorage._over(self._as(self.dtype).to(dtype), dtype)
 
     def resize_(self, size):
         """Not supported: raises ``NotSupported``."""
@@ -130,18 +190,34 @@ class _Storage:
         return id(self._cell)
 
     def __reduce__(self):
-        dtype = getattr(self, "dtype", dt.uint8)
-        return type(self), (FUNCTIONS["tensor"](np.array(self._elements()), dtype=dtype),)
+        return type(self)._over, (self._as(self.dtype).clone(), self.dtype)
+
+    @classmethod
+    def _over(cls, tensor, dtype):
+        """The storage of a tensor, read as elements of a dtype."""
+        self = object.__new__(cls)
+        _Storage.__init__(self, tensor)
+        if cls is TypedStorage:
+            self.dtype = dtype
+        return self
 
     def __repr__(self) -> str:
         lines = [f" {x}" for x in self.tolist()]
         return "\n".join([*lines, f"[torch.storage.{self._title()} of size {len(self)}]"])
 
 
-def _tensor_of(given, dtype, device):
-    """What a storage is made over: a tensor, as many elements, or the elements themselves."""
-    if isinstance(given, Tensor):
-        return given
+def _tensor_of(name, args, dtype, device):
+    """What a storage is made over: as many elements, or the elements themselves."""
+    if len(args) > 1:
+        raise RuntimeError(
+            f"{name} received an invalid combination of arguments. Too many positional arguments"
+        )
+    (given,) = args or (0,)
+    if not isinstance(given, (int, list, tuple, range)):
+        raise TypeError(
+            f"{name} received an invalid combination of arguments. Argument type not recognized: "
+            f"{type(given)}"
+        )
     make = FUNCTIONS["empty" if isinstance(given, int) else "tensor"]
     return make(given, dtype=dtype, device=device)
 
@@ -155,12 +231,44 @@ class UntypedStorage(_Storage):
     dtype = dt.uint8
 
     def __init__(self, *args, device=None):
-        (given,) = args or (0,)
-        super().__init__(_tensor_of(given, dt.uint8, device))
+        super().__init__(_tensor_of("torch.UntypedStorage()", args, dt.uint8, device))
 
     def element_size(self) -> int:
         """One byte."""
         return 1
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):  # a copy, where PyTorch's shows the same bytes
+            return UntypedStorage._over(self._as(dt.uint8)[index].clone(), dt.uint8)
+        return self._known()[self._place(index)].item()
+
+    def __setitem__(self, index, value):
+        if not isinstance(value, int):
+            raise RuntimeError(
+                "can only set storage content with a int types, but got "
+                f"{type(value).__name__} instead"
+            )
+        if not isinstance(index, slice) and not -len(self) <= index < len(self):
+            raise RuntimeError("out of bounds")
+        self._as(dt.uint8)[index] = value
+
+    def type(self, dtype=None, non_blocking=False):
+        """The name of the class."""
+        return "torch.storage.UntypedStorage"
+
+    def untyped(self):
+        """Itself."""
+        return self
+
+    def byteswap(self, dtype) -> None:
+        """Turn the bytes of each element of a dtype around, in place."""
+        size = dtype.itemsize // (2 if dtype.is_complex else 1)
+        self._as(dt.uint8).view(-1, size).copy_(self._as(dt.uint8).view(-1, size).flip(1))
+
+    @classmethod
+    def from_file(cls, filename, shared: bool = False, nbytes: int = 0):
+        """The bytes of a file; if ``shared``, writes go into it."""
+        return cls._over(FUNCTIONS["from_file"](filename, shared, nbytes, dtype=dt.uint8), None)
 
     def _elements(self):
         return np.frombuffer(np.ascontiguousarray(host_array(self._cell.value)), np.uint8)
@@ -173,12 +281,41 @@ class TypedStorage(_Storage):
     """The elements behind a tensor (https://pytorch.org/docs/stable/storage.html)."""
 
     def __init__(self, *args, wrap_storage=None, dtype=None, device=None, _internal=False):
-        if wrap_storage is not None:
-            raise NotSupported("TypedStorage(wrap_storage=)", "use torch.frombuffer or a tensor")
-        (given,) = args or (0,)
-        tensor = _tensor_of(given, dtype or dt.get_default_dtype(), device)
-        super().__init__(tensor)
-        self.dtype = tensor.dtype
+        name = "TypedStorage.__init__"
+        if wrap_storage is None:
+            tensor = _tensor_of(name, args, dtype or dt.get_default_dtype(), device)
+            super().__init__(tensor)
+            self.dtype = tensor.dtype
+            return
+        wrong = f"{name} received an invalid combination of arguments."
+        if args:
+            raise RuntimeError(f"{wrong} No positional arguments should be given with wrap_storage")
+        if dtype is None:
+            raise RuntimeError(f"{wrong} Argument 'dtype' must be specified")
+        if not isinstance(dtype, dt.dtype):
+            raise TypeError(f"{wrong} Argument 'dtype' must be torch.dtype, not {type(dtype)}")
+        if device is not None:
+            raise RuntimeError(f"{wrong} Argument 'device' should not be specified")
+        if not isinstance(wrap_storage, UntypedStorage):
+            raise TypeError(
+                f"{wrong} Argument 'wrap_storage' must be UntypedStorage, not {type(wrap_storage)}"
+            )
+        super().__init__(wrap_storage._tensor)
+        self.dtype = dtype
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            raise RuntimeError("slices are only supported in UntypedStorage.__getitem__")
+        if not isinstance(index, int):
+            raise RuntimeError(f"can't index a {type(self)} with {type(index)}")
+        return self._known()[self._place(index)].item()
+
+    def __setitem__(self, index, value):
+        if not isinstance(index, (int, slice)):
+            raise RuntimeError(f"can't index a {type(self)} with {type(index)}")
+        if isinstance(value, _Storage):
+            raise RuntimeError(f"cannot set item with value type {type(value)}")
+        self._as(self.dtype)[index] = value
 
     def element_size(self) -> int:
         """Bytes of one element."""
@@ -188,11 +325,19 @@ class TypedStorage(_Storage):
         """The name of its legacy type, or a storage of another dtype."""
         if dtype is None:
             return f"torch.{dt.SCALAR_NAMES[self.dtype]}Storage"
-        return TypedStorage(self.as_tensor(self.dtype).to(getattr(dtype, "dtype", dtype)))
+        return self._cast(getattr(dtype, "dtype", dtype))
 
     def untyped(self) -> UntypedStorage:
         """The same memory as bytes."""
-        return UntypedStorage(self._tensor)
+        return UntypedStorage._over(self._tensor, None)
+
+    _untyped_storage = property(untyped)
+
+    def pickle_storage_type(self) -> str:
+        """The name of its legacy class."""
+        return f"{dt.SCALAR_NAMES[self.dtype]}Storage"
+
+    _pickle_storage_type = pickle_storage_type
 
     def _elements(self):
         flat = np.ascontiguousarray(host_array(self._cell.value)).reshape(-1)
@@ -206,7 +351,9 @@ class TypedStorage(_Storage):
 
 def _cast(d):
     def cast(self):
-        return self if self.dtype is d else self.type(d)
+        if self.dtype is d and isinstance(self, TypedStorage):
+            return self
+        return self._cast(d)
 
     cast.__doc__ = f"As {d!r}."
     return cast
@@ -218,7 +365,7 @@ _NAMES = {
     "bool": dt.bool_, "complex_float": dt.complex64, "complex_double": dt.complex128,
 }  # fmt: skip
 for _name, _d in _NAMES.items():
-    setattr(TypedStorage, _name, _cast(_d))
+    setattr(_Storage, _name, _cast(_d))
 
 
 class _Legacy(type):
@@ -227,8 +374,42 @@ class _Legacy(type):
     def __instancecheck__(cls, x) -> bool:
         return isinstance(x, TypedStorage) and x.dtype is cls._of()
 
-    def __call__(cls, *args, **kwargs):
-        return TypedStorage(*args, dtype=cls._of(), **kwargs)
+    def __call__(cls, *args, wrap_storage=None, _internal=False, **kwargs):
+        for name in ("device", "dtype"):
+            if name in kwargs:
+                raise RuntimeError(
+                    f"{cls}.__new__ received an invalid combination of arguments. Keyword argument "
+                    f"'{name}' cannot be specified"
+                )
+        for name in kwargs:
+            raise TypeError(f"TypedStorage.__new__() got an unexpected keyword argument '{name}'")
+        return TypedStorage(*args, wrap_storage=wrap_storage, dtype=cls._of())
+
+    def from_buffer(cls, buffer, byte_order: str | None = None):
+        """A copy of the bytes of a buffer, in the order "native", "big" or "little"."""
+        dtype = cls._of()
+        single = dtype.itemsize == 1
+        if byte_order is None and not single:
+            raise RuntimeError("function missing required argument 'byte_order' (pos 2)")
+        if byte_order not in (None, "native", "big", "little"):
+            raise ValueError(
+                f"invalid byte_order '{byte_order}' (expected 'big', 'little', or 'native')"
+            )
+        data = np.frombuffer(buffer, np.uint8)
+        if data.size % dtype.itemsize:
+            raise ValueError(
+                f"buffer size ({data.size}) must be a multiple of element size ({dtype.itemsize})"
+            )
+        if byte_order not in (None, "native", sys.byteorder) and not dtype.is_complex:
+            data = data.reshape(-1, dtype.itemsize)[:, ::-1].reshape(-1)
+        if dtype is dt.bool_:
+            data = data != 0
+        return TypedStorage._over(FUNCTIONS["tensor"](np.array(data)).view(dtype), dtype)
+
+    def from_file(cls, filename, shared: bool = False, size: int = 0):
+        """The elements of a file; if ``shared``, writes go into it."""
+        tensor = FUNCTIONS["from_file"](filename, shared, size, dtype=cls._of())
+        return TypedStorage._over(tensor, cls._of())
 
     def _of(cls) -> dt.dtype:
         return cls.dtype or dt.get_default_dtype()
@@ -257,7 +438,7 @@ for _class in (UntypedStorage, TypedStorage):
 @method("untyped_storage")
 def untyped_storage(self) -> UntypedStorage:
     """The bytes that the tensor and its views share."""
-    return UntypedStorage(self)
+    return UntypedStorage._over(self, None)
 
 
 @method("storage")
@@ -269,12 +450,13 @@ def storage(self) -> TypedStorage:
         "directly.  To access UntypedStorage directly, use tensor.untyped_storage() instead of "
         "tensor.storage()"
     )
-    return TypedStorage(self)
+    return TypedStorage._over(self, self.dtype)
 
 
 @method("is_set_to")
 def is_set_to(self, tensor) -> bool:
     """Whether both show the same elements of the same storage in the same way."""
+    need_tensor("is_set_to", "tensor", 1, tensor)
     return (
         views.storage_of(self) is views.storage_of(tensor)
         and self._value.aval.shape == tensor._value.aval.shape

@@ -198,8 +198,13 @@ def _same(shape, strides, offset, numbers, statics, part):
 
 
 def _view_dtype(shape, strides, offset, numbers, statics, part):
-    new = _bitcast_shape(shape, statics)
-    return new, contiguous_strides(new), offset
+    """Strides and offset count elements: of another size, others."""
+    new, (source, target) = _bitcast_shape(shape, statics), statics
+    old, size = source.itemsize, target.itemsize
+    if old == size or not shape:
+        return new, strides, offset
+    inner = tuple([s * old // size for s in strides[:-1]])
+    return new, (*inner, 1), offset * old // size
 
 
 def _bitcast_shape(shape, statics):

@@ -477,6 +477,39 @@ def check_overlap(view) -> None:
         )
 
 
+def in_common(a, b) -> str:
+    """ "wholly" if two tensors are the same elements in the same order, "partly" if they have some
+    in common, "" if not, or if one has gaps: PyTorch, too, asks no further."""
+    if a is b:
+        return "wholly"
+    if a._storage is None or a._storage is not b._storage or not (_dense(a) and _dense(b)):
+        return ""
+    (first, start, end), (second, low, high) = _extent(a), _extent(b)
+    if (start, end) == (low, high):
+        return "wholly" if first == second else "partly"
+    return "partly" if start < high and low < end else ""
+
+
+def _dense(tensor) -> bool:
+    """Whether the elements of a tensor, in some order, lie one behind the other."""
+    shape, strides = tensor._value.aval.shape, geometry(tensor)[0]
+    step = 1
+    for s, n in sorted((s, n) for s, n in zip(strides, shape, strict=True) if n != 1):
+        if s != step:
+            return False
+        step *= n
+    return step > 0
+
+
+def _extent(tensor) -> tuple:
+    """(strides, first byte, end) of a tensor without gaps; those of single rows do not count."""
+    a, (strides, offset) = tensor._value.aval, geometry(tensor)
+    size = a.dtype.itemsize
+    return strides, offset * size, (offset + a.numel) * size
+
+
+dispatch._in_common = in_common
+
 # Links after which no two elements are one, if none were before.
 _APART = frozenset(("index_basic", "index_at", "permute", "unsqueeze", "squeeze_dims", "alias"))
 

@@ -13,6 +13,7 @@ from torchlike._tensor.dispatch import apply, aval_of, value_of
 from torchlike._tensor.indexing import at_hand, host_bounds
 from torchlike._tensor.modes import modes, no_grad
 from torchlike._tensor.products import need_tensor
+from torchlike._tensor.size_arguments import integer
 from torchlike._tensor.sparse import embedding as sparse_embedding
 
 _EMBEDDING, _RENORM = TABLE["embedding"], TABLE["embedding_renorm"]
@@ -151,6 +152,7 @@ def embedding_bag(
 
 def one_hot(input, num_classes: int = -1):
     """1 at the number of the class, else 0; without ``num_classes`` it needs the largest number."""
+    num_classes = integer("one_hot", "num_classes", 2, num_classes)
     if num_classes == -1:
         if input.dtype.is_floating_point:
             raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")

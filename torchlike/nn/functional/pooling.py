@@ -8,6 +8,7 @@ from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply, aval_of
+from torchlike._tensor.flags import alert_not_deterministic
 from torchlike._tensor.indexing import host_bounds
 
 _MAX, _MAX_AT, _AVG = TABLE["max_pool"], TABLE["max_pool_with_indices"], TABLE["avg_pool"]
@@ -125,6 +126,7 @@ lp_pool1d, lp_pool2d, lp_pool3d = map(_lp_pool, (1, 2, 3))
 def _max_unpool(rank):
     def max_unpool(input, indices, kernel_size, stride=None, padding=0, output_size=None):
         each = lambda v: (v,) * rank if isinstance(v, int) else tuple(v)  # noqa: E731
+        alert_not_deterministic(f"max_unpooling{max(rank, 2)}d_forward_out")
         kernel = each(kernel_size)
         step = kernel if stride is None else each(stride)
         spatial = aval_of(input).shape[-rank:]
