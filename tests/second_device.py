@@ -18,10 +18,12 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import jax
+import numpy as np
 
 import torchlike as t
 from torchlike._core import devices
-from torchlike._engine.flush import jax_array
+from torchlike._engine.compat import prompt_device
+from torchlike._engine.flush import array_of
 
 F, nn = t.nn.functional, t.nn
 PROGRAMS: dict = {}
@@ -47,6 +49,9 @@ def from_jax_device(d):
 
 for stand_in in (jax_device, device_count, from_jax_device):
     setattr(devices, stand_in.__name__, stand_in)
+
+# On a machine with a GPU, JAX computes there unless it is told.
+jax.config.update("jax_default_device", jax.devices("cpu")[1])
 
 
 def program(run):
@@ -216,9 +221,13 @@ def compiled(d):
 
 
 def is_placed(x) -> bool:
-    """Whether a tensor's array lies where the tensor says, or is NumPy's if that is the CPU."""
-    array = jax_array(x._value)
-    return array.device == devices.jax_device(x.device)
+    """Whether a tensor's array lies where the tensor says."""
+    if not isinstance(x, t.Tensor):
+        return True
+    x.detach()  # a view shows what its base is now
+    array = array_of(x._value)
+    on_host = isinstance(array, np.ndarray) or array.device == prompt_device()
+    return x.device.type == "cpu" if on_host else array.device == devices.jax_device(x.device)
 
 
 class Masked(nn.Module):
@@ -291,10 +300,9 @@ def compiled_on_two_devices(d):
             t.compile(lambda x: x + held)(t.ones(3, device=d))
         except RuntimeError as error:
             said.append("same device" in str(error))
-    made = [*flat_tensors(out), counter, *net.parameters(), *average.values()]
-    leaves = [x for x in made if not is_placed(x)]
     breaks = [len(s.compiled.breaks) for s in (*steps, moved, step)]
-    return [made, len(leaves), breaks, said == [d != "cpu"] * len(said)]
+    made = [out, counter, *net.parameters(), *average.values()]
+    return [made, breaks, said == [d != "cpu"] * len(said)]
 
 
 @program
@@ -344,7 +352,11 @@ def equal(a, b) -> bool:
 def fault(run) -> str | None:
     """What differs between the two devices."""
     try:
-        sides = [flat(run(d)) for d in ("cpu", "cuda")]
+        made = [flat_tensors(run(d)) for d in ("cpu", "cuda")]
+        lost = [i for side in made for i, x in enumerate(side) if not is_placed(x)]
+        if lost:
+            return f"results {lost} lie elsewhere"
+        sides = map(flat, made)
         wrong = [i for i, (a, b) in enumerate(zip(*sides, strict=True)) if not equal(a, b)]
         return f"results {wrong} differ" if wrong else None
     except Exception:

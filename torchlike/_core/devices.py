@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import ClassVar
 
@@ -205,6 +206,15 @@ def jax_device(d: device):
 
 
 _JAX_DEVICES: dict = {}
+
+
+@functools.cache
+def host_place():
+    """JAX's device of the CPU where JAX computes on another one unless it is told; else None."""
+    import jax
+
+    host = jax.devices("cpu")[0]
+    return None if (jax.config.jax_default_device or jax.devices()[0]) == host else host
 
 
 def from_jax_device(d) -> device:

@@ -297,7 +297,9 @@ def protect(segment: Segment, program: Program, arrays: list) -> list:
         for d in seen:
             x = arrays[d]
             host = x.__class__ is np.ndarray  # copied by a program it would take its compile, too
-            arrays[d] = jax.device_put(x, may_alias=False) if host else jax.numpy.array(x)
+            arrays[d] = (
+                jax.device_put(x, program.place, may_alias=False) if host else jax.numpy.array(x)
+            )
     return arrays
 
 

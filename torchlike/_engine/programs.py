@@ -26,6 +26,11 @@ from torchlike._engine.values import MUCH, aligned
 from torchlike._ops.table import bad_indices, collecting_bad_indices, evaluate
 
 
+def place_of(device):
+    """JAX's device behind one of ours; None where JAX takes it unless it is told."""
+    return devices.host_place() if device is devices.CPU else devices.jax_device(device)
+
+
 class Program:
     """One compiled function from a segment's inputs to its live values.
 
@@ -67,8 +72,8 @@ class Program:
 
     @property
     def place(self):
-        """The device that its numbers are kept on; None: where JAX puts them."""
-        return None if self.owner.device is devices.CPU else devices.jax_device(self.owner.device)
+        """JAX's device that it runs on; None: where JAX runs it unless it is told."""
+        return place_of(self.owner.device)
 
     def _sort_by_device(self) -> None:
         """Find what is of another device than the program."""
@@ -126,8 +131,8 @@ class Program:
         """Its body, jitted: for arguments and settings of any kind."""
         donated = tuple(1 + d for d in self.donated)
         options = compiler_options(self.owner)
-        lone = self.place is not None and not self.owner.externals  # nothing else says where it is
-        place = {"out_shardings": SingleDeviceSharding(self.place)} if lone else {}
+        # NumPy's arrays and numbers alone would not say where it is.
+        place = {} if self.place is None else {"out_shardings": SingleDeviceSharding(self.place)}
         return jax.jit(self.body, donate_argnums=donated, compiler_options=options, **place)
 
     def let_go(self) -> None:
@@ -191,7 +196,7 @@ class Program:
             self.host[n] = weakref.ref(arrays[n])
             return arrays
         arrays = list(arrays)
-        arrays[n] = jax.device_put(arrays[n])
+        arrays[n] = jax.device_put(arrays[n], self.place)
         owner = segment.owners[n]()
         if owner is not None:
             owner.array = arrays[n]
@@ -252,7 +257,8 @@ def _compares_results(call: Prefix) -> bool:
 def known_options() -> bool:
     """Whether this XLA has the options: they are of its own, and may go."""
     try:
-        jax.jit(lambda: 0, compiler_options=_UNFUSED).lower().compile()
+        place = SingleDeviceSharding(devices.jax_device(devices.CPU))
+        jax.jit(lambda: 0, compiler_options=_UNFUSED, out_shardings=place).lower().compile()
     except (jax.errors.JaxRuntimeError, RuntimeError, ValueError, KeyError):
         return False
     return True
@@ -456,10 +462,11 @@ def run_single(call: Prefix, arrays):
 
 def _call_single(call: Prefix, function, given: list):
     """The results of a small program, where they belong."""
-    if call.device is devices.CPU:
-        return function(*given)
-    if call.op.places is None:
-        with jax.default_device(devices.jax_device(call.avals[0].device)):
+    if call.op.places is None or call.device is devices.CPU:
+        place = place_of(next((a.device for a in call.avals), call.device))
+        if place is None:
+            return function(*given)
+        with jax.default_device(place):
             return function(*given)
     results = function(*jax.device_put(given, devices.jax_device(call.device)))
     homes = [devices.jax_device(a.device) for a in call.avals]

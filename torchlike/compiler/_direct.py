@@ -156,7 +156,7 @@ class Direct:
             tensors = [t for t, _ in flat]
             at = {id(t): n for n, t in sources}
             ins, outs = [at[id(t)] for t in tensors], [order[place] for _, place in flat]
-            self.state = FlatState(tensors, prompt_device() if self.prompt else None)
+            self.state = FlatState(tensors, prompt_device() if self.prompt else program.place)
             kind = PromptFlatProgram if self.prompt else FlatProgram
             self.program = kind(program, self.state, ins, outs)
             taken, made = set(ins), {place for _, place in flat}

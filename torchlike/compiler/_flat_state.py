@@ -128,7 +128,7 @@ def _results(program: Program, feed, arrays) -> tuple:
     results: list = []
     copies = [np.array(x) for x in arrays]
     if not isinstance(program, Prompt):
-        copies = jax.device_put(copies)
+        copies = jax.device_put(copies, program.place)
     call_into(results, program, program.arguments(feed, copies))
     return results[0]
 

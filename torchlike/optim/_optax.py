@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import keystr, tree_flatten, tree_flatten_with_path, tree_unflatten
 
+from torchlike._core import devices
 from torchlike._core.errors import NotSupported
 from torchlike._engine.prefix import record
 from torchlike._ops.table import TABLE, Arrays, Scalar, Shape, op
@@ -202,7 +203,8 @@ class OptaxOptimizer(Optimizer):
         self._given: dict[str, Any] = {}
         super().__init__([{"params": leaves}] if leaves else [], {})
         wide = any(p.dtype.itemsize > 4 * (1 + p.is_complex()) for p in leaves)
-        with jax.enable_x64(wide):
+        home = devices.jax_device(leaves[0].device if leaves else devices.CPU)
+        with jax.enable_x64(wide), jax.default_device(home):
             state = self._tx.init(tree_unflatten(structure, [p.detach().jax() for p in leaves]))
             found, state_structure = tree_flatten_with_path(state)
             # Copies: a state may be a parameter's own array, and steps write into both.
