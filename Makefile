@@ -14,7 +14,7 @@ REQUIRE_TORCH ?=
 TORCH := torch==2.13.0
 TORCH_STAMP := $(VENV)/.$(subst ==,-,$(TORCH))
 CANDIDATES := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)
-BENCHMARKS := train_step eager_ops loops ops layers compile dataloader cold_start
+BENCHMARKS := train_step eager_ops loops lengths ops convolutions layers compile dataloader cold_start
 BIN := $(VENV)/bin
 # Bytecode, as pip makes it for a package that it copies: some machines write none when importing.
 COMPILE := $(BIN)/python -m compileall -q torchlike
