@@ -94,6 +94,10 @@ CASES = [
         (41, "x / 41"), (41, "x / T(41.0)"), (49, "x.double() / 49"), (49, "x.double() / T(49)"),
         (49, "x.double() / x.double()[:, :1]"), (41, "L.addcdiv(0 * x, x, T(41.0))"),
         (41, "F.normalize(x, p=inf)"), (1, "x.reshape(-1)[:2665].reshape(65, 41).mean(1)"),
+        *((7, f"({average} == 7).float()") for average in (
+            "F.avg_pool1d(x[:, :7], 7)", "F.adaptive_avg_pool1d(x[:, :7], 1)", "x[0, :7].mean()",
+            "F.l1_loss(x[:, :7], 0 * x[:, :7])", "F.mse_loss(x[:, :7], 0 * x[:, :7]) / 7",
+            "(x[:, :7] * L.tensor([1.0, 0, 0, 0, 0, 0, 0])).var(1, correction=0) / 6 * 7")),
     )),
     # What autocast casts.
     "cast(L.inner, f, f)", "cast(L.inner, m.float(), f)", "cast(L.inner, f[0], f)",

@@ -117,10 +117,15 @@ _divided.defjvp(_derive_quotient, symbolic_zeros=True)
 def by_number(x, n):
     """x / n for a number, or numbers, that are part of the program, as ``quotient`` divides."""
     n = jnp.asarray(n, x.dtype)
-    if not jnp.issubdtype(x.dtype, jnp.floating) or not jnp.ndim(x):
+    if not jnp.issubdtype(x.dtype, jnp.floating):
         return x / n
     like = jax.lax.stop_gradient(x)
     return x / jnp.where(like > jnp.inf, like, n)
+
+
+def average(x, at=None, keepdims=False):
+    """The mean over some axes, or all, divided as ``quotient`` divides."""
+    return by_number(x.sum(at, x.dtype, keepdims=keepdims), count(x.shape, at))
 
 
 # Powers: no gradient where the exponent is zero; none for the exponent where 0 ** y stays 0.

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import conventions
 from torchlike._ops.dims import is_open, surely
 from torchlike._ops.extremes import is_first, number_of_first
 from torchlike._ops.resizing import by_matrix, gathered, transposed
@@ -302,7 +303,7 @@ def avg_pool(
     result = (
         lax.div(total, jnp.broadcast_to(jnp.asarray(count, total.dtype), total.shape))
         if integral
-        else total / jnp.asarray(count, total.dtype)
+        else conventions.by_number(total, count)
     )
     return result.astype(input.dtype)
 
@@ -365,7 +366,8 @@ def _adaptive_node(c):
 
 
 def _adaptive_vjp(c, g):
-    return transposed(partial(_adaptive_means, combine=by_matrix, **c.statics), c, g)
+    means = partial(_adaptive_means, combine=by_matrix, average=jnp.mean, **c.statics)
+    return transposed(means, c, g)
 
 
 @layer(
@@ -374,21 +376,22 @@ def _adaptive_vjp(c, g):
 )  # fmt: skip
 def adaptive_avg_pool(input, size: Shape, rank: int):
     """Means over windows that divide the input as evenly as integers can."""
-    return _adaptive_means(input, size, rank, gathered)
+    return _adaptive_means(input, size, rank, gathered, conventions.average)
 
 
-def _adaptive_means(input, size, rank, combine):
+def _adaptive_means(input, size, rank, combine, average):
     spatial, out = _targets(input, size, rank, f"adaptive_avg_pool{rank}d()")
     require_floating(input, "adaptive_avg_pool2d")
     x = widen(input)
     if all(o == 1 for o in out):  # one mean, as ``mean`` itself rounds it
-        return x.mean(tuple(range(-rank, 0)), keepdims=True).astype(input.dtype)
+        at = tuple(range(input.ndim - rank, input.ndim))
+        return average(x, at, keepdims=True).astype(input.dtype)
     for i, (n, o) in enumerate(zip(spatial, out)):
         axis = input.ndim - rank + i
         if o and n % o == 0:
             if n != o:
                 shape = (*x.shape[:axis], o, n // o, *x.shape[axis + 1 :])
-                x = x.reshape(shape).mean(axis + 1)
+                x = average(x.reshape(shape), (axis + 1,))
             continue
         start, end = _bounds(n, o)
         width = end - start

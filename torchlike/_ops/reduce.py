@@ -9,7 +9,7 @@ import numpy as np
 
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions, table
-from torchlike._ops.dims import along, axes, count, dropped
+from torchlike._ops.dims import along, axes, dropped
 from torchlike._ops.extremes import number_of_first
 from torchlike._ops.overloads import by_dim
 from torchlike._ops.pointwise import to_dtype
@@ -74,9 +74,7 @@ def mean(input, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = None)
             f"or complex dtype. Got: {dt.SCALAR_NAMES[dtype or given]}"
         )
     x, out = _added(input, dtype)
-    at = axes(dim, input.ndim)
-    total = jnp.sum(x, at, x.dtype, keepdims=keepdim)
-    return conventions.by_number(total, count(input.shape, at)).astype(out)
+    return conventions.average(x, axes(dim, input.ndim), keepdim).astype(out)
 
 
 @op(forms=SIMPLE, grad_name="DivBackward0")

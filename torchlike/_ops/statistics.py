@@ -20,12 +20,12 @@ def _moments(name, input, dim, correction, keepdim):
         raise RuntimeError(f"{name} only support floating point and complex dtypes")
     x, at = widened(input), axes(dim, input.ndim)
     n = count(x.shape, at)
-    mean = x.sum(at, keepdims=True) / n
+    mean = conventions.by_number(x.sum(at, keepdims=True), n)
     # Two passes: the mean of squares less the square of the mean costs 20 us where this costs 29,
     # at (512, 128), but cancels for data far from zero.
     d = x - mean
     square = d.real**2 + d.imag**2 if jnp.iscomplexobj(d) else d * d
-    var = square.sum(at, keepdims=keepdim) / max(n - correction, 0)
+    var = conventions.by_number(square.sum(at, keepdims=keepdim), max(n - correction, 0))
     if not keepdim:
         mean = jnp.squeeze(mean, tuple(range(x.ndim)) if at is None else at)
     return var, mean
@@ -115,7 +115,7 @@ def cov(input, *, correction: float = 1, fweights=None, aweights=None):
         w = aweights if w is None else w * aweights
     if w is None:
         w, total = jnp.ones((), x.real.dtype), n
-        mean = x.sum(1, keepdims=True) / n
+        mean = conventions.average(x, (1,), keepdims=True)
     else:
         w = w.reshape(-1)
         total = w.sum()  # in the dtype of the weights

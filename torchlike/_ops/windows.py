@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops.conventions import average
 from torchlike._ops.table import op, torch_dtype
 
 # Registers an op whose operands are tensors, never Python numbers.
@@ -85,5 +86,5 @@ def reduce_loss(x, reduction: str):
     if reduction == "none":
         return x
     if reduction == "mean":
-        return x.mean()
+        return average(x)
     return x.sum(dtype=np.int64 if x.dtype.kind in "biu" else None)
