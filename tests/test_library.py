@@ -248,9 +248,50 @@ def wrong_uses(lib, ns):
     )  # fmt: skip
 
 
+def types_of_arguments(lib, ns):
+    text = "(Tensor x, int n=2, float f=1.0, bool b=False, str? s=None, int[] q=[1]) -> Tensor"
+    op = lib.library.custom_op(
+        f"{ns}::op", lambda x, n=2, f=1.0, b=False, s=None, q=(1,): x * n, mutates_args=(),
+        schema=text,
+    )  # fmt: skip
+    x = lib.ones(1)
+    given = [(2.5,), (lib.tensor(2),), (True,), (None,), (2, 1), (2, "a"), (2, 1.0, 1), (1j,)]
+    given += [(2, 1.0, "a"), (2, 1.0, True, 3), (2, 1.0, True, None, 1), (2, 1, True, None, [1.5])]
+    return refused(*(lambda g=g: op(x, *g).tolist() for g in given))
+
+
+def what_kernels_give(lib, ns):
+    def op(name, text, kernel, mutates=()):
+        return lib.library.custom_op(f"{ns}::{name}", kernel, mutates_args=mutates, schema=text)
+
+    one = "(Tensor x) -> Tensor"
+    view = op("view", one, lambda x: x.view(-1))
+    nothing = op("nothing", "(Tensor x) -> ()", lambda x: 3)
+    two = op("two", "(Tensor x) -> (Tensor, Tensor)", lambda x: x * 2)
+    graded = op("graded", one, lambda x: x * 2)
+    graded.register_autograd(lambda ctx, g: (g, g))
+    lib.library.define(f"{ns}::same", one)
+    lib.library.impl(f"{ns}::same", "default", lambda x: x)
+    part = lib.library.Library(ns, "FRAGMENT")
+    part.define("parts(Tensor x) -> Tensor")
+    part.impl("parts", lambda x: x.sin(), "CompositeImplicitAutograd")
+    into = op("into", "(Tensor(a!) x, Tensor y) -> ()", lambda x, y: x.add_(y) and None, {"x"})
+    leaf, y = lib.ones(1, requires_grad=True), lib.ones(1, requires_grad=True)
+    x = y * 1
+    into(leaf, y), into(x, y)
+    parts = getattr(lib.ops, ns).parts(lib.ones(1, requires_grad=True))
+    return refused(
+        lambda: view(lib.ones(2))[:0], lambda: nothing(lib.ones(1)), lambda: two(lib.ones(1)),
+        lambda: graded(y).backward(), lambda: getattr(lib.ops, ns).same(lib.ones(1)).tolist(),
+        lambda: [leaf.tolist(), x.tolist(), type(x.grad_fn).__name__.rpartition(".")[2]],
+        lambda: parts.grad_fn is not None and parts.backward(),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "program",
-    [by_the_older_spelling, which_gradients, a_kernel_turned_off, signatures, wrong_uses,
+    [types_of_arguments, what_kernels_give, by_the_older_spelling, which_gradients,
+     a_kernel_turned_off, signatures, wrong_uses,
      a_derivative, no_derivative, several, in_place, in_place_and_returned, within_autocast,
      a_derivative_in_numpy, by_schema, by_a_library, over_a_batch,
      for_meta, an_alias, no_annotation, no_namespace, a_missing_argument, a_wrong_argument,

@@ -6,6 +6,7 @@ import ast
 import collections.abc
 import enum
 import inspect
+import re
 import threading
 import types
 import typing
@@ -119,7 +120,10 @@ class CustomOpDef:
         self._qualname, self._signature, self._schema = qualname, signature, schema
         self._name = qualname.split("::")[1]
         self._mutates = mutates
+        self._types = argument_types(schema)
         self._kernels: dict = {}  # by the kind of device; None is every other
+        self._composite = False  # whether the kernel is differentiated call by call
+        self.own_results = False  # whether no result may show an argument's memory
         self._fake = self._backward = self._setup = self._vmap = None
         self.returns_changed = False  # whether a tag says that results are changed arguments
         self._casts: dict = {}  # by the kind of device: what autocast makes of its arguments
@@ -138,7 +142,9 @@ class CustomOpDef:
 
         def register(fn):
             kinds = [device_types] if isinstance(device_types, str) else device_types
+            self._composite = COMPOSITE in (kinds or ())
             for kind in kinds or [None]:
+                kind = None if kind == COMPOSITE else kind
                 self._kernels[None if kind in (None, "default") else kind.lower()] = fn
             return fn
 
@@ -197,15 +203,12 @@ class CustomOpDef:
                 f"{self._qualname}() {text}. Declaration: {self._qualname}{self._schema}"
             ) from None
         bound.apply_defaults()
-        for p in self._signature.parameters.values():
-            x, kind = bound.arguments[p.name], p.annotation
-            wrong = isinstance(x, str) if kind in (int, float, bool) else (
-                kind in (Tensor, "Tensor") and not isinstance(x, Tensor))  # fmt: skip
-            if wrong or (kind is str and not isinstance(x, str)):
+        for name, kind in self._types.items():
+            x = bound.arguments[name]
+            if not _fits(kind, x):
                 raise RuntimeError(
-                    f"{self._qualname}() Expected a value of type "
-                    f"'{getattr(kind, '__name__', kind)}' for argument '{p.name}' but instead "
-                    f"found type '{type(x).__name__}'.\n"
+                    f"{self._qualname}() Expected a value of type '{_shown_type(kind)}' for "
+                    f"argument '{name}' but instead found type '{type(x).__name__}'.\n"
                     f"Declaration: {self._qualname}{self._schema}"
                 )
         return bound.args, bound.kwargs
@@ -237,11 +240,14 @@ class CustomOpDef:
         ruled = self._vmap is not None and modes.levels
         if ruled and any(is_batch(x, modes.levels[-1]) for x in leaves):
             return over_level(self._vmap, args, kwargs)
-        if self._backward is not None and modes.grad and any(x.requires_grad for x in leaves):
+        if self._composite or not (modes.grad and any(x.requires_grad for x in leaves)):
+            return self._run(args, kwargs, leaves)
+        if self._backward is not None:
             return self._on_tape(args, kwargs)
-        if not self._mutates and modes.grad and any(x.requires_grad for x in leaves):
+        if not self._mutates:
             return self._without_backward(args, kwargs)
-        return self._run(args, kwargs, leaves)
+        with no_grad():  # autograd does not see what it changes
+            return self._run(args, kwargs, leaves)
 
     def _run(self, args, kwargs, leaves):
         kind = next((x.device.type for x in leaves), devices.get_default_device().type)
@@ -260,16 +266,33 @@ class CustomOpDef:
                 "backend: no kernel is registered for it"
             )
         out = kernel(*args, **kwargs)
-        if self._schema.endswith("-> Tensor") and not isinstance(out, Tensor):
-            raise RuntimeError(f"Unable to cast {out} to Tensor")
+        self._check_results(out)
         given = {id(x) for x in leaves} - self._changed(args, kwargs)
-        if any(id(x) in given for x in trees.flatten(out)[0]):
+        given |= {id(x._base) for x in leaves if id(x) in given and x._base is not None}
+        if self.own_results and any(
+            id(x) in given or id(getattr(x, "_base", None)) in given for x in trees.flatten(out)[0]
+        ):
             raise RuntimeError(
-                f"{self._qualname}: The output of this custom operator (1) must not also be an "
-                "input to this custom operator and (2) may not alias any inputs to this custom "
-                "operator or other returns. Please clone() it."
+                f"{self._name} (with implementation in {inspect.getmodule(kernel)}): The output of "
+                "this custom operator (1) must not also be an input to this custom operator and "
+                "(2) may not alias any inputs to this custom operator or other returns. Please "
+                "clone() it."
             )
         return out
+
+    def _check_results(self, out) -> None:
+        wanted = self._schema.rpartition("->")[2].strip()
+        if wanted == "Tensor" and not isinstance(out, Tensor):
+            raise RuntimeError(f"Unable to cast {out} to Tensor")
+        if wanted == "()" and out is not None:
+            raise RuntimeError(
+                f"Expected PythonKernelHolder for {self._qualname} to return None but it returned "
+                "something else instead."
+            )
+        if "," in wanted and not isinstance(out, (tuple, list)):
+            raise TypeError(
+                f"Object of type '{type(out).__name__}' is not an instance of 'sequence'"
+            )
 
     def _changed(self, args, kwargs) -> set:
         """The ids of the arguments that the operator changes in place, if it may return them."""
@@ -324,6 +347,17 @@ class CustomOpDef:
             ctx.needs_input_grad = trees.unflatten(ctx.needs_input_grad, spec)
             found = user_backward(ctx, *grads)
             found = found if isinstance(found, tuple) else (found,)
+            if len(found) < len(spec.parts):
+                raise RuntimeError(
+                    f"function {name}Backward returned an incorrect number of gradients (expected "
+                    f"{len(spec.parts)}, got {len(found)})"
+                )
+            for i, g in enumerate(found[len(spec.parts) :], len(spec.parts) + 1):
+                if g is not None:
+                    raise RuntimeError(
+                        f"function {name}Backward returned a gradient different than None at "
+                        f"position {i}, but the corresponding forward input was not a Variable"
+                    )
             out: list = []
             for g, part in zip(found, spec.parts, strict=False):
                 some = g is not None and part.kind is not None
@@ -444,6 +478,50 @@ def _results(signature) -> str:
     if name is None:
         raise ValueError(f"infer_schema(func): Return has unsupported type {found}")
     return name
+
+
+COMPOSITE = "compositeimplicitautograd"
+_SHOWN = {"SymInt": "int", "Scalar": "number", "ScalarType": "int"}
+
+
+def argument_types(schema: str) -> dict:
+    """{argument: what the schema calls its type}."""
+    left = schema.rpartition("->")[0].strip()
+    heads = (part.partition("=")[0].strip() for part in _split(left[1:-1]) if part != "*")
+    pairs = (head.rpartition(" ") for head in heads)
+    return {name: re.sub(r"\([^)]*\)", "", kind).strip() for kind, _, name in pairs}
+
+
+def _fits(kind: str, x) -> bool:
+    """Whether an argument is of a schema's type; of types that are rare, any is."""
+    if kind.endswith("?"):
+        return x is None or _fits(kind[:-1], x)
+    if kind.endswith("]"):
+        inner, _, size = kind[:-1].rpartition("[")
+        if not isinstance(x, (list, tuple)):
+            return bool(size) and _fits(inner, x)
+        return all(_fits(inner, y) for y in x)
+    if kind == "Tensor":
+        return x is None or isinstance(x, Tensor)
+    if x is None or isinstance(x, (list, tuple, dict)):
+        return kind not in ("int", "SymInt", "float", "bool", "str", "Scalar")
+    if kind == "str":
+        return isinstance(x, str)
+    if kind in ("int", "SymInt"):
+        return isinstance(x, Tensor) or not isinstance(x, (str, float, complex))
+    if kind == "float":
+        return not isinstance(x, (str, complex))
+    if kind == "bool":
+        return not isinstance(x, (str, float, complex))
+    return kind != "Scalar" or not isinstance(x, str)
+
+
+def _shown_type(kind: str) -> str:
+    if kind.endswith("?"):
+        return f"Optional[{_shown_type(kind[:-1])}]"
+    if kind.endswith("]"):
+        return f"List[{_shown_type(kind.rpartition('[')[0])}]"
+    return _SHOWN.get(kind, kind)
 
 
 def parse(schema: str) -> inspect.Signature:

@@ -48,7 +48,7 @@ def custom_op(
         else:
             signature, text = _c.parse(schema), schema
         op = CustomOpDef(name, signature, text, tuple(mutates_args))
-        op._init_fn = fn
+        op._init_fn, op.own_results = fn, True
         op.returns_changed = any(tag in (Tag.inplace, Tag.out) for tag in _tuple(tags))
         op.__doc__, op.__wrapped__ = fn.__doc__, fn
         op.register_kernel(device_types, fn)
@@ -110,7 +110,7 @@ def impl(qualname, types, func: Callable | str | None = None, *, lib=None):
 
 
 def _kinds(types):
-    every = ("default", "compositeexplicitautograd", "compositeimplicitautograd", "")
+    every = ("default", "compositeexplicitautograd", "")
     types = (types,) if isinstance(types, str) else types
     return [None if t.lower() in every else t.lower() for t in types]
 
@@ -165,13 +165,15 @@ def opcheck(op, args, kwargs=None, *, test_utils=(), raise_exception: bool = Tru
     if found._fake is not None:
         meta = trees.map_tree(lambda x: x.to("meta") if isinstance(x, Tensor) else x, tuple(args))
         fake = trees.flatten(found(*meta, **(kwargs or {})))[0]
+        results["test_faketensor"] = "SUCCESS"
         for a, b in zip(out, fake, strict=True):
             if isinstance(a, Tensor) and (a.shape != b.shape or a.dtype is not b.dtype):
-                raise RuntimeError(
+                results["test_faketensor"] = error = RuntimeError(
                     f"{found}: the fake registration gives {b.dtype} {tuple(b.shape)}, the kernel "
                     f"{a.dtype} {tuple(a.shape)}"
                 )
-        results["test_faketensor"] = "SUCCESS"
+                if raise_exception:
+                    raise error
     return {name: result for name, result in results.items() if not asked or name in asked}
 
 
@@ -220,7 +222,7 @@ class Library:
         key = dispatch_key or self.dispatch_key
         if key.startswith("Autograd"):
             raise NotSupported(f"a kernel for {key}", "use torch.library.register_autograd")
-        impl(name, "cpu" if key == "CPU" else key.lower() or "default", fn)
+        impl(name, "cpu" if key == "CPU" else key.lower() or _c.COMPOSITE, fn)
 
 
 class _scoped_library:
