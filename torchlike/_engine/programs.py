@@ -223,6 +223,10 @@ _MIDDLE = _MODULES | {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimiz
 # emitter: of 150 random programs 11 then had wrong numbers (a copy that turns a matrix, needed by a
 # product, was dropped); without it none of 550.
 _UNFUSED = _MODULES | {"xla_backend_optimization_level": 0, "xla_disable_hlo_passes": "fusion"}
+# XLA leaves out the rounding of half precision before a conversion to float32, in some programs:
+# (a @ b).float() was no longer a @ b.
+_ROUNDED = {"xla_allow_excess_precision": False}
+_HALVES = (dt.float16, dt.bfloat16)
 _COMPARISONS = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 _LITTLE = 3e-4  # seconds of work, as NumPy would need
 _EACH = 2.5e-4  # seconds of work for each call
@@ -239,9 +243,20 @@ def effort(node: Prefix) -> dict | None:
     # By what the device is: the runner may let "cuda" be the CPU, with the CPU's numbers.
     if devices.jax_device(node.device).platform != "cpu":
         return None
+    options = _MIDDLE if node.work <= node.calls * _EACH else None
     if node.work <= _LITTLE:
-        return _UNFUSED if any(map(_compares_results, node.path())) else _QUICK
-    return _MIDDLE if node.work <= node.calls * _EACH else None
+        options = _UNFUSED if any(map(_compares_results, node.path())) else _QUICK
+    if any(map(_has_halves, node.path())):
+        return _ROUNDED if options is None else options | _ROUNDED
+    return options
+
+
+def _has_halves(call) -> bool:
+    """Whether a call, or one of those that it is made of, has half precision."""
+    if any(getattr(a, "dtype", None) in _HALVES for a in (*call.in_avals, *call.avals)):
+        return True
+    inner = call.op.made_of[1] if getattr(call.op.fn, "sources", None) else ()
+    return any(map(_has_halves, inner))
 
 
 def _compares_results(call: Prefix) -> bool:
@@ -258,7 +273,8 @@ def known_options() -> bool:
     """Whether this XLA has the options: they are of its own, and may go."""
     try:
         place = SingleDeviceSharding(devices.jax_device(devices.CPU))
-        jax.jit(lambda: 0, compiler_options=_UNFUSED, out_shardings=place).lower().compile()
+        options = _UNFUSED | _ROUNDED
+        jax.jit(lambda: 0, compiler_options=options, out_shardings=place).lower().compile()
     except (jax.errors.JaxRuntimeError, RuntimeError, ValueError, KeyError):
         return False
     return True

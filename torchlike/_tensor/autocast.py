@@ -71,6 +71,11 @@ def _inner(operands, statics):
     return LOWER if min(ranks) and max(ranks) > 1 else None
 
 
+def _neighbours(operands, statics):
+    """For ``local_response_norm``, which is a three-dimensional pool in PyTorch."""
+    return FLOAT32 if operands[0].ndim > 3 else None
+
+
 _LOWER = (
     "addbmm addmm baddbmm bmm conv_transpose convolution linalg_vecdot linear matmul mm prelu "
     "scaled_dot_product_attention"
@@ -106,6 +111,7 @@ _CPU = _table(
     (_rank(3), "adaptive_avg_pool adaptive_max_pool avg_pool max_pool max_pool_with_indices"),
     (_rank(2, 3), "max_unpool"),
     (_padding, "pad_like_input"),
+    (_neighbours, "local_response_norm"),
 )  # fmt: skip
 
 _CUDA = _table(

@@ -11,6 +11,7 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.indexing import host_bounds
+from torchlike._tensor.modes import modes
 from torchlike.nn.functional.reduction import reduction_of
 
 
@@ -216,7 +217,9 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction: s
     """log(1 + exp(-target * input))."""
     reduction = reduction_of(reduction, size_average, reduce)
     out = apply(TABLE["soft_margin_loss"], (input, target), (reduction,))
-    return out if out.dtype is input.dtype else dispatch.fit(input.new_empty(out.shape), out)
+    if out.dtype is input.dtype or modes.cast is not None:
+        return out
+    return dispatch.fit(input.new_empty(out.shape), out)
 
 
 def cosine_embedding_loss(
