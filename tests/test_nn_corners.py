@@ -630,6 +630,14 @@ def case_weight_norm_along_no_dimension(lib):
     return [told(f, lib.nn.Linear(2, 2), dim=3) for f in (old, new)]
 
 
+def case_called_with_tensors_where_modules_hold_each_other(lib):
+    m = lib.nn.Sequential(lib.nn.Linear(1, 1, bias=False))
+    m[0].above, x = m, lib.ones(1, 1)
+    other = {"0.above.0.weight": lib.full((1, 1), 3.0)}
+    call = lib.func.functional_call
+    return call(m, other, x, tie_weights=False), told(call, m, other, x)[0]
+
+
 def case_ctc_of_nothing(lib):
     none = lib.zeros(0, dtype=lib.int64)
     return told(lib.nn.functional.ctc_loss, lib.ones(0, 0, 4), none, none, none)

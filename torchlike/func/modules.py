@@ -53,6 +53,17 @@ def _places(module) -> dict:
     return out
 
 
+def _place(module, name):
+    """The dict and the key under which a module holds the tensor of a name, or None."""
+    path, _, key = name.rpartition(".")
+    for part in path.split(".") if path else ():
+        module = module._modules.get(part)
+        if module is None:
+            return None
+    stores = (store for store in (module._parameters, module._buffers) if key in store)
+    return next(((store, key) for store in stores), None)
+
+
 class _Properties:
     """The attributes of a module that its class computes, and sets, as a dict has its values."""
 
@@ -70,10 +81,14 @@ class _Properties:
 @contextmanager
 def replaced(module, tensors: dict, tie_weights: bool, strict: bool):
     """A ``with`` block in which a module has other tensors for its parameters and buffers."""
-    places = _places(module)
     for name in tensors:
         if not name or name.endswith("."):
             raise KeyError('tensor name can\'t be empty string ""')
+    if tie_weights or strict:
+        places = _places(module)
+    else:  # modules may hold each other in a circle: only what is named is looked up
+        found = {name: _place(module, name) for name in tensors}
+        places = {name: place for name, place in found.items() if place is not None}
     unexpected = [name for name in tensors if name not in places]
     everywhere = dict(tensors)
     if tie_weights:
