@@ -224,6 +224,16 @@ def what_is_looked_at_only_on_the_tape(t):
 
         kind = function(t, forward, lambda c, g, h: out.append((g, h)) or g)
         kind.apply(leaf(t, 2))[0].sum().backward()
+
+    for what in ("save_for_backward", "save_for_forward", "mark_dirty", ""):
+
+        def setup(ctx, inputs, output, what=what):
+            if what:
+                getattr(ctx, what)(*inputs)
+                ctx.save_for_backward(*inputs if what == "mark_dirty" else ())
+
+        kind = function(t, lambda x: x, lambda c, g: g, setup_context=staticmethod(setup))
+        out += [said(lambda: kind.apply(t.ones(1, requires_grad=r) * 1)) for r in (True, False)]  # noqa: B023
     parts = t.ones(4, requires_grad=True)
     with t.no_grad():
         part = (parts * 1).tensor_split(2)[0]
@@ -571,6 +581,26 @@ def dense_and_sparse_gradients_add_up(t):
         p.grad = t.sparse_coo_tensor(t.tensor([[1, 1]]), t.tensor([1.0, 1.0]), (2,))
         p.backward(t.tensor([1.5, 1.5]), create_graph=create)
         out.append(p.grad)
+    table = t.nn.Embedding(3, 2, sparse=True, _weight=t.ones(3, 2))
+    table(t.tensor([1])).sum().backward()
+    first = table.weight.grad
+    table(t.tensor([2, 1])).sum().backward()
+    return [*out, first is table.weight.grad, first]
+
+
+@case
+def pieces_that_may_be_written_to(t):
+    out = []
+    for cut in (
+        lambda x: x.unsafe_split(1), lambda x: x.unsafe_chunk(3), lambda x: x.split(1),
+        lambda x: x.unsafe_split_with_sizes((1, 1, 1)),
+    ):  # fmt: skip
+        x = leaf(t, 3, 2)
+        y = x * 2
+        a, b, c = cut(y)
+        out.append(said(lambda: a.mul_(b), 40))  # noqa: B023
+        (a.sum() + c.sum() * 3).backward()
+        out += [x.grad, y.detach()]
     return out
 
 

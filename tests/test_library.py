@@ -1,5 +1,7 @@
 """torch.library: operators of one's own, their derivatives and their other registrations."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -110,6 +112,38 @@ def by_schema(lib, ns):
     op = getattr(lib.ops, ns).baz
     op(x, 4).sum().backward()
     return op(x).tolist(), x.grad.tolist()
+
+
+def by_schema_without_a_derivative(lib, ns):
+    part = lib.library.Library(ns, "FRAGMENT")
+    x = lib.arange(3.0, requires_grad=True)
+
+    class Cube(lib.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return lib.tensor(x.numpy() ** 3)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 3 * ctx.saved_tensors[0] ** 2
+
+    kernels = {
+        "composed": lambda x: x * x, "hidden": lambda x: lib.tensor(x.detach().numpy() * 2),
+        "returned": lambda x: x, "function": Cube.apply,
+    }  # fmt: skip
+    out = []
+    for name, kernel in kernels.items():
+        part.define(f"{name}(Tensor x) -> Tensor")
+        part.impl(name, kernel, "CPU")
+        x.grad = None
+        with warnings.catch_warnings(record=True) as noted:
+            warnings.simplefilter("always")
+            y = getattr(getattr(lib.ops, ns), name)(x)
+            y.sum().backward()
+        said = [str(w.message)[len(ns) :][:70] for w in noted]
+        out.append((y.requires_grad, x.grad if x.grad is None else x.grad.tolist(), said[:1]))
+    return out
 
 
 def by_a_library(lib, ns):
@@ -293,7 +327,7 @@ def what_kernels_give(lib, ns):
     [types_of_arguments, what_kernels_give, by_the_older_spelling, which_gradients,
      a_kernel_turned_off, signatures, wrong_uses,
      a_derivative, no_derivative, several, in_place, in_place_and_returned, within_autocast,
-     a_derivative_in_numpy, by_schema, by_a_library, over_a_batch,
+     a_derivative_in_numpy, by_schema, by_schema_without_a_derivative, by_a_library, over_a_batch,
      for_meta, an_alias, no_annotation, no_namespace, a_missing_argument, a_wrong_argument,
      a_missing_op],
 )  # fmt: skip

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
+from torchlike._custom_results import as_it_is
 from torchlike._tensor.autocast import is_autocast_enabled
 from torchlike._tensor.function import Function
 from torchlike._tensor.modes import modes, no_grad
@@ -125,6 +126,7 @@ class CustomOpDef:
         self._composite = False  # whether the kernel is differentiated call by call
         self.own_results = False  # whether no result may show an argument's memory
         self._fake = self._backward = self._setup = self._vmap = None
+        self.by_schema = False  # whether ``define`` has made it, and not ``custom_op``
         self.returns_changed = False  # whether a tag says that results are changed arguments
         self._casts: dict = {}  # by the kind of device: what autocast makes of its arguments
         self._opoverload = OpOverload(self, f"{qualname.replace('::', '.')}.default")
@@ -245,6 +247,8 @@ class CustomOpDef:
         if self._backward is not None:
             return self._on_tape(args, kwargs)
         if not self._mutates:
+            if self.by_schema:
+                return as_it_is(self._qualname, self._run(args, kwargs, leaves), leaves)
             return self._without_backward(args, kwargs)
         with no_grad():  # autograd does not see what it changes
             return self._run(args, kwargs, leaves)

@@ -88,7 +88,7 @@ def define(qualname, schema, *, lib=None, tags=()):
             f"Tried to register an operator ({qualname}{schema}) with the same name and overload "
             "name multiple times."
         )
-    CustomOpDef(qualname, _c.parse(schema), schema, _mutated(schema))
+    CustomOpDef(qualname, _c.parse(schema), schema, _mutated(schema)).by_schema = True
     return None
 
 

@@ -269,6 +269,22 @@ class FunctionNode(tape.Node):
                     dispatch.rebind(d, dispatch.wrap(copy_value(dispatch.value_of(d))))
         return dirty
 
+    def check_saved(self, args, results, dirty) -> None:
+        """Raise where setup_context has saved an input that forward returns as it is."""
+        kept = [x.tensor for x in self.kept if x is not None]
+        kept += self.attributes.get("saved_for_forward", ())
+        for r in results:
+            if (
+                any(r is x for x in kept) and any(r is x for x in args)
+                and not any(r is d for d in dirty)
+            ):  # fmt: skip
+                raise RuntimeError(
+                    "An input that has been returned as-is as output is being saved for backward. "
+                    "This is not supported if you override setup_context. You should return and "
+                    "save a view of the input instead, e.g. with x.view_as(x) or setup ctx inside "
+                    "the forward function itself."
+                )
+
     def untracked(self, result, args, dirty):
         """What the caller gets for a result of forward where nothing is on the tape."""
         given = isinstance(result, dispatch._Tensor) and any(result is x for x in args)
@@ -495,6 +511,8 @@ class Function:
         dirty = ()
         if "dirty_tensors" in node.attributes:
             dirty = node.check_dirty(args, results)
+        if apart and (node.kept or "saved_for_forward" in node.attributes):
+            node.check_saved(args, results, dirty)
         if not tracked:
             results = tuple(node.untracked(r, args, dirty) for r in results)
             return results if isinstance(result, tuple) else results[0]

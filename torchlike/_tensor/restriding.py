@@ -225,6 +225,8 @@ def unsafe_chunk(input, chunks, dim=0):
 def _writable(input, parts, label="UnsafeSplitBackward0"):
     for part in parts:
         part._made = input._made
+        # The memory is one, but autograd counts each piece's versions, and hears of no other's.
+        part._base, part._detached, part._silent = None, True, True
         named(part, label)
     return parts
 

@@ -256,11 +256,11 @@ class Tensor(_Instance):
             self._grad = dispatch.add_tensors(before, grad)
         else:
             before._refresh()
-            total = tape.add_values(to_value(before), to_value(grad))
-            if retained or before._sparse or total.__class__ is not Value:
-                self._grad = dispatch.to_tensor(total)
+            total = dispatch.to_tensor(tape.add_values(to_value(before), to_value(grad)))
+            if retained or before._sparse is not total._sparse:
+                self._grad = total
             else:
-                dispatch.rebind(before, dispatch.wrap(total))
+                dispatch.rebind(before, total)
 
     # ---- autograd ------------------------------------------------------------------------------
 
