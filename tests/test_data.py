@@ -769,6 +769,48 @@ PIPES = {
 }
 
 
+def appended_to(pipe, **options):
+    """The samples of one reader after another one has changed its own."""
+    one, other = pipe.fork(2, **options)
+    for x in one:
+        x.append(9)
+    return list(other), len(one)
+
+
+REFUSED_PIPES = {
+    "concat": lambda d: wrapped(d).concat(3),
+    "zip": lambda d: wrapped(d).zip(3),
+    "zip by key": lambda d: by_key(d).zip(3),
+    "zip too far": lambda d: repr(by_key(d).zip(by_key(d))[7])[:40],
+    "map a number": lambda d: by_key(d).map(3),
+    "map two": lambda d: wrapped(d).map(lambda a, b: a),
+    "map two columns": lambda d: wrapped(d).map(lambda a: a, input_col=[0, 1]),
+    "map with a keyword": lambda d: wrapped(d).map(lambda a, *, k: a),
+    "filter": lambda d: wrapped(d).filter(3),
+    "shuffle": lambda d: wrapped(d).shuffle(buffer_size=0),
+    "group": lambda d: wrapped(d).groupby(abs, guaranteed_group_size=2),
+    "group of too many": lambda d: wrapped(d).groupby(abs, group_size=20, buffer_size=3),
+    "copies": lambda d: wrapped(d).fork(2, copy="x"),
+    "fork one": lambda d: next(iter(wrapped(d).fork(1))),
+    "read by one": lambda d: list(wrapped(d).fork(2, buffer_size=3)[0]),
+    "shared": lambda d: appended_to(wrapped(d, [[1], [2]])),
+    "copied": lambda d: appended_to(wrapped(d, [[1], [2]]), copy="shallow"),
+    "copied deeply": lambda d: appended_to(wrapped(d, [[[1]], [[2]]]), copy="deep"),
+}
+
+
+def by_key(d):
+    return d.datapipes.map.SequenceWrapper([1, 2])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", REFUSED_PIPES)
+def test_data_pipes_refuse_and_copy(name):
+    found = [outcome(lambda d=d: REFUSED_PIPES[name](d))[0] for _, d in BOTH]
+    names = [repr(x).replace("MapDataPipe.", ".").replace("IterDataPipe", "") for x in found]
+    assert names[0] == names[1]
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", PIPES)
 def test_data_pipes(name):

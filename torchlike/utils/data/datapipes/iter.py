@@ -14,6 +14,7 @@ import numpy as np
 
 from torchlike._tensor.generators import default_generator
 from torchlike.utils.data.collate import default_collate
+from torchlike.utils.data.datapipes.checks import check_callable, check_columns, check_pipes
 from torchlike.utils.data.datapipes.datapipe import DataChunk, IterDataPipe
 from torchlike.utils.data.datapipes.decorators import functional_datapipe
 from torchlike.utils.data.sampler import SequentialSampler
@@ -64,6 +65,7 @@ class Mapper(IterDataPipe):
             if len(output_col) > 1:
                 raise ValueError("`output_col` must be a single-element list or tuple")
             output_col = output_col[0]
+        check_columns(fn, input_col)
         self.datapipe, self.fn = datapipe, fn
         self.input_col, self.output_col = input_col, output_col
 
@@ -107,6 +109,7 @@ class Filter(IterDataPipe):
     """The samples for which a function says yes."""
 
     def __init__(self, datapipe: IterDataPipe, filter_fn: Callable, input_col=None) -> None:
+        check_columns(filter_fn, input_col)
         self.datapipe, self.filter_fn, self.input_col = datapipe, filter_fn, input_col
 
     def __iter__(self) -> Iterator:
@@ -185,8 +188,15 @@ class Grouper(IterDataPipe):
         buffer_size: int = 10000, group_size: int | None = None,
         guaranteed_group_size: int | None = None, drop_remaining: bool = False,
     ) -> None:  # fmt: skip
+        check_callable(group_key_fn)
+        if group_size is not None and not 0 < group_size <= buffer_size:
+            raise AssertionError("group_size must be > 0 and <= buffer_size")
         if guaranteed_group_size is None:
             guaranteed_group_size = group_size
+        elif group_size is None or not 0 < guaranteed_group_size <= group_size:
+            raise AssertionError(
+                "guaranteed_group_size must be > 0 and <= group_size and group_size must be set"
+            )
         self.datapipe, self.group_key_fn, self.keep_key = datapipe, group_key_fn, keep_key
         self.max_buffer_size, self.group_size = buffer_size, group_size
         self.guaranteed_group_size, self.drop_remaining = guaranteed_group_size, drop_remaining
@@ -229,7 +239,7 @@ class Shuffler(IterDataPipe):
         self, datapipe: IterDataPipe, *, buffer_size: int = 10000, unbatch_level: int = 0
     ) -> None:
         if buffer_size <= 0:
-            raise ValueError("buffer_size should be larger than 0")
+            raise AssertionError("buffer_size should be larger than 0")
         self.datapipe = datapipe if unbatch_level == 0 else UnBatcher(datapipe, unbatch_level)
         self.buffer_size = buffer_size
         self._enabled, self._seed = True, None
@@ -312,8 +322,7 @@ class Concater(IterDataPipe):
     """Several data pipes one behind the other."""
 
     def __init__(self, *datapipes: IterDataPipe) -> None:
-        if not datapipes:
-            raise ValueError("Expected at least one DataPipe, but got nothing")
+        check_pipes(datapipes, IterDataPipe)
         self.datapipes = datapipes
 
     def __iter__(self) -> Iterator:
@@ -328,6 +337,8 @@ class Zipper(IterDataPipe):
     """Tuples of the samples of several data pipes, until one ends."""
 
     def __init__(self, *datapipes: IterDataPipe) -> None:
+        text = "All inputs are required to be `{}` for `ZipIterDataPipe`."
+        check_pipes(datapipes or (self,), IterDataPipe, text)
         self.datapipes = datapipes
 
     def __iter__(self) -> Iterator:
@@ -355,8 +366,11 @@ class Multiplexer(IterDataPipe):
 class _Shared:
     """One pass over a data pipe for several readers, each with a queue of what it has not read."""
 
-    def __init__(self, datapipe, readers: int, route: Callable, buffer_size: int):
+    name = "DemultiplexerIterDataPipe"
+
+    def __init__(self, datapipe, readers: int, route: Callable, buffer_size: int, copied=None):
         self.datapipe, self.readers, self.route = datapipe, readers, route
+        self.copied = copied  # what makes a copy of a sample for each reader
         self.buffer_size = buffer_size
         self.passes: dict[int, tuple] = {}
 
@@ -371,14 +385,15 @@ class _Shared:
         own = queues[reader]
         while True:
             while own:
-                yield own.popleft()
+                x = own.popleft()
+                yield x if self.copied is None else self.copied(x)
             for x in source:
                 for number in self.route(x):
                     queues[number].append(x)
                 if 0 <= self.buffer_size < max(map(len, queues)):
                     raise BufferError(
-                        f"more than {self.buffer_size} samples are read by one and not by another: "
-                        "give a larger buffer_size, or -1 for any number"
+                        f"{self.name} buffer overflow,buffer size {self.buffer_size} is "
+                        "insufficient."
                     )
                 break
             else:
@@ -394,13 +409,30 @@ class _Child(IterDataPipe):
         return self.shared.read(self.number)
 
 
+class _Same(_Child):
+    """A reader of all samples."""
+
+    def __len__(self) -> int:
+        return len(self.shared.datapipe)
+
+
+_COPIES = {None: None, "shallow": copy.copy, "deep": copy.deepcopy}
+
+
 def Forker(datapipe: IterDataPipe, num_instances: int, buffer_size: int = 1000, copy=None) -> list:
     """Several data pipes with the same samples, which are read once (``pipe.fork``)."""
     if num_instances < 1:
         raise ValueError(f"Expected `num_instances` larger than 0, but {num_instances} is found")
+    if copy not in _COPIES:
+        raise ValueError(
+            f"Unknown copy method `{copy}` requested, choose one of None, `shallow` or `deep`."
+        )
+    if num_instances == 1:
+        return datapipe
     everyone = range(num_instances)
-    shared = _Shared(datapipe, num_instances, lambda x: everyone, buffer_size)
-    return [_Child(shared, number) for number in everyone]
+    shared = _Shared(datapipe, num_instances, lambda x: everyone, buffer_size, _COPIES[copy])
+    shared.name = "ForkerIterDataPipe"
+    return [_Same(shared, number) for number in everyone]
 
 
 def Demultiplexer(
@@ -410,6 +442,8 @@ def Demultiplexer(
     """Several data pipes, each with the samples that a function gives its number (``demux``)."""
     if num_instances < 1:
         raise ValueError(f"Expected `num_instances` larger than 0, but {num_instances} is found")
+
+    check_callable(classifier_fn)
 
     def route(x):
         number = classifier_fn(x)

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 
 from torchlike._tensor.generators import default_generator
+from torchlike.utils.data.datapipes.checks import check_callable, check_pipes
 from torchlike.utils.data.datapipes.datapipe import DataChunk, MapDataPipe
 from torchlike.utils.data.datapipes.decorators import functional_datapipe
 from torchlike.utils.data.datapipes.iter import IterDataPipe, _shuffled
@@ -31,6 +32,7 @@ class Mapper(MapDataPipe):
     """Each sample through a function."""
 
     def __init__(self, datapipe: MapDataPipe, fn: Callable = lambda x: x) -> None:
+        check_callable(fn)
         self.datapipe, self.fn = datapipe, fn
 
     def __getitem__(self, index):
@@ -45,8 +47,7 @@ class Concater(MapDataPipe):
     """Several data pipes one behind the other."""
 
     def __init__(self, *datapipes: MapDataPipe):
-        if not datapipes:
-            raise ValueError("Expected at least one DataPipe, but got nothing")
+        check_pipes(datapipes, MapDataPipe)
         self.datapipes = datapipes
 
     def __getitem__(self, index):
@@ -66,12 +67,19 @@ class Zipper(MapDataPipe):
     """Tuples of the samples of several data pipes; as many as the shortest has."""
 
     def __init__(self, *datapipes: MapDataPipe) -> None:
-        if not datapipes:
-            raise ValueError("Expected at least one DataPipe, but got nothing")
+        check_pipes(datapipes, MapDataPipe)
         self.datapipes = datapipes
 
     def __getitem__(self, index):
-        return tuple(pipe[index] for pipe in self.datapipes)
+        out = []
+        for pipe in self.datapipes:
+            try:
+                out.append(pipe[index])
+            except IndexError as error:
+                raise IndexError(
+                    f"Index {index} is out of range for one of the input MapDataPipes {pipe}."
+                ) from error
+        return tuple(out)
 
     def __len__(self) -> int:
         return min(len(pipe) for pipe in self.datapipes)
