@@ -101,6 +101,7 @@ def test_compiled_shows_what_eager_shows(name):
         "argument_list_emptied", "argument_list_filled", "arrays_as_batches",
         "batches_made_for_each_call",
         "plain_values_made_for_each_call", "records_written_inside",
+        "tables_cached_by_their_lengths",
         "samples_by_the_weights_that_are_computed",
         "tensor_in_a_slot_replaced", "tensor_of_an_outer_function_replaced",
         "views_put_into_an_argument",

@@ -4,6 +4,9 @@ import builtins
 import collections
 import dataclasses
 import decimal
+import functools
+import importlib
+import sys
 import types
 
 import numpy as np
@@ -279,3 +282,73 @@ def function_of_numpy_replaced(torch, compile):
     )
     np.sqrt = held
     return seen
+
+
+@hazard
+def attributes_asked_for_by_functions_handed_on(torch, compile):
+    class Box:
+        pass
+
+    box, x = Box(), numbers(torch, 3)
+    box.size_1, box.inner = 1.0, Box()
+    box.inner.deep = 1.0
+    bound = functools.partial(getattr, box)
+    return [
+        *changed(
+            compile, lambda: x * next(map(getattr, [box], [f"size_{1}"])),
+            lambda: setattr(box, "size_1", 3.0),
+        ),
+        *changed(
+            compile, lambda: x * functools.reduce(getattr, ["inner", "deep"], box),
+            lambda: setattr(box.inner, "deep", 3.0),
+        ),
+        *changed(compile, lambda: x * bound(f"size_{1}"), lambda: setattr(box, "size_1", 4.0)),
+        *changed(
+            compile, lambda: x * len(next(map(vars, [box]))), lambda: setattr(box, "more", 1)
+        ),
+        *changed(
+            compile, lambda: x * len(next(map("{0.size_1}".format, [box]))),
+            lambda: setattr(box, "size_1", 12345.0),
+        ),
+    ]  # fmt: skip
+
+
+@hazard
+def module_imported_by_a_function(torch, compile):
+    module, x = types.ModuleType("sizes_of_hazards"), numbers(torch, 3)
+    module.size, sys.modules["sizes_of_hazards"] = 1.0, module
+    seen = []
+    for find in (importlib.import_module, __import__):
+        run = lambda: x * find("sizes_of_hazards").size  # noqa: B023, E731
+        seen += changed(compile, run, lambda: setattr(module, "size", module.size + 1))
+    del sys.modules["sizes_of_hazards"]
+    return seen
+
+
+@hazard
+def results_of_cached_functions_changed(torch, compile):
+    x, seen = numbers(torch, 3), []
+    for cache in (functools.cache, functools.lru_cache(maxsize=4)):
+
+        @cache
+        def config(name):
+            return {"size": 1.0, "name": name}
+
+        @cache
+        def table(length):
+            return torch.ones(length)
+
+        sized, filled = (lambda: x * config("a")["size"]), lambda: x * table(3)
+        seen += changed(compile, sized, lambda: config("a").update(size=3.0))
+        seen += changed(compile, filled, lambda: table(3).fill_(5.0))
+    return seen
+
+
+@hazard
+def tables_cached_by_their_lengths(torch, compile):
+    @functools.lru_cache
+    def table(length):
+        return torch.ones(length)
+
+    run = compile(lambda x: x * table(len(x)))
+    return [run(numbers(torch, n)) for n in (2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 2)]

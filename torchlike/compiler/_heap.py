@@ -6,6 +6,7 @@ import builtins
 import collections
 import enum
 import functools
+import gc
 import operator
 import sys
 import threading
@@ -33,7 +34,7 @@ from torchlike.compiler._parts import (
     Part,
     Slots,
 )
-from torchlike.compiler._watch import is_librarys, is_pure
+from torchlike.compiler._watch import LOOKS_ANYWHERE, is_librarys, is_pure
 
 _LEAVES = (
     dt.dtype, devices.device, type(Ellipsis), type(NotImplemented), slice,
@@ -179,7 +180,8 @@ class Heap:
         elif isinstance(obj, functools.partial):
             for name in ("func", "args", "keywords"):
                 self._later(getattr(obj, name), f"{path}.{name}")
-            if isinstance(obj.func, types.BuiltinFunctionType) and not is_pure(obj.func):
+            known = is_pure(obj.func) and (self.anything or obj.func not in LOOKS_ANYWHERE)
+            if isinstance(obj.func, types.BuiltinFunctionType) and not known:
                 self.opaque.append((path, f"a functools.partial of {obj.func.__qualname__}"))
         elif isinstance(obj, property):
             for f in (obj.fget, obj.fset):
@@ -196,6 +198,8 @@ class Heap:
         elif isinstance(obj, functools._lru_cache_wrapper):
             self.parts.append(Cleared(obj, path))
             self._later(obj.__wrapped__, path)
+            for result in _cached_results(obj):
+                self._later(result, f"a result of {path}")
         elif f"{kind.__module__}.{kind.__name__}" in _PLAIN_NAMES or _is_of_cython(kind):
             pass
         elif isinstance(obj, weakref.ReferenceType):
@@ -410,8 +414,9 @@ class Heap:
             keys, reads = tuple([k for k in own if self._reads_of(k, own[k])]), self.reads
         self._part(Attributes(own, path, keys, _New(own, reads)))
 
-    def look_into_builtins(self) -> None:
-        """Note what the names mean that no globals define."""
+    def look_into_builtins(self, imported) -> None:
+        """Note what the names mean that no globals define, and modules that functions import."""
+        self.scope((), {}, tuple(imported))
         own, names = vars(builtins), self._builtins
         self._part(
             Attributes(own, "builtins", tuple(filter(own.__contains__, names)), names.__contains__)
@@ -485,6 +490,20 @@ def _names_of_bases(kind: type) -> frozenset:
                     found.update(code.co_names)
                     todo += [x for x in code.co_consts if isinstance(x, types.CodeType)]
     return _inherited.setdefault(kind, frozenset(found))
+
+
+def _cached_results(function) -> list:
+    """What a function with a cache gives again, of which the user may have changed a part."""
+    code = getattr(function.__wrapped__, "__code__", None)
+    if code is None or is_librarys(code.co_filename) or code.co_filename.startswith(PACKAGE):
+        return []
+    found = gc.get_referents(function)
+    at = next(n for n, x in enumerate(found) if x is function.__wrapped__) - 1  # the cache
+    results = list(found[at].values())
+    if results and type(results[0]).__name__ == "_lru_list_elem":  # of these, keys and results
+        keys = set(map(id, found[at]))
+        results = [x for x in found[:at] if id(x) not in keys and x is not type(results[0])]
+    return results
 
 
 def _is_of_cython(kind: type) -> bool:

@@ -167,9 +167,10 @@ class Content(Part):
 class Cleared(Part):
     """A function's cache, of which one can only tell that it was emptied: its counts fall."""
 
-    __slots__ = ("counts", "times")
+    __slots__ = ("counts", "misses", "times")
 
     def __init__(self, owner, path):
+        self.misses = owner.cache_info().misses
         self.counts, self.times = (0, 0, 0), 0
         super().__init__(owner, path, ("cache_clear",), False)
 
@@ -179,6 +180,10 @@ class Cleared(Part):
         self.times += any(map(lt, counts, self.counts))
         self.counts = counts
         return [self.times]
+
+    def grew(self) -> bool:
+        """Whether the function has run since one looked, and has kept what it gave."""
+        return self.owner.cache_info().misses > self.misses
 
 
 class Registrations(Part):

@@ -31,7 +31,7 @@ from torchlike.compiler._heap import Heap, TooLarge
 from torchlike.compiler._library import switches
 from torchlike.compiler._opened import Spent, is_spent
 from torchlike.compiler._opening import Opening
-from torchlike.compiler._parts import Elements, Entries, Slots, writable
+from torchlike.compiler._parts import Cleared, Elements, Entries, Slots, writable
 from torchlike.compiler._replay import Replay, contents, donations, owners_of, refill
 from torchlike.compiler._results import Results, tensors_in
 from torchlike.compiler._surroundings import surrounding
@@ -121,7 +121,7 @@ class Recording(Opening):
             heap.add(kind, kind.__qualname__)
         for found in watch.codes.values():
             heap.scope(*found)
-        heap.look_into_builtins()
+        heap.look_into_builtins(watch.imported)
         heap.parts += switches(heap.reads)
         heap.look_into_optimizers()
         heap.look_for_hidden()
@@ -192,7 +192,8 @@ class Recording(Opening):
             try:
                 plan = self._plan(segment, composite, results, opened)
             except Unreplayable as error:
-                self.why = (str(error), None)
+                if not any(isinstance(p, Cleared) and p.grew() for p in self.heap.parts):
+                    self.why = (str(error), None)  # else the next call finds what is kept now
         numbers = [_number(segment, key) for key in noted]
         externals = [
             ref() or Value(_aval_of(a, segment.device), a)

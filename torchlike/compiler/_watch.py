@@ -27,7 +27,7 @@ _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist
 
 # Functions in C that are told a name; if no code spells it out, everything may be read.
 _TOLD_A_NAME = frozenset((getattr, hasattr, setattr, delattr))
-_LOOKS_ANYWHERE = frozenset((*_TOLD_A_NAME, vars, dir, str.format, str.format_map))
+LOOKS_ANYWHERE = frozenset((*_TOLD_A_NAME, vars, dir, str.format, str.format_map))
 # Classes in C whose objects look for the names that they were made with.
 _GETTERS = frozenset(("attrgetter", "methodcaller"))
 _ANY_NAME = frozenset(("__dict__", "__getattribute__"))
@@ -35,7 +35,7 @@ _MAKES_UP = frozenset(("__getattr__", "__getattribute__", "__setattr__", "__dela
 _FILLS_ITS_OWN = frozenset(("__init__", "__post_init__", "__setstate__"))
 # Those that do what only happens when they are called, or give what was not given to them.
 _IMPURE = frozenset((
-    print, input, open, exec, eval, compile, globals, locals, breakpoint, id, hash,
+    print, input, open, exec, eval, compile, globals, locals, breakpoint, id, hash, __import__,
 ))  # fmt: skip
 _PURE_MODULES = frozenset((
     "builtins", "math", "cmath", "operator", "_operator", "itertools", "functools", "_functools",
@@ -209,6 +209,7 @@ class Watch:
     codes      user's code -> (the globals that it names, all its globals, modules it imports)
     names      what that code reads of modules and objects; complete unless ``anything``
     asked      those of them that may be missing, as ``getattr`` and ``hasattr`` are told them
+    imported   the modules that it imports by functions
     anything   whether names were looked up that no code spells out
     effects    (what, line) of the calls that a replay may not leave out, in the call watched last
     handed     those of them that code in C may have made unseen
@@ -219,6 +220,7 @@ class Watch:
         self.names: set[str] = set()
         self.asked: set[str] = set()
         self.anything = False
+        self.imported: set[str] = set()
         self.ran = False  # whether a whole call has been watched
         self.effects: list[tuple[str, str]] = []
         self.handed: list[tuple[str, str]] = []
@@ -233,6 +235,7 @@ class Watch:
             if i.opname == "LOAD_ATTR" and _is_value(i):
                 given = of.get(i.argval)
                 self._give(given, code, i)
+                self.anything |= i.argval in ("format", "format_map")  # a text's, handed on
             if i.opname in _GLOBAL:
                 named[i.argval] = None
                 if i.opname == "LOAD_GLOBAL" and _is_value(i):
@@ -256,7 +259,9 @@ class Watch:
 
     def _give(self, function, code, instruction) -> None:
         """Note that a function in C is given to somebody, who may call it unseen from C."""
-        if isinstance(function, types.BuiltinFunctionType) and not is_pure(function):
+        if isinstance(function, types.BuiltinFunctionType) and function in LOOKS_ANYWHERE:
+            self.anything = True
+        elif isinstance(function, types.BuiltinFunctionType) and not is_pure(function):
             what = f"it hands on {function.__qualname__}"
             self._effect(what, code, _line(code, instruction))
             self.handed += self.effects[-1:]
@@ -280,7 +285,8 @@ class Watch:
             self.asked.add(name)
 
     def _extent(self) -> tuple:
-        return len(self.codes), len(self.names), len(self.asked), self.anything
+        known = self.codes, self.names, self.asked, self.imported
+        return *map(len, known), self.anything
 
     @contextmanager
     def running(self):
@@ -306,11 +312,14 @@ class Watch:
                 inside.append(kind)
                 if kind == 0 and code not in codes:
                     self.add(code, frame.f_globals)
+                if kind == 0 and code is importlib.import_module.__code__:
+                    told_name, package = frame.f_locals["name"], frame.f_locals["package"]
+                    self.imported.add(importlib.util.resolve_name(told_name, package))
             elif event == "return":
                 if len(inside) > 1:
                     inside.pop()
             elif event == "c_call" and not inside[-1]:
-                if arg in _LOOKS_ANYWHERE or _is_format(arg):
+                if arg in LOOKS_ANYWHERE or _is_format(arg):
                     self._looked(arg, frame)
                 elif arg.__name__ == "__reduce_ex__":  # of ``copy``: takes all that there is
                     self.anything = True
