@@ -147,6 +147,10 @@ TRACED = {
     "namespaces": lambda t: lambda x: (
         t.linalg.norm(x), t.fft.rfft(x), t.special.zeta(x, 1), t.linalg.svd(x)
     ),
+    "lists": lambda t: lambda x: (t.einsum("i,i", [x, x]), t.stack((x, x)), t.hstack([x, x])),
+    "tensor first": lambda t: lambda x: (
+        t.ones(2) == x, t.ones(2) ** x, t.ones(3)[x], t.ones(3).view(x.shape[0]), t.ones(2) < x
+    ),
     "sum": lambda t: lambda x: sum([x, x]),
     "constants": lambda t: lambda x: t.ones(2) + x * t.ones(2),
     "factories": lambda t: lambda x: [

@@ -93,6 +93,8 @@ def test_a_function():
     assert isinstance(f, jit.ScriptFunction) and (f.name, f.__doc__) == ("f", "Doc.")
     assert f(torchlike.ones(2), 3).tolist() == [3.0, 3.0]
     assert jit.trace(lambda x: x + 1, (torchlike.ones(2),))(torchlike.ones(3)).shape == (3,)
+    inputs = {"forward": [torchlike.ones(2)]}
+    assert jit.trace_module(torchlike.nn.ReLU(), inputs)(torchlike.ones(3)).shape == (3,)
     assert "return x * n" in f.code and "stablehlo" in str(f.graph)
     with pytest.raises(ValueError, match="does not exist"):
         jit.load("x.pt")

@@ -72,6 +72,8 @@ def handed_over(function, plain, args: tuple, kwargs: dict) -> tuple:
         return name, args, kwargs
     parameters = _parameters(function, plain)
     if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
+        if isinstance(args[-1], (list, tuple)):  # one list for all of them
+            return function, (*args[:-1], *args[-1]) if name == "einsum" else args, kwargs
         for p in parameters.values():
             if p.kind is p.KEYWORD_ONLY and p.name != "out":
                 kwargs = {p.name: p.default, **kwargs}

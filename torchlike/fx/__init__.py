@@ -14,7 +14,7 @@ _LATER = {
 __getattr__, __dir__ = _later(
     "torchlike.fx",
     (
-        "_symbolic_trace", "annotate", "config", "experimental", "graph", "graph_module",
+        "_compatibility", "_symbolic_trace", "annotate", "config", "experimental", "graph", "graph_module",
         "immutable_collections", "interpreter", "node", "operator_schemas", "passes", "proxy",
         "subgraph_rewriter", "tensor_type", "traceback",
     ),

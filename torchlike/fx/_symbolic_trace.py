@@ -18,6 +18,7 @@ from torchlike import nn
 from torchlike._core.errors import PACKAGE
 from torchlike._tensor.tensor import Tensor
 from torchlike.fx import _names, _pytree, _wrapped
+from torchlike.fx._compatibility import compatibility as compatibility
 from torchlike.fx._wrapped import wrap as wrap
 from torchlike.fx.graph import Graph, _PyTreeCodeGen, _PyTreeInfo
 from torchlike.fx.graph_module import GraphModule
@@ -36,6 +37,7 @@ _VARARGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 _wrapped_fns_to_patch, _wrapped_methods_to_patch = _wrapped.functions, _wrapped.methods
 _proxyable_classes: dict[type, None] = {}
 _tracing = [False]
+_orig_module_call, _orig_module_getattr = nn.Module.__call__, nn.Module.__getattr__
 _constants = (str, int, float, bool, complex)
 
 
@@ -61,6 +63,10 @@ class ProxyableClassMeta(type):
             return found.tracer.create_proxy("call_function", cls, args, kwargs)
         cls.__init__(instance, *args, **kwargs)
         return instance
+
+
+class ScriptObject:
+    """What a compiled program's objects are; there are none here."""
 
 
 class PHBase:

@@ -314,7 +314,8 @@ class Proxy:
             )
         (tracer,) = tracers
         if _names.is_method(orig_method):
-            return tracer.create_proxy("call_method", orig_method.__name__, args, kwargs)
+            method = {"__eq__": "eq", "__ne__": "ne"}.get(orig_method.__name__)
+            return tracer.create_proxy("call_method", method or orig_method.__name__, args, kwargs)
         name = tracer.graph._target_to_str(_names.node_name(orig_method))
         return tracer.create_proxy("call_function", orig_method, args, kwargs, name=name)
 

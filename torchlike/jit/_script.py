@@ -262,7 +262,7 @@ def trace_module(
             if example_inputs_is_kwarg:
                 kwargs = given
             else:
-                args = given if _isinstance(given, tuple) else (given,)
+                args = tuple(given) if _isinstance(given, (tuple, list)) else (given,)
             method(*args, **kwargs)
             _files.remember(calls, name, args, kwargs, True)
     made = _scripted_module(mod, "TopLevelTracedModule")
