@@ -124,6 +124,7 @@ def load(
         make_device=devices.device,
         make_size=Size,
         make_sparse=_sparse_tensor,
+        make_meta=_meta_tensor,
         classes={
             "torch.Tensor": Tensor,
             "torch._tensor.Tensor": Tensor,
@@ -198,7 +199,7 @@ def _describe(obj: object):
 
 def _tensor_record(t: Tensor):
     if t.device is devices.META:
-        raise NotSupported("saving a meta tensor, which has no data", "save one that has")
+        return _meta_record(t)
     storage, offset, stride = _storage_window(t)
     size, dtype = tuple(t.shape), t.dtype.name
     record = fmt.TensorRecord(
@@ -218,6 +219,18 @@ def _tensor_record(t: Tensor):
     return fmt.Call(
         fmt.GlobalName("torch._tensor", "_rebuild_from_type_v2"), (rebuild, kind, args, state)
     )
+
+
+def _meta_record(t: Tensor):
+    """PyTorch's description of a tensor without data, which shares it with no other."""
+    size, stride = tuple(t.shape), tuple(t.stride())
+    grad = t.requires_grad and type(t) is not Parameter
+    rebuild = fmt.GlobalName("torch._utils", "_rebuild_meta_tensor_no_storage")
+    data = fmt.Call(rebuild, (fmt.dtype_record(t.dtype.name), size, stride, grad))
+    if type(t) is not Parameter:
+        return data
+    rebuild = fmt.GlobalName("torch._utils", "_rebuild_parameter")
+    return fmt.Call(rebuild, (data, t.requires_grad, OrderedDict()))
 
 
 def _sparse_record(t):
@@ -296,6 +309,12 @@ class _Maker:
                 self._bases[key] = storage, out
                 break
         return out.requires_grad_(requires_grad)
+
+
+def _meta_tensor(dtype, size, stride, requires_grad) -> Tensor:
+    """A tensor without data of a file."""
+    out = FUNCTIONS["empty_strided"](size, stride, dtype=dtype, device="meta")
+    return out.requires_grad_() if requires_grad else out
 
 
 def _strided(handle: Tensor, array: np.ndarray, size, stride, offset) -> Tensor:

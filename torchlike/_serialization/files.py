@@ -110,6 +110,7 @@ def read(
     make_device: Callable[..., Any],
     make_size: Callable[[tuple[int, ...]], Any],
     make_sparse: Callable[..., Any] | None = None,
+    make_meta: Callable[..., Any] | None = None,
     classes: Mapping[str, type] = _NO_EXTRA,
     weights_only: bool = True,
     extra_globals: Mapping[str, Any] = _NO_EXTRA,
@@ -121,8 +122,8 @@ def read(
 
     Args:
         file: a path, or a seekable binary file, read from where it stands.
-        make_tensor, make_parameter, make_dtype, make_device, make_size, make_sparse, classes: see
-            `Makers`.
+        make_tensor, make_parameter, make_dtype, make_device, make_size, make_sparse, make_meta,
+            classes: see `Makers`.
         weights_only: refuse every name that is neither a plain value, nor torch's, nor in
             `extra_globals`. False runs what the file says: only for files that you trust.
         extra_globals: `"module.name"` to the object that takes its place.
@@ -137,7 +138,8 @@ def read(
         EOFError: a file that ends too early.
     """
     makers = Makers(
-        make_tensor, make_parameter, make_dtype, make_device, make_size, make_sparse, classes
+        make_tensor, make_parameter, make_dtype, make_device, make_size, make_sparse, make_meta,
+        classes,
     )  # fmt: skip
 
     def unpickle(stream: BinaryIO, end: int, read_storage: ReadStorage) -> Any:

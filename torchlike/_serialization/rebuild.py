@@ -159,6 +159,8 @@ class Rebuilder:
         if makers.sparse is not None:
             self.functions[_SPARSE] = self._sparse
             self.functions["torch.serialization._get_layout"] = self._layout
+        if makers.meta is not None:
+            self.functions["torch._utils._rebuild_meta_tensor_no_storage"] = self._meta
         self._dtypes: dict[str, Any] = {}  # those that the file has named
         self._tensor_class = TensorClass()
         # What may become a Parameter; None for anything. A type gets in by being made here.
@@ -194,12 +196,18 @@ class Rebuilder:
         hooks: Any,
         metadata: Any = None,
     ) -> Any:
-        if metadata:
-            raise pickle.UnpicklingError(
-                "the file has a tensor whose conjugation or negation is pending, which is not "
-                "supported; save x.resolve_conj().resolve_neg()"
-            )
-        return self._tensor(storage, offset, size, stride, requires_grad, hooks)
+        if not metadata:
+            return self._tensor(storage, offset, size, stride, requires_grad, hooks)
+        if (
+            not isinstance(metadata, dict)
+            or not set(metadata) <= {"conj", "neg"}
+            or not all(type(x) is bool for x in metadata.values())
+        ):
+            raise pickle.UnpicklingError("the description of a tensor is corrupt")
+        made = self._tensor(storage, offset, size, stride, False, hooks)
+        made = made.conj() if metadata.get("conj") else made
+        made = made.neg() if metadata.get("neg") else made
+        return made.requires_grad_() if requires_grad else made
 
     def _tensor_v3(
         self,
@@ -256,6 +264,22 @@ class Rebuilder:
         made = self._makers.tensor(
             storage, offset, tuple(size), tuple(stride), requires_grad, hooks
         )
+        if self.tensor_types is not None:
+            self.tensor_types.add(type(made))
+        return made
+
+    def _meta(self, dtype: Any, size: Any, stride: Any, requires_grad: Any) -> Any:
+        if (
+            not any(made is dtype for made in self._dtypes.values())
+            or not isinstance(size, tuple)
+            or not isinstance(stride, tuple)
+            or not len(stride) == len(size) <= 64
+            or not all(map(is_index, (*size, *stride)))
+            or type(requires_grad) is not bool
+            or math.prod(size) > _LARGEST_INT
+        ):
+            raise pickle.UnpicklingError("the description of a tensor is corrupt")
+        made = self._makers.meta(dtype, tuple(size), tuple(stride), requires_grad)
         if self.tensor_types is not None:
             self.tensor_types.add(type(made))
         return made

@@ -158,6 +158,7 @@ class Makers:
         device: `("cuda", 0) -> device`, the index left out where the file has none.
         size: `(tuple of int) -> torch.Size`.
         sparse: `(layout's name, its parts, size, is_coalesced) -> tensor`; None if there are none.
+        meta: `(dtype, size, stride, requires_grad) -> tensor` without data; None if there are none.
         classes: what the names of classes of tensors stand for.
     """
 
@@ -167,6 +168,7 @@ class Makers:
     device: Callable[..., Any]
     size: Callable[[tuple[int, ...]], Any]
     sparse: Callable[..., Any] | None = None
+    meta: Callable[..., Any] | None = None
     classes: Mapping[str, type] = field(default_factory=dict)
 
 
