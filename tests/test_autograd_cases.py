@@ -904,6 +904,21 @@ def second_derivatives_that_do_not_exist(t):
 
 
 @case
+def second_derivatives_of_scattered_products(t):
+    out, place = [], t.tensor([0, 0, 1, 0])
+    for zero in (None, "self", "src"):
+        for include in (True, False):
+            x, y = leaf(t, 2), leaf(t, 4)
+            with t.no_grad():
+                (x if zero == "self" else y)[0] *= zero is None
+            z = x.scatter_reduce(0, place, y, "prod", include_self=include) ** 2
+            first = t.autograd.grad(z.sum(), (x, y), create_graph=True)
+            total = sum((g * t.arange(g.numel())).sum() for g in first)
+            out += [*first, *t.autograd.grad(total, (x, y))]
+    return [g.detach() for g in out]
+
+
+@case
 def second_derivatives_of_calls_in_place(t):
     F = t.nn.functional
     calls = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 FEW, MANY = 2, 4  # samples of each check: in a test run, and for the published numbers
 
 CHALF = "there is no complex32 in jax"
-PRODUCT = "jax has no second derivative of products that are scattered to one place"
 REFLECTED = (
     "called on the class with a number in place of the tensor, it computes instead of raising"
 )
@@ -27,14 +26,12 @@ KNOWN: dict[str, dict[str, str]] = {
         "grad float32, grad complex64, method": CHALF,
         "immediate, vmap, second": CHALF,
     },
-    "index_reduce.prod": {"second": PRODUCT},
     "linalg.norm.subgradients_at_zero": {
         "second": "PyTorch's second derivative of a norm at zero is NaN, here it is zero",
     },
     "nn.functional.linear_cross_entropy.chunked": {
         "second": "PyTorch's takes the gradient for a constant, here it is differentiated",
     },
-    "scatter_reduce.prod": {"second": PRODUCT},
 }
 
 # The same for what only shows with many samples.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -344,16 +345,21 @@ def _reduced_gradient(c, g):
     elif reduce == "prod":
         base = input if include else jnp.ones_like(input).at[places].set(1)
         one = lambda x: jnp.where(x == 0, 1, x)  # noqa: E731
-        product = one(base).at[places].multiply(one(used), mode="drop")
+        none = lambda x: jnp.where(x == 0, x, 0)  # noqa: E731
+        product = _multiplied(one(base), one(used), places)
+        total = none(base).at[places].add(none(used), mode="drop")
         zeros = (
             (base == 0).astype(jnp.int64).at[places].add((used == 0).astype(jnp.int64), mode="drop")
         )
 
-        def without(x, p, z):  # the product without x: p leaves out the zeros, which z counts
-            return jnp.where(x == 0, jnp.where(z == 1, p, 0), jnp.where(z == 0, p / one(x), 0))
+        def without(x, p, z, s):
+            """The product without x: p leaves out the zeros, which z counts and s adds up, for the
+            sake of the second derivative."""
+            z, s = z - (x == 0), s - none(x)
+            return p / one(x) * jnp.where(z == 0, 1, jnp.where(z == 1, s, 0))
 
-        own = g * without(base, product, zeros)
-        other = take(g) * without(used, take(product), take(zeros))
+        own = g * without(base, product, zeros, total)
+        other = take(g) * without(used, take(product), take(zeros), take(total))
     else:
         mine, theirs = (input == result), (used == take(result))
         if not include:
@@ -364,6 +370,19 @@ def _reduced_gradient(c, g):
     if not include:
         own = own.at[places].set(0, mode="drop")
     return own.reshape(shape), None, _back(other, src_shape, index.shape).reshape(src_shape)
+
+
+@jax.custom_jvp
+def _multiplied(base, used, places):
+    """``base`` times what the places name, of which nothing is zero: JAX has no derivative."""
+    return base.at[places].multiply(used, mode="drop")
+
+
+@_multiplied.defjvp
+def _multiplied_tangent(primals, tangents):
+    base, used, places = primals
+    out = _multiplied(base, used, places)
+    return out, out * (tangents[0] / base).at[places].add(tangents[1] / used, mode="drop")
 
 
 # ---- along one dimension, an index for every slice ---------------------------------------------
