@@ -25,8 +25,10 @@ def kind_of(step):
         return step()
     except TypeError:
         return "TypeError"
-    except (RuntimeError, ValueError) as error:
+    except (BufferError, IndexError, RuntimeError, ValueError) as error:
         return str(error)[:60]
+    except AssertionError:
+        return "AssertionError"
 """
 
 CASES = [
@@ -150,6 +152,27 @@ CASES = [
     "[L.use_deterministic_algorithms(True), kind_of(lambda: one.put(i(0), one[:1])), "
     "kind_of(lambda: F.max_unpool1d(one[None, None], i(0, 1)[None, None], 2)), "
     "L.use_deterministic_algorithms(False)]",
+    # Scatters: what they refuse, and how ties share a gradient.
+    *(f"kind_of(lambda: {call})" for call in (
+        "two.scatter(0, i(0, 1)[None], 1j)", "two.scatter(0, i(0, 1)[None], L.tensor(3.0))",
+        "one.cfloat().scatter_reduce(0, i(0), one.cfloat(), 'amax')",
+        "(one > 0).scatter_reduce(0, i(0), one > 0, 'mean')",
+        "two.index_reduce(0, i(0)[None], two, 'prod')", "two.index_reduce(0, i(0), two, 'prod')",
+        "two.index_reduce(0, i(0, 1), two.double(), 'prod')",
+        "two.index_reduce(0, i(0, 1), L.ones(2, 3), 'prod')",
+        "(one > 0).index_reduce(0, i(0, 1), one > 0, 'prod')",
+        "L.segment_reduce(one, 'sum', lengths=[2])",
+        "L.nonzero(one, out=one.long(), as_tuple=True)",
+        "L.from_dlpack(one.cfloat().conj())", "L.from_dlpack(one.to_sparse())",
+        "L.from_dlpack(L.ones(1, device='meta'))", "one.__dlpack__(stream=1)",
+    )),
+    *(f"(lambda x, y: L.autograd.grad(x.{call}.sum(), (x, y)))"
+      "(L.ones(3, requires_grad=True), L.ones(2, requires_grad=True))" for call in (
+        "scatter_reduce(0, i(1, 1), y, 'amax', include_self=False)",
+        "scatter_reduce(0, i(1, 1), y, 'amin')",
+        "index_reduce(0, i(1, 1), y, 'amax', include_self=False)",
+    )),
+    "L.segment_reduce(a(0), 'max', lengths=i(0, 0))",
     # What creation refuses.
     *(f"kind_of(lambda: {call})" for call in (
         "L.tensor(N.arange(3)[::-1])", "L.as_tensor(N.ones(2, '>f4'))", "L.range(3)",

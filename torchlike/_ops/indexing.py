@@ -361,9 +361,8 @@ def _reduced_gradient(c, g):
         own = g * without(base, product, zeros, total)
         other = take(g) * without(used, take(product), take(zeros), take(total))
     else:
+        # PyTorch counts an equal element of the input as one more, even where it was left out.
         mine, theirs = (input == result), (used == take(result))
-        if not include:
-            mine = mine.at[places].set(False, mode="drop")
         ties = mine.astype(g.dtype).at[places].add(theirs.astype(g.dtype), mode="drop")
         share = g / jnp.maximum(ties, 1)
         own, other = mine * share, theirs * take(share)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -23,15 +25,16 @@ class _Segments:
 
     def __init__(self, data, lengths, axis):
         self.lead, self.count = data.shape[:axis], lengths.shape[axis]
+        self.n_rows = math.prod(self.lead)
         self.length, self.rest = data.shape[axis], data.shape[axis + 1 :]
-        ends = jnp.cumsum(lengths.reshape(-1, self.count), 1)
+        ends = jnp.cumsum(lengths.reshape(self.n_rows, self.count), 1)
         places = jnp.arange(self.length)
         self.ids = jax.vmap(lambda e: jnp.searchsorted(e, places, side="right"))(ends)
-        self.lengths = lengths.reshape(-1, self.count, *[1] * len(self.rest))
+        self.lengths = lengths.reshape(self.n_rows, self.count, *[1] * len(self.rest))
 
     def rows(self, x):
         """The data as (rows, elements, rest)."""
-        return x.reshape(-1, self.length, *self.rest)
+        return x.reshape(self.n_rows, self.length, *self.rest)
 
     def reduce(self, x, how):
         """(rows, segments, rest) of (rows, elements, rest); the last segment holds the others."""
@@ -52,7 +55,7 @@ def _segment_vjp(c, g):
     data, lengths = c.operands[:2]
     how = c.statics["reduce"]
     s = _Segments(data, lengths, c.statics["axis"])
-    x, g = s.rows(data), g.reshape(-1, s.count, *s.rest)
+    x, g = s.rows(data), g.reshape(s.n_rows, s.count, *s.rest)
     if how == "sum":
         out = s.spread(g)
     elif how == "mean":

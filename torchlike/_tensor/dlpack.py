@@ -22,15 +22,31 @@ from torchlike._tensor.tensor import Tensor
 _CPU = 1  # the kind of device, as DLPack numbers them
 
 
+def _check_export(tensor) -> bool:
+    """Raise ``BufferError`` or ``ValueError`` for what no other library could read; whether the
+    elements are the negatives of those in memory."""
+    if tensor.requires_grad:
+        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    pending = bool(tensor._chain) and views.conjugated(tensor)
+    if pending and tensor.is_complex():
+        raise BufferError("Can't export tensors with the conjugate bit set")
+    if tensor._sparse:
+        raise BufferError("Can't export tensors with layout other than torch.strided")
+    if tensor.device.type == "meta":
+        raise ValueError("Unknown device type meta for Dlpack")
+    return pending
+
+
 def _export(self, *, stream=-1, max_version=None, dl_device=None, copy=None):
     """A capsule over the tensor's memory, for ``from_dlpack`` of any library."""
-    if self.requires_grad:
-        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-    pending = self._chain and views.conjugated(self)
-    if pending and self.is_complex():
-        raise BufferError("Can't export tensors with the conjugate bit set")
+    if stream not in (-1, None):
+        if not isinstance(stream, int):
+            raise TypeError("stream must be ``int`` or ``none``")
+        if self.device.type == "cpu":
+            raise AssertionError("stream should be None on cpu.")
+    pending = _check_export(self)
     a = self._value.aval
-    is_numpy = not self._sparse and bridge.can_share(a) and a.dtype.numpy.isbuiltin == 1
+    is_numpy = bridge.can_share(a) and a.dtype.numpy.isbuiltin == 1
     source = bridge.array_of(self) if is_numpy and not pending else self.jax()
     return source.__dlpack__(
         stream=None if stream == -1 else stream,
@@ -77,8 +93,7 @@ def from_dlpack(ext_tensor, *, device=None, copy=None):
     """A tensor in the memory of another library's array that speaks DLPack, or of a capsule; on
     another device, or copied, if asked."""
     if isinstance(ext_tensor, Tensor):
-        if ext_tensor.requires_grad:
-            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        _check_export(ext_tensor)
         out = ext_tensor.detach()
     else:
         if type(ext_tensor).__name__ == "PyCapsule":

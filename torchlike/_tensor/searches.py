@@ -51,6 +51,8 @@ def nonzero(input, *, out=None, as_tuple=False):
     need_tensor("nonzero", "input", 1, input)
     host = input._host() != 0
     if as_tuple:
+        if out is not None:
+            raise RuntimeError("nonzero does not support the out kwarg when as_tuple is True")
         return tuple(_like(input, i.astype(np.int64)) for i in np.nonzero(np.atleast_1d(host)))
     if host.ndim == 0:
         return into(out, _like(input, np.zeros((int(host), 0), np.int64)), _PLACES_OUT)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported
 from torchlike._ops.table import TABLE
 from torchlike._tensor.dispatch import apply, into, value_of
 from torchlike._tensor.forms import function
 from torchlike._tensor.shapes import shape_of, wrap_dim
+from torchlike._tensor.tensor import Tensor
 
 _REDUCTIONS = {
     "sum": "sum", "mean": "mean", "prod": "prod", "max": "max", "min": "min", "amax": "max",
@@ -29,13 +31,18 @@ def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, ax
     axis = wrap_dim(axis, data._value.aval.ndim)
     given = offsets if lengths is None else lengths
     name = "offsets" if lengths is None else "lengths"
+    if not isinstance(given, Tensor):
+        raise TypeError(
+            f"segment_reduce(): argument '{name}' must be Tensor, not {type(given).__name__}"
+        )
     if given.ndim - 1 != axis:
         raise RuntimeError(
             f"segment_reduce(): Expected axis to be the last dimension of {name} but got {axis}."
         )
     if given.dtype.category != 1:
         raise NotImplementedError(
-            f"\"_segment_reduce_{name}_cpu_kernel1\" not implemented for '{given.dtype}'"
+            f'"_segment_reduce_{name}_cpu_kernel1" not implemented for '
+            f"'{dt.SCALAR_NAMES[given.dtype]}'"
         )
     if lengths is None:
         lengths = offsets.diff(dim=-1)

@@ -177,6 +177,11 @@ def scatter(input, dim, index, src=_UNSET, *, value=_UNSET, reduce=None):
     dim = wrap_dim(dim, input._value.aval.ndim)
     if reduce not in (None, "add", "multiply"):
         raise RuntimeError("reduce argument must be either add or multiply.")
+    if isinstance(src, complex) and input.dtype.category < dt.COMPLEX:
+        raise dt.does_not_fit(input.dtype)
+    lone = value is _UNSET and isinstance(src, dispatch._Tensor) and not src.ndim
+    if lone and index.numel() and index.ndim > 1:
+        raise RuntimeError("Index tensor must have the same number of dimensions as src tensor")
     checked = _checked(index, input, dim, _scatter_shapes(src, dim))
     src = number_held(src, input.dtype)
     if reduce == "multiply":
@@ -213,6 +218,12 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
             f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
         )
     checked = _checked(index, input, dim, _scatter_shapes(src, dim))
+    ordered = reduce in ("amax", "amin") and input.dtype.is_complex
+    if index.numel() and (ordered or (reduce == "mean" and input.dtype is dt.bool_)):
+        raise NotImplementedError(
+            f'"scatter_gather_tensor_cpu_reduce_{reduce}" not implemented for '
+            f"'{dt.SCALAR_NAMES[input.dtype]}'"
+        )
     statics = (dim, checked, reduce, include_self)
     return apply(TABLE["scatter_reduced"], (input, index, src), statics)
 
@@ -307,6 +318,19 @@ def index_fill(input, dim, index, value):
     return apply(TABLE["index_fill_dim"], (input, index, value), (dim, checked))
 
 
+def _need_slices(input, dim, source) -> None:
+    """Raise ``RuntimeError`` if a source is no row of slices of the input along ``dim``."""
+    ours, theirs = shape_of(input), shape_of(source)
+    same = len(ours) == len(theirs) and all(
+        a == b for d, (a, b) in enumerate(zip(ours, theirs, strict=True)) if d != dim
+    )
+    if not same:
+        raise RuntimeError(
+            "source tensor shape must match self tensor shape, excluding the specified dimension. "
+            f"Got self.shape = {list(ours)} source.shape = {list(theirs)}"
+        )
+
+
 _REDUCES = {"prod": "prod", "mean": "mean", "amax": "amax", "amin": "amin"}
 
 
@@ -321,13 +345,30 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True):
         )
     need_tensor("index_reduce", "source", 4, source)
     dim = wrap_dim(dim, input._value.aval.ndim)
+    if index.ndim > 1:
+        raise IndexError(
+            f"index_reduce_(): Index is supposed to be a vector, but got dim: {index.ndim} with "
+            f"type: {dt.SCALAR_NAMES[index.dtype]} and size: {list(shape_of(index))}"
+        )
+    if source.dtype is not input.dtype:
+        raise RuntimeError(
+            f"index_reduce_(): self ({dt.SCALAR_NAMES[input.dtype]}) and source "
+            f"({dt.SCALAR_NAMES[source.dtype]}) must have the same scalar type"
+        )
+    _need_slices(input, dim, source)
+    plain = include_self and input._value.aval.ndim > 1
+    if not plain and (input.dtype is dt.bool_ or input.dtype.is_complex) and index.numel():
+        kernel = "index_func_" if include_self else "index_reduce_func_exclude_input_init"
+        raise NotImplementedError(
+            f"\"{kernel}\" not implemented for '{dt.SCALAR_NAMES[input.dtype]}'"
+        )
     ones = [1] * max(input._value.aval.ndim, 1)
     ones[dim] = index.numel()
     source = source if source._value.aval.ndim else source.reshape(1)
     if source.numel() and source.shape[dim] != index.numel():
-        raise IndexError(
+        raise RuntimeError(
             f"index_reduce_(): Number of indices ({index.numel()}) should be equal to "
-            f"source.size(dim) ({source.shape[dim]})"
+            f"source.size(dim): ({source.shape[dim]}), for dim: {dim}"
         )
     every = index.reshape(ones).expand(source.shape)
     warn_once("index_reduce() is in beta and the API may change at any time.")
