@@ -116,7 +116,7 @@ def load(
         )
     maker = _Maker()
     allowed = _allowed_globals()
-    return fmt.read(
+    result = fmt.read(
         f,
         make_tensor=maker.tensor,
         make_parameter=maker.parameter,
@@ -136,6 +136,7 @@ def load(
         mmap=bool(mmap),
         encoding=encoding,
     )
+    return maker.with_storages(result)
 
 
 def _check_pickle_module(module: Any) -> None:
@@ -193,8 +194,21 @@ def _describe(obj: object):
     if isinstance(obj, (type, FunctionType)):
         return _public_name(obj)
     if isinstance(obj, (TypedStorage, UntypedStorage)):
-        raise NotSupported("saving a storage", "save a tensor over it")
+        return _storage_source(obj._tensor, obj.dtype)
     return None
+
+
+def _storage_source(t: Tensor, dtype):
+    """The record of a storage that stands by itself, as elements of a dtype."""
+    value_of(t)  # brings a view up to date with its base
+    cell = views.storage_of(t)
+    numel = cell.value.aval.numel * cell.value.aval.dtype.itemsize // dtype.itemsize
+
+    def read():
+        return host_array(cell.value).reshape(-1)
+
+    key = ("storage", id(cell))
+    return fmt.StorageSource(key, dtype.name, numel, read, str(cell.value.aval.device))
 
 
 def _tensor_record(t: Tensor):
@@ -297,6 +311,31 @@ class _Maker:
         if not whole or tuple(base.shape) != size:
             out = _strided(out, storage.array, size, stride, offset)
         return out.requires_grad_() if requires_grad else out
+
+    def with_storages(self, loaded: Any) -> Any:
+        """What was loaded, the storages that stand by themselves made: in its lists and so on."""
+        seen: dict = {}
+
+        def made(x):
+            kind = type(x)
+            if kind is fmt.StorageRecord:
+                return seen.get(id(x)) or seen.setdefault(id(x), self._storage(x))
+            if kind is tuple and any(made(y) is not y for y in x):
+                return tuple(made(y) for y in x)
+            if kind in (list, dict, OrderedDict) and id(x) not in seen:
+                seen[id(x)] = x
+                for key, y in enumerate(x) if kind is list else list(x.items()):
+                    if (new := made(y)) is not y:
+                        x[key] = new
+            return x
+
+        return made(loaded)
+
+    def _storage(self, record):
+        if id(record) not in self._bases:
+            self.tensor(record, 0, (record.numel,), (1,), False, None)
+        untyped = self._bases[id(record)][1].untyped_storage()
+        return TypedStorage(wrap_storage=untyped, dtype=dt.BY_NAME[record.dtype_name])
 
     def parameter(self, data: Tensor, requires_grad: bool, hooks) -> Parameter:
         """A Parameter that takes the place of its data."""
