@@ -387,9 +387,23 @@ def gradients_kept_of_what_is_overwritten(t):
     other.retain_grad()
     view.mul_(2)
     y = (view + other).sum()
+
+    def forward(ctx, x):
+        ctx.mark_dirty(x.mul_(3))
+        return x
+
+    triple = function(t, forward, lambda c, g: g * 3).apply
+    whole = leaf(t, 4) * 1
+    part = whole[1:]
+    kept = [whole, part, leaf(t, 2) * 1]
+    for z in kept:
+        z.retain_grad()
+    triple(kept[2])
+    triple(part)
+    (kept[2].sum() + (whole * part.sum()).sum()).backward()
     of_view = t.autograd.grad(y, view, retain_graph=True)
     y.backward()
-    return a.grad, x.grad, view.grad, other.grad, of_view
+    return a.grad, x.grad, view.grad, other.grad, of_view, [z.grad for z in kept]
 
 
 @case

@@ -319,6 +319,8 @@ class FunctionNode(tape.Node):
             views.mark_function_view(result, i, self.function.__name__)
         result._requires_grad = False
         result._node, result._index = self, i
+        if result._retains:
+            tape.keep_retained(result)
         for x in self.kept:
             if x is not None and x.tensor is result:
                 x.tensor, x.place = None, i

@@ -396,6 +396,9 @@ def rebase(view, node, index: int) -> None:
     with enable_grad():
         written = write(base, view._chain[len(base._chain) :], fresh)
     base._node, base._index, base._requires_grad = written._node, written._index, False
+    if base._retains:
+        keep_retained(base)
+    view._seen = -1  # its history is to be read off the base
     if not base._chain and not base._detached:
         storage.node, storage.index = written._node, written._index
 
