@@ -465,8 +465,13 @@ def test_arguments_of_compile():
         torch.compile(f, mode="default", options={})
     with pytest.raises(RuntimeError, match="Invalid backend"):
         torch.compile(f, backend="mine")
-    with pytest.raises(NotSupported, match="backend of your own"):
-        torch.compile(f, backend=lambda graph, inputs: graph)
+    with pytest.raises(NotSupported, match="backend of your own: symbolically traced variables"):
+        torch.compile(lambda x: x if x.sum() > 0 else -x, backend=lambda graph, inputs: graph)(x)
+    with pytest.raises(TypeError, match="has to return a function"):
+        torch.compile(f, backend=lambda graph, inputs: None)(x)
+    torch._dynamo.register_backend(lambda graph, inputs: graph, name="plain")
+    assert torch.compile(f, backend="plain")(x).tolist() == [1.0, 1.0]
+    assert "plain" in torch.compiler.list_backends()
 
 
 def test_eager_backends():

@@ -763,6 +763,7 @@ def test_folder(tmp_path, runs):
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": path},
+        timeout=120,
     )
     assert done.stdout == "equal\n", done.stderr
 
@@ -772,3 +773,49 @@ def test_not_there():
 
     with pytest.raises(torchlike.NotSupported, match="symbolic_trace"):
         make_fx(lambda x: x)
+
+
+def backends(lib):
+    """Programs that a backend of one's own gets as graphs: their results, and what it was asked."""
+    nn, seen = lib.nn, []
+
+    def mine(graph_module, inputs, **options):
+        seen.append((len(inputs) > 0, sorted(options)))
+        graph_module.graph.lint()
+        return graph_module.forward
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.norm = nn.Linear(3, 3), nn.BatchNorm1d(3)
+            self.weight, self.shift = nn.Parameter(lib.ones(3)), lib.tensor([2.0])
+            self.register_buffer("mask", lib.ones(3))
+
+        def forward(self, x, more=None):
+            out = self.norm(self.inner(x)) * self.weight + self.mask * self.shift
+            return out if more is None else {"out": out + more["x"][0], "sum": (out.sum(), "text")}
+
+    x = lib.tensor([[1.0, 2, 3], [0, 1, 5], [4, 2, 0]])
+    net, factor = Net(), [1.0]
+    compiled = lib.compile(net, backend=mine)
+    optimizer = lib.optim.SGD(compiled.parameters(), 0.1)
+    out = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = compiled(x).pow(2).sum()
+        loss.backward()
+        optimizer.step()
+        out.append(loss)
+    out += [compiled(x, more={"x": [x]}), *compiled.state_dict().values()]
+    scaled = lib.compile(lambda a, scale=2: net(a) * factor[0] * scale, backend=mine)
+    out += [scaled(x), scaled(x, 3)]
+    factor[0] = 5.0
+    net.eval()
+    with lib.no_grad():
+        out += [scaled(x), scaled(x[:2])]
+    out.append(lib.compile(lambda a: a + 1, backend=mine, options={"level": 2})(x))
+    return [*out, seen[0], seen[-1]]
+
+
+def test_backends_of_ones_own_take_graphs():
+    compare(backends)

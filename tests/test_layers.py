@@ -19,9 +19,10 @@ LAYERS = [
     "_higher_order_ops accelerator amp autograd backends compiler cpu cuda fft func "
     "linalg overrides random nested signal sparse special testing types mps xpu "
     "return_types storage version",
-    "_aten _custom_ops _device_modules _dynamo _functional functional futures multiprocessing nn",
-    "__future__ ao distributed distributions export fx hub jit library ops masked onnx optim "
-    "profiler quantization quasirandom _serialization serialization utils",
+    "_aten _custom_ops _custom_results _device_modules _dynamo _functional functional futures "
+    "multiprocessing nn",
+    "__config__ __future__ ao distributed distributions export fx hub jit library ops masked onnx "
+    "optim profiler quantization quasirandom _serialization serialization utils",
     "torchlike _runner",  # the top-level package only re-exports what stands above
     "audio text vision",
     "__main__",

@@ -98,6 +98,7 @@ with _collection_put_off():
     from torchlike import version as version
     from torchlike._device_modules import get_device_module as get_device_module
     from torchlike._functional import FUNCTIONS as _TWINS
+    from torchlike.compiler import _compile as _compile_backends
     from torchlike.compiler._compile import compile as compile
     from torchlike.storage import TypedStorage as TypedStorage
     from torchlike.storage import UntypedStorage as UntypedStorage
@@ -122,6 +123,16 @@ __getattr__, __dir__ = _later(
     ),
     _LATER,
 )  # fmt: skip
+
+
+def _graphed():
+    """What wraps a function for a backend of the user's own: it takes graphs of torch.fx."""
+    from torchlike.fx._backend import Graphed
+
+    return Graphed
+
+
+_compile_backends.graphed = _graphed
 
 
 def install(device: str | None = None) -> None:

@@ -10,9 +10,19 @@ from torchlike.compiler import is_compiling as is_compiling
 from torchlike.compiler import list_backends as list_backends
 from torchlike.compiler import reset as reset
 from torchlike.compiler._compile import InvalidBackend as InvalidBackend
+from torchlike.compiler._compile import known_backend as lookup_backend  # noqa: F401
+from torchlike.compiler._compile import registered as _backends
 
 # Scripts set these to keep going where PyTorch's compiler fails; here that is always so.
 config.suppress_errors = False
+
+
+def register_backend(compiler_fn=None, name: str | None = None, tags=()):
+    """Give a backend of one's own a name for ``torch.compile(backend=...)``; also a decorator."""
+    if compiler_fn is None:
+        return lambda fn: register_backend(fn, name, tags)
+    _backends[name or compiler_fn.__name__] = compiler_fn
+    return compiler_fn
 
 
 def graph_break(msg: str = "") -> None:

@@ -167,7 +167,8 @@ class Program:
         if self.owner.device is not devices.CPU:
             place, arrays = self.place, list(arrays)
             for n in self.strangers:
-                arrays[n] = jax.device_put(arrays[n], place)
+                # Copied now: somebody may write NumPy's memory while the transfer waits.
+                arrays[n] = jax.device_put(arrays[n], place, may_alias=False)
         for n, x in enumerate(arrays):
             if x.__class__ is np.ndarray:
                 arrays = self.settle(segment, arrays, n)

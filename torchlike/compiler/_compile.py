@@ -55,8 +55,13 @@ class Compiled:
     _guarded = ("function",)
 
     def __init__(
-        self, function, *, fullgraph=False, dynamic=None, name=None, limit=None, eager=False
-    ):
+        self, function, *, fullgraph=False, dynamic=None, name=None, limit=None, eager=False,
+        backend=None,
+    ):  # fmt: skip
+        self.backend = backend  # of the user's own, with its options
+        if backend is not None:
+            name = name or getattr(function, "__name__", None)
+            function = graphed()(function, *backend)
         self.function, self.fullgraph, self.dynamic = function, fullgraph, dynamic
         self.limit, self.eager = limit, eager
         self.name = name or getattr(function, "__name__", type(function).__name__)
@@ -238,8 +243,9 @@ def compile(
 ):  # fmt: skip
     """A callable that runs as one XLA program (https://pytorch.org/docs/stable/generated/torch.compile.html).
 
-    Every mode gives the same program: XLA has no slower one. Raises ``RuntimeError`` for an unknown
-    mode or option, ``NotSupported`` for a backend that takes FX graphs.
+    Every mode gives the same program: XLA has no slower one. A ``backend`` of your own, called
+    with a ``torch.fx.GraphModule`` and its inputs, says what runs instead. Raises ``RuntimeError``
+    for an unknown mode or option.
     """
     if model is None:
         return functools.partial(
@@ -261,7 +267,11 @@ def compile(
     kept = {"fullgraph": fullgraph, "dynamic": dynamic, "limit": recompile_limit}
     if name is not None:
         kept["name"] = name
-    if backend in EAGER_BACKENDS:
+    if callable(backend):
+        given = {"mode": None if mode == "default" else mode, "options": options}
+        kept["backend"] = backend, {key: x for key, x in given.items() if x}
+        kept["eager"] = True
+    elif backend in EAGER_BACKENDS:
         kept["eager"] = True
     for kind, wrap in wrappers:
         if isinstance(model, kind):
@@ -273,12 +283,14 @@ class InvalidBackend(RuntimeError):
     """No backend of this name."""
 
 
-def known_backend(name: str) -> str:
-    """The name of a backend; raises for one that there is not."""
+registered: dict = {}  # name -> a backend of the user's own
+
+
+def known_backend(name):
+    """The name of a backend, or one of the user's own; raises for one that there is not."""
+    name = registered.get(name, name) if isinstance(name, str) else name
     if callable(name):
-        raise errors.NotSupported(
-            "a backend of your own, which takes FX graphs", "leave backend= out: XLA compiles"
-        )
+        return name
     if name not in BACKENDS and name not in EAGER_BACKENDS:
         raise InvalidBackend(f"Invalid backend: {name!r}, see `torch._dynamo.list_backends()`")
     return name
@@ -292,6 +304,9 @@ class Default:
 
 default = Default()
 
+
+# Gives what wraps a function for a backend of the user's own: the top-level package sets it.
+graphed = None
 
 # (class, function) of objects that nn compiles in its own way: nn fills it in.
 wrappers: list = []

@@ -111,9 +111,10 @@ set_stance.__module__ = "torchlike.compiler"
 
 
 def list_backends(exclude_tags=("debug", "experimental")) -> list[str]:
-    """The names that ``backend=`` takes: all mean XLA but the debug ones, which run the Python."""
+    """The names that ``backend=`` takes: all mean XLA but the debug ones, which run the Python, and
+    those that the user has registered."""
     hidden = "debug" in (exclude_tags or ())
-    return sorted(BACKENDS if hidden else (*BACKENDS, *EAGER_BACKENDS))
+    return sorted((*BACKENDS, *(() if hidden else EAGER_BACKENDS), *_compile.registered))
 
 
 def get_default_backend() -> str:

@@ -58,7 +58,7 @@ class OptimizedModule(Module):
         compiled = self._call
         options = {
             "fullgraph": compiled.fullgraph, "dynamic": compiled.dynamic, "name": compiled.name,
-            "limit": compiled.limit, "eager": compiled.eager,
+            "limit": compiled.limit, "eager": compiled.eager, "backend": compiled.backend,
         }  # fmt: skip
         return _compiled, (self._orig_mod, options)
 

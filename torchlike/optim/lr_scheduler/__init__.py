@@ -24,6 +24,7 @@ from torchlike.optim.lr_scheduler.scheduler import LRScheduler as LRScheduler
 from torchlike.optim.lr_scheduler.scheduler import _LRScheduler as _LRScheduler
 
 __all__ = [
+    "EPOCH_DEPRECATION_WARNING",
     "ChainedScheduler",
     "ConstantLR",
     "CosineAnnealingLR",
@@ -43,4 +44,5 @@ __all__ = [
 ]
 
 for _name in __all__:
-    globals()[_name].__module__ = __name__  # the name that reprs and pickles know them by
+    if isinstance(globals()[_name], type):
+        globals()[_name].__module__ = __name__  # the name that reprs and pickles know them by
