@@ -352,3 +352,49 @@ def tables_cached_by_their_lengths(torch, compile):
 
     run = compile(lambda x: x * table(len(x)))
     return [run(numbers(torch, n)) for n in (2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 2)]
+
+
+@hazard
+def attributes_of_objects_of_classes_in_c(torch, compile):
+    class Pair(tuple):
+        scale = 1.0
+
+    class Names(set):
+        scale = 1.0
+
+    class Text(property):
+        pass
+
+    class Rows(np.ndarray):
+        scale = 1.0
+
+    class Counted(list):
+        def __len__(self):
+            return 7
+
+    class Settings(types.ModuleType):
+        scale = 1.0
+
+    class Owner:
+        text = Text(lambda self: 1.0)
+
+    @functools.cache
+    def cached(x):
+        return x
+
+    x = numbers(torch, 3)
+    made = (
+        Pair((1.0,)), Names([1.0]), Owner.text, np.ones(2).view(Rows), cached,
+        functools.partial(torch.add, x), ValueError("a"), Settings("settings"), Counted([1.0]),
+    )  # fmt: skip
+    seen = []
+    for obj in made:
+        obj.mine = 1.0
+        run = lambda: x * obj.mine * getattr(obj, "scale", 1.0)  # noqa: B023, E731
+        seen += changed(compile, run, lambda: setattr(obj, "mine", 3.0))  # noqa: B023
+        if type(obj).__name__ in ("Pair", "Names", "Rows", "Settings"):
+            seen += changed(compile, run, lambda: setattr(type(obj), "scale", 3.0))  # noqa: B023
+    error, counted = made[6], made[-1]
+    change = lambda: setattr(error, "args", (1, 2, 3))  # noqa: E731
+    seen += changed(compile, lambda: x * len(error.args), change)
+    return seen + changed(compile, lambda: x * counted[0], lambda: counted.__setitem__(0, 5.0))

@@ -131,7 +131,7 @@ class Flat:
             self.kinds.append(kind)
             own = vars(x)
             return kind, tuple(own), *self._own(x, own, own.values(), own)
-        if isinstance(x, np.ndarray) and x.dtype != object and x.nbytes <= _MAX_CONTENT:
+        if kind is np.ndarray and x.dtype != object and x.nbytes <= _MAX_CONTENT:
             return kind, x.shape, x.strides, x.dtype, x.tobytes()
         if isinstance(x, np.generic):
             return kind, x.dtype, x.tobytes()

@@ -52,6 +52,7 @@ _PLAIN_NAMES = frozenset((
 ))  # fmt: skip
 # Classes in C of which all is looked at.
 _KEPT_IN_SIGHT = frozenset((collections.OrderedDict, collections.defaultdict, collections.deque))
+_COUNTED = (list, dict, set, frozenset, collections.deque)
 _GETTERS = (operator.attrgetter, operator.methodcaller)
 # What is read of these by name, and stands in none of their dicts.
 _OF_CLASSES = frozenset(("__name__", "__qualname__"))
@@ -144,8 +145,13 @@ class Heap:
         if isinstance(obj, Tensor):
             self.tensor(obj, path)
         elif isinstance(obj, tuple):
-            for i, x in enumerate(obj):
+            for i, x in enumerate(tuple.__iter__(obj)):
                 self._later(x, f"{path}[{i}]")
+            self._object(obj, path)
+        elif isinstance(obj, _COUNTED) and _counts_by_code(kind):
+            self.opaque.append(
+                (path, f"a {kind.__qualname__}, which counts or goes by its own code")
+            )
         elif kind in (types.FunctionType,):
             self._function(obj, path)
         elif isinstance(obj, types.MethodType):
@@ -175,6 +181,7 @@ class Heap:
             self.parts.append(Members(obj, path))
             for x in obj:
                 self._later(x, f"an element of {path}")
+            self._object(obj, path)
         elif isinstance(obj, types.CellType):
             self._part(Slots(obj, path, ("cell_contents",)))
         elif isinstance(obj, functools.partial):
@@ -183,9 +190,11 @@ class Heap:
             known = is_pure(obj.func) and (self.anything or obj.func not in LOOKS_ANYWHERE)
             if isinstance(obj.func, types.BuiltinFunctionType) and not known:
                 self.opaque.append((path, f"a functools.partial of {obj.func.__qualname__}"))
+            self._added(obj, path)
         elif isinstance(obj, property):
-            for f in (obj.fget, obj.fset):
+            for f in (obj.fget, obj.fset, obj.fdel):
                 self._later(f, path)
+            self._added(obj, path)
         elif isinstance(obj, functools.cached_property):
             self._later(obj.func, path)
         elif isinstance(obj, staticmethod | classmethod):
@@ -195,11 +204,13 @@ class Heap:
                 self.parts.append(Content(obj, path))
             else:
                 self.opaque.append((path, "a large NumPy array"))
+            self._added(obj, path)
         elif isinstance(obj, functools._lru_cache_wrapper):
             self.parts.append(Cleared(obj, path))
             self._later(obj.__wrapped__, path)
             for result in _cached_results(obj):
                 self._later(result, f"a result of {path}")
+            self._added(obj, path)
         elif f"{kind.__module__}.{kind.__name__}" in _PLAIN_NAMES or _is_of_cython(kind):
             pass
         elif isinstance(obj, weakref.ReferenceType):
@@ -207,8 +218,18 @@ class Heap:
         elif isinstance(obj, enum.Enum):
             self._later(obj._value_, f"{path}.value")
             self._object(obj, path)
-        elif not self._object(obj, path) and not isinstance(obj, (*PRIMITIVES, BaseException)):
+        elif isinstance(obj, BaseException):
+            self._part(Slots(obj, path, ("args",)))
+            self._object(obj, path)
+        elif not self._object(obj, path) and not isinstance(obj, PRIMITIVES):
             self.opaque.append((path, f"a {kind.__module__}.{kind.__qualname__}"))
+
+    def _added(self, obj, path: str) -> None:
+        """What a user has added to an object of a class in C, by attributes or by a class."""
+        self._later(type(obj), f"type({path})")
+        own = getattr(obj, "__dict__", None)
+        if isinstance(own, dict):
+            self._part(Attributes(own, path, tuple(filter(self.reads, own)), self.reads))
 
     def tensor(self, t: Tensor, path: str) -> None:
         """Note a tensor and the one whose memory it shares; its gradient changes all the time."""
@@ -413,6 +434,7 @@ class Heap:
         elif self.anything and not is_librarys(getattr(module, "__file__", None) or "<made>"):
             keys, reads = tuple([k for k in own if self._reads_of(k, own[k])]), self.reads
         self._part(Attributes(own, path, keys, _New(own, reads)))
+        self._later(type(module), f"type({path})")
 
     def look_into_builtins(self, imported) -> None:
         """Note what the names mean that no globals define, and modules that functions import."""
@@ -452,6 +474,13 @@ class _New:
         return self.reads(name) or (
             self.special and name[:2] == "__" and name not in _MADE_WHEN_ASKED
         )
+
+
+def _counts_by_code(kind: type) -> bool:
+    """Whether code of a user's tells the length or the parts of a container."""
+    return any(
+        isinstance(getattr(kind, name), types.FunctionType) for name in ("__len__", "__iter__")
+    )
 
 
 def _makes_up_attributes(kind: type) -> bool:

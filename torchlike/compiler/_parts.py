@@ -7,6 +7,8 @@ import sys
 from abc import get_cache_token
 from operator import lt
 
+import numpy as np
+
 MISSING = type("Missing", (), {"__repr__": lambda self: "nothing"})()
 # Compared by value: a new number that is equal to the old one changes nothing.
 PRIMITIVES = (int, float, complex, bool, str, bytes, type(None))
@@ -43,7 +45,8 @@ class Entries(Part):
 
     def now(self):
         owner = self.owner
-        return [owner.get(k, MISSING) for k in self.keys]
+        get = dict.get if isinstance(owner, dict) else type(owner).get  # a user's may run code
+        return [get(owner, k, MISSING) for k in self.keys]
 
     def added(self) -> list:
         """Keys that were not there and would be read."""
@@ -160,7 +163,7 @@ class Content(Part):
         super().__init__(owner, path, ("content",), False)
 
     def now(self):
-        x = self.owner
+        x = np.ndarray.view(self.owner, np.ndarray)  # a user's class may run code
         return [(x.shape, x.strides, repr(x.dtype), x.tobytes())]
 
 
