@@ -425,6 +425,7 @@ ERRORS = {
     "random": lambda m: m.vmap(lambda x: x + m.rand(2))(m.ones(3)),
     "no tensor": lambda m: m.vmap(lambda x: 2.0)(m.ones(3)),
     "in dim": lambda m: m.vmap(lambda x: x, in_dims=2)(m.ones(3)),
+    "running statistics": lambda m: m.vmap(m.nn.BatchNorm1d(3))(m.ones(2, 4, 3)),
     "sizes": lambda m: m.vmap(lambda x, y: x)(m.ones(3), m.ones(4)),
     "no input": lambda m: m.vmap(lambda x: x)(),
     "nothing to map": lambda m: m.vmap(lambda x: x, in_dims=None)(m.ones(2)),

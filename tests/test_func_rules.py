@@ -200,7 +200,21 @@ WRITES = {
 }  # fmt: skip
 
 
+def half_batched(m):
+    """Running statistics of which one is a batch stay as they are, both."""
+    means, var = m.zeros(2, 3), m.ones(3)
+
+    def one(mean, x):
+        return m.nn.functional.batch_norm(x, mean, var, training=True)
+
+    try:
+        m.vmap(one)(means, batch(m, 2, 4, 3))
+    except RuntimeError as error:
+        return means, var, str(error)
+
+
 OTHERS = {
+    "running statistics, one of them batched": half_batched,
     "vjp without, then with grad mode": lambda m: pulled(m, False, True),
     "vjp with, then without grad mode": lambda m: pulled(m, True, False),
     "grad of a sparse tensor": of_sparse,

@@ -15,6 +15,14 @@ _TRAIN, _EVAL = TABLE["batch_norm_train"], TABLE["batch_norm_eval"]
 _UPDATE, _INSTANCE = TABLE["update_running"], TABLE["instance_norm"]
 _LAYER, _RMS, _GROUP = (TABLE[f"native_{n}_norm"] for n in ("layer", "rms", "group"))
 
+_UNBATCHED = (
+    "Batch norm got a batched tensor as input while the running_mean or running_var, which will "
+    "be updated in place, were not batched.\nIf you are using a module and do not need eval mode, "
+    "please set `track_running_stats` to be False.If you are using a prebuilt module and do not "
+    "need eval mode, please see the functorch website for resources on how to patch your module "
+    "to work with vmap"
+)
+
 
 def _move(running_mean, running_var, mean, var, momentum) -> None:
     """Move the running statistics: both, or none if one of them cannot be."""
@@ -24,6 +32,12 @@ def _move(running_mean, running_var, mean, var, momentum) -> None:
         moved.append((running_mean, apply(_UPDATE, (running_mean, mean, momentum))))
     if running_var is not None:
         moved.append((running_var, apply(_UPDATE, (running_var, var, momentum))))
+    if modes.levels:
+        try:
+            for running, new in moved:
+                dispatch._check_rebind(running, new)
+        except RuntimeError as error:
+            raise RuntimeError(_UNBATCHED) from error
     for running, new in moved:
         dispatch.rebind(running, new)
 
