@@ -15,8 +15,8 @@ __getattr__, __dir__ = _later(
     "torchlike.fx",
     (
         "_compatibility", "_symbolic_trace", "annotate", "config", "experimental", "graph",
-        "graph_module", "immutable_collections", "interpreter", "node", "operator_schemas", "passes", "proxy",
-        "subgraph_rewriter", "tensor_type", "traceback",
+        "graph_module", "immutable_collections", "interpreter", "node", "operator_schemas",
+        "passes", "proxy", "subgraph_rewriter", "tensor_type", "traceback",
     ),
     _LATER,
 )  # fmt: skip
