@@ -1,6 +1,7 @@
 """What libraries borrow: Sobol points, operators, tensors' attributes, private functions."""
 
 import copy
+import gc
 import importlib
 
 import pytest
@@ -98,6 +99,20 @@ def test_tensors_are_grouped_as_pytorch_groups_them():
         optimizer._accelerator_graph_capture_health_check()
         again = optimizer._group_tensors_by_device_and_dtype([first, first])
         found.append([sorted(repr(item) for item in g.items()) for g in (groups, again)])
+    assert found[0] == found[1]
+
+
+def test_dictionaries_that_do_not_keep_their_keys():
+    found = []
+    for lib, weak in borrowed("utils.weak"):
+        keys = [lib.ones(1), lib.ones(1), lib.zeros(2)]
+        d = weak.WeakTensorKeyDictionary({key: i for i, key in enumerate(keys)})
+        ref, twin = weak.TensorWeakRef(keys[2]), d.copy()
+        said_ = [d[keys[0]], len(d), lib.ones(1) in d, 3 in d, [x is keys[2] for x in d]]
+        said_ += [ref() is keys[2], d.pop(keys[1]), d.get(keys[1]), twin == d]
+        del keys
+        gc.collect()
+        found.append([*said_, len(d), list(d), ref(), d.setdefault(lib, 5)])
     assert found[0] == found[1]
 
 
