@@ -819,3 +819,21 @@ def backends(lib):
 
 def test_backends_of_ones_own_take_graphs():
     compare(backends)
+
+
+def test_files(tmp_path):
+    """A traced module that one library writes is read by the other."""
+    x = np.ones((1, 3, 5, 5), np.float32)
+    for writer, reader in ((torch, torchlike), (torchlike, torch)):
+        gm, file = of(writer, "").symbolic_trace(net(writer).eval()), tmp_path / "module.pt"
+        writer.save(gm, file)
+        loaded = reader.load(file, weights_only=False)
+        same(shown(loaded(reader.tensor(x))), shown(gm(writer.tensor(x))))
+        assert loaded.code == gm.code
+
+
+def test_trees_are_pickled():
+    fx = torchlike.fx
+    gm = fx.symbolic_trace(tree, {"d": {"a": fx.PH, "b": [fx.PH, 3]}})
+    again = pickle.loads(pickle.dumps(gm))
+    assert again({"a": 1, "b": [2, 3]}) == 3 and again.code == gm.code

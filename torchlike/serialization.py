@@ -493,6 +493,8 @@ def _ours(module: str, name: str):
     """What a name of torch is here, looked up in its module or one above it; None if nothing."""
     if (module, name) == _WRAPPED_HOOK:
         return WrappedHook
+    if module == "torch.fx._symbolic_trace":  # its names are those of the package here
+        module = "torch.fx"
     if module in _READERS or not module.startswith("torch.") or "._" in module:
         return None
     parts = ["torchlike", *module.split(".")[1:]]

@@ -20,7 +20,7 @@ from torchlike._core.errors import PACKAGE, NotSupported
 from torchlike._tensor.tensor import Tensor
 from torchlike.fx import _names
 from torchlike.fx._codegen import CUSTOM_BUILTINS
-from torchlike.fx.graph import Graph, PythonCode, _PyTreeCodeGen
+from torchlike.fx.graph import CodeGen, Graph, PythonCode, _PyTreeCodeGen
 from torchlike.nn.parameter import Parameter
 from torchlike.serialization import save
 
@@ -369,9 +369,12 @@ class GraphModule(nn.Module):
         del body["_graph"]
         if isinstance(self._graph._codegen, _PyTreeCodeGen):
             body["_codegen"] = self._graph._codegen
-            plain = copy.copy(self._graph)  # the pickled code has one parameter for each leaf
-            plain._codegen = type(self._graph._codegen).__mro__[1]()
-            made = plain.python_code("self")
+            codegen = self._graph._codegen
+            self._graph._codegen = CodeGen()  # the pickled code has a parameter for each leaf
+            try:
+                made = self._graph.python_code("self")
+            finally:
+                self._graph._codegen = codegen
             body["_code"] = made.src
         return reduce_graph_module, (body, _import_block(made.globals))
 
