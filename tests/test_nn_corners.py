@@ -630,6 +630,23 @@ def case_weight_norm_along_no_dimension(lib):
     return [told(f, lib.nn.Linear(2, 2), dim=3) for f in (old, new)]
 
 
+def case_losses_of_two_dtypes(lib):
+    F, out = lib.nn.functional, []
+    x = lib.tensor([0.5, -1.0, 2.0])
+    of_logits = F.binary_cross_entropy_with_logits
+    for a, b in ((x, x.half()), (x.half(), x), (x, x.double()), (x.double(), x.bfloat16())):
+        for how in ("none", "mean", "sum"):
+            out += [F.hinge_embedding_loss(a, b.sign(), reduction=how).float()]
+            losses = [F.huber_loss(a, b, reduction=how), of_logits(a, b, reduction=how)]
+            losses += [of_logits(a, a * 0, b, pos_weight=b, reduction=how)]
+            losses += [lib.binary_cross_entropy_with_logits(a, b)]
+            losses += [F.huber_loss(a, a * 0, weight=b, reduction=how), out[-1]]
+            out += [str(y.dtype).split(".")[-1] for y in losses]
+    a = x.half().requires_grad_()
+    of_logits(a, x).backward()
+    return out, F.hinge_embedding_loss(x.half(), x).dtype == lib.float16, a.grad.dtype == a.dtype
+
+
 def case_called_with_tensors_where_modules_hold_each_other(lib):
     m = lib.nn.Sequential(lib.nn.Linear(1, 1, bias=False))
     m[0].above, x = m, lib.ones(1, 1)

@@ -15,6 +15,7 @@ from torchlike._tensor.forms import FUNCTIONS as _TORCH
 from torchlike._tensor.modes import no_grad
 from torchlike.nn import functional as F
 from torchlike.nn.functional.dropout import _drop
+from torchlike.nn.functional.loss import in_dtype_of
 from torchlike.nn.functional.normalization import _move as move_running
 from torchlike.nn.functional.sequences import ctc
 
@@ -302,7 +303,8 @@ def binary_cross_entropy_with_logits(
 ):
     """Cross entropy of sigmoid(input), without its overflow."""
     operands = (input, target, weight, pos_weight)
-    return apply(TABLE["binary_cross_entropy_with_logits"], operands, (_reduction(reduction),))
+    loss = apply(TABLE["binary_cross_entropy_with_logits"], operands, (_reduction(reduction),))
+    return in_dtype_of(loss, target)
 
 
 @_twin

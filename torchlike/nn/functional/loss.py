@@ -60,6 +60,14 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction: str = "mea
     return apply(TABLE["l1_loss"], (input, target, weight), (reduction,))
 
 
+def in_dtype_of(out, like):
+    """A loss in the floating dtype of one operand, which PyTorch writes it over, not in promoted
+    one; under autocast it stays in autocast's."""
+    if out.dtype is like.dtype or modes.cast is not None or not like.dtype.is_floating_point:
+        return out
+    return out.to(like.dtype)
+
+
 def smooth_l1_loss(
     input, target, size_average=None, reduce=None, reduction: str = "mean", beta: float = 1.0
 ):
@@ -75,7 +83,8 @@ def huber_loss(input, target, reduction: str = "mean", delta: float = 1.0, weigh
     _check_tensors("huber_loss", input=input, target=target)
     _warn_sizes(input, target)
     _check_weight(input, weight)
-    return apply(TABLE["huber_loss"], (input, target, weight), (reduction_of(reduction), delta))
+    out = apply(TABLE["huber_loss"], (input, target, weight), (reduction_of(reduction), delta))
+    return in_dtype_of(out, input) if weight is None else out
 
 
 def poisson_nll_loss(
@@ -162,7 +171,8 @@ def binary_cross_entropy_with_logits(
             f"{'Long' if b.dtype.category else 'Bool'}"
         )
     operands = (input, target, weight, pos_weight)
-    return apply(TABLE["binary_cross_entropy_with_logits"], operands, (reduction,))
+    loss = apply(TABLE["binary_cross_entropy_with_logits"], operands, (reduction,))
+    return in_dtype_of(loss, target)
 
 
 def kl_div(
@@ -194,7 +204,8 @@ def hinge_embedding_loss(
     """x where the target is 1, max(0, margin - x) where it is -1."""
     reduction = reduction_of(reduction, size_average, reduce)
     # PyTorch only compares the target, so that no gradient reaches it.
-    return apply(TABLE["hinge_embedding_loss"], (input, target.detach()), (margin, reduction))
+    loss = apply(TABLE["hinge_embedding_loss"], (input, target.detach()), (margin, reduction))
+    return in_dtype_of(loss, input)
 
 
 def margin_ranking_loss(
