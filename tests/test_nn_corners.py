@@ -630,6 +630,18 @@ def case_weight_norm_along_no_dimension(lib):
     return [told(f, lib.nn.Linear(2, 2), dim=3) for f in (old, new)]
 
 
+def case_normalized_by_norms_of_matrices(lib):
+    x, f = lib.arange(6.0).view(2, 3), lib.nn.functional.normalize
+    by = [f(x, p=p, dim=d) for p, d in (("fro", 1), ("fro", (0, 1)), ("nuc", (0, 1)), ("fro", 0))]
+    return by, told(f, x, p="nuc"), told(f, x, p="2")[0]
+
+
+def case_attention_to_values_of_another_length(lib):
+    apart = lib.nn.MultiheadAttention(4, 2, kdim=3, vdim=5)
+    q, k, v = lib.ones(3, 2, 4), lib.ones(3, 2, 3), lib.ones(2, 3, 5)
+    return told(apart, q, k, v), told(lib.nn.MultiheadAttention(4, 2), q, q, q[:2])
+
+
 def case_losses_of_two_dtypes(lib):
     F, out = lib.nn.functional, []
     x = lib.tensor([0.5, -1.0, 2.0])

@@ -8,7 +8,7 @@ import numpy as np
 
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import warn
-from torchlike._core.symbolic import whole
+from torchlike._core.symbolic import is_whole, whole
 from torchlike._engine.captures import at_hand
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
@@ -161,7 +161,8 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
     need_tensor("norm", "input", 1, input)
     dim = tuple(dim) if isinstance(dim, list) else dim
     if p == "nuc":
-        return matrix_norm(input, "nuc", dim or (-2, -1), keepdim, dtype=dtype, out=out)
+        dim = (-2, -1) if dim is None else (dim,) if is_whole(dim) else dim
+        return matrix_norm(input, "nuc", dim, keepdim, dtype=dtype, out=out)
     if p is None or p == "fro":
         p = 2.0
     if isinstance(p, str):

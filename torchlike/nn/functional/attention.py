@@ -229,6 +229,11 @@ def multi_head_attention_forward(
         raise AssertionError(f"embed_dim {width} not divisible by num_heads {num_heads}")
     dtype, split = query.dtype, False  # whether q, k, v have their heads apart already
     if use_separate_proj_weight:
+        if key.shape[:2] != value.shape[:2]:
+            raise AssertionError(
+                f"key's sequence and batch dims {key.shape[:2]} do not match value's "
+                f"{value.shape[:2]}"
+            )
         weights = q_proj_weight, k_proj_weight, v_proj_weight
         for name, w in zip("qkv", weights, strict=True):
             if w is None:

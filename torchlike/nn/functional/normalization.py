@@ -144,5 +144,9 @@ def normalize(input, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out=None)
     """Divided by the p-norm along a dimension, or by eps where that is larger."""
     for d in (dim,) if is_whole(dim) else dim:
         wrap_dim(d, input.dim())
-    result = apply(TABLE["normalize"], (input,), (float(p), dim, eps))
+    if isinstance(p, str) and p != "fro":  # a norm of matrices
+        result = input / input.norm(p, dim, keepdim=True).clamp_min(eps)
+    else:
+        p = 2.0 if p == "fro" else float(p)
+        result = apply(TABLE["normalize"], (input,), (p, dim, eps))
     return result if out is None else dispatch.copy_out(out, result)
