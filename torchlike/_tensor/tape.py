@@ -344,7 +344,7 @@ def run(
         if node.pre_hooks:
             grads = run_pre_hooks(node, grads, tensors, create_graph)
         try:
-            if not node.takes_none and grads.count(None) == len(grads):
+            if not node.takes_none and all([g is None for g in grads]):
                 out = [None] * len(node.targets)
             else:
                 out = node.derive(grads, graph)
