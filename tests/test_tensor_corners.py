@@ -190,6 +190,7 @@ CASES = [
     "type('T', (L.FloatTensor,), {})", "L.asarray([1], copy=False)",
     "L.asarray(N.ones(2), dtype=L.int32, copy=False)", "L.asarray(bytearray(4), dtype=L.float32)",
     "L.empty_strided((2, 3), (1,))", "L.scalar_tensor([1])", "L.tensor(N.array(['a']))",
+    "L.tensor([i(1, 2), i(3, 4)])", "L.tensor([one, i(3, 4)])", "L.set_num_threads('a')",
     "L.tensor(1e6, dtype=L.half)", "L.tensor(N.array([300.0, -1.0]), dtype=L.uint8)",
     "L.randint(2.5, (2,))", "L.randperm(2.5)", "L.normal(one, L.ones(3))",
     # Devices, dtypes, sizes.

@@ -253,9 +253,17 @@ def _wrong_length(expected, depth, got):
     return ValueError(f"expected sequence of length {expected} at dim {depth} (got {got})")
 
 
+def _no_number(items) -> Exception:
+    """PyTorch's error for a tensor of several elements in the place of a number."""
+    kinds = (x.dtype.category if isinstance(x, dispatch._Tensor) else type(x) for x in items)
+    if all(kind == dt.INTEGRAL or kind is int for kind in kinds):
+        return TypeError("only integer tensors of a single element can be converted to an index")
+    return ValueError("only one element tensors can be converted to Python scalars")
+
+
 def _flatten(data, shape, depth, flat):
     if isinstance(data, dispatch._Tensor) and data.numel() != 1:
-        raise ValueError("only one element tensors can be converted to Python scalars")
+        raise _no_number((data,))
     if depth == len(shape):
         flat.append(data)
         return
@@ -279,7 +287,7 @@ def _flatten(data, shape, depth, flat):
                 kind = "interpreted as an integer" if type(items[0]) is int else "a number"
                 raise TypeError(f"'{type(x).__name__}' object cannot be {kind}")
             if isinstance(x, dispatch._Tensor) and x.numel() != 1:
-                raise ValueError("only one element tensors can be converted to Python scalars")
+                raise _no_number(items)
     flat.extend(items)
 
 

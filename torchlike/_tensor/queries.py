@@ -133,5 +133,7 @@ def set_num_threads(n: int, /) -> None:
 
     Raises ``RuntimeError`` for a count below one, as PyTorch does.
     """
+    if not isinstance(n, int):
+        raise RuntimeError(f"set_num_threads expects an int, but got {type(n).__name__}")
     if n < 1:
         raise RuntimeError("set_num_threads expects a positive integer")
