@@ -389,6 +389,16 @@ def test_a_failed_program_names_the_op_and_spares_the_rest(monkeypatch):
     assert (good + 1).tolist() == [3, 3, 3]
 
 
+def test_a_program_that_cannot_be_made_is_no_secret(monkeypatch):
+    def broken(self):
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(programs.Program, "jitted", broken)
+    x = torch.full((300, 300), 0.5)
+    with pytest.warns(UserWarning, match=r"calls up to .*test_engine.py:\d+ .*too large"):
+        assert (x @ x).exp().sum().isfinite()
+
+
 def test_a_bad_call_leaves_no_trace():
     x = torch.ones(3)
     y = x + 1

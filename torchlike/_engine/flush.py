@@ -243,12 +243,16 @@ def compile_and_run(segment: Segment, live: tuple, why: str, place: Place) -> No
     start, loads = time.perf_counter(), stats.loads
     try:
         execute(segment, program)
-    except Exception:
+    except Exception as error:
         if settings.always_compile:
             raise
         # One op may be at fault: op by op, it is named with its line. If none is, the program as
         # a whole was too much for XLA, and its results are here all the same.
         run_op_by_op(segment, live)
+        errors.warn_once(
+            f"the {segment.node.calls} calls up to {segment.node.line} could not be one program, "
+            f"and run one by one, which is slow ({type(error).__name__}: {str(error)[:300]})"
+        )
         return
     stats.compiles += stats.loads == loads
     stats.compile_seconds += time.perf_counter() - start
