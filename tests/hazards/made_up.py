@@ -159,6 +159,18 @@ def functions_of_the_library_and_builtins_replaced(torch, compile):
             compile, run, lambda: setattr(owner, name, lambda *args: x + 7),  # noqa: B023
             lambda: setattr(owner, name, held),  # noqa: B023
         )  # fmt: skip
+    held, optimizer = torch.nn.Module.__call__, torch.optim.SGD([torch.ones(3)], lr=0.1)
+    called = lambda: setattr(torch.nn.Module, "__call__", lambda *args: x + 7)  # noqa: E731
+    seen += changed(compile, runs[-1], called)
+    torch.nn.Module.__call__ = held
+    owner = next(kind for kind in torch.optim.SGD.__mro__ if "step" in vars(kind))
+    held, stepped = owner.step, lambda self: x + 7
+    run = lambda: (optimizer.step(), x * 1)  # noqa: E731
+    seen += changed(compile, run, lambda: setattr(torch.optim.SGD, "step", stepped))
+    if owner is torch.optim.SGD:
+        owner.step = held
+    else:
+        del torch.optim.SGD.step
     builtins.scale_of_all = 1.0
     run = lambda: x * scale_of_all  # noqa: E731, F821
     seen += changed(compile, run, lambda: setattr(builtins, "scale_of_all", 3.0))

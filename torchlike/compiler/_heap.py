@@ -370,9 +370,9 @@ class Heap:
         if kind.__module__ == "builtins":
             return
         if _is_ours(kind):  # a user may have put a method of theirs there
-            keys = tuple([k for k in own if k == "forward" or k in self.names])
-            if keys:
-                self.parts.append(Attributes(own, kind.__qualname__, keys))
+            reads = self._reads_of_ours
+            keys = tuple(filter(reads, own))
+            self.parts.append(Attributes(own, kind.__qualname__, keys, _New(own, reads)))
             return
         inherited = _names_of_bases(kind)
         keys = tuple(
@@ -383,6 +383,9 @@ class Heap:
         self._part(Slots(kind, kind.__qualname__, ("__bases__", *(self.names & _OF_CLASSES))))
         for other in (type(kind), *kind.__mro__[1:]):
             self._later(other, other.__qualname__)
+
+    def _reads_of_ours(self, name: str) -> bool:
+        return name in self.names or name in ("forward", "__call__")
 
     def _reads_of(self, name: str, value, inherited=frozenset()) -> bool:
         """Whether the code may read an attribute of a class or module."""
