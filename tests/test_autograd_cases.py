@@ -918,6 +918,47 @@ def second_derivatives_that_do_not_exist(t):
 
 
 @case
+def second_derivatives_through_hooks_on_what_is_saved(t):
+    def forward(ctx, x, w):
+        y = (x * w).exp()
+        ctx.save_for_backward(x, w, y)
+        return y
+
+    def backward(ctx, g):
+        x, w, y = ctx.saved_tensors
+        return g * y * w, g * y * x
+
+    kind = function(t, forward, backward)
+
+    def in_place(x, w):
+        return (x * 1).mul_(w)
+
+    graph, keep = t.autograd.graph, t.utils.checkpoint.checkpoint
+    out = []
+    for call in (kind.apply, in_place):
+        for how in ("plain", "copied", "host", "kept", "kept to the end", "reentrant"):
+            x, w = leaf(t, 2), leaf(t, 2)
+            stop = t.utils.checkpoint.set_checkpoint_early_stop(how == "kept")
+            hooks = {
+                "copied": graph.saved_tensors_hooks(lambda s: s.detach().clone(), lambda s: s),
+                "host": graph.save_on_cpu(),
+            }.get(how, contextlib.nullcontext())
+            with hooks, stop:
+                if how.startswith("kept") or how == "reentrant":
+                    y = keep(call, x * 2, w, use_reentrant=how == "reentrant")
+                else:
+                    y = call(x * 2, w)
+            if how == "reentrant":
+                y.sum().backward()
+                out.append((x.grad, w.grad))
+                continue
+            first = t.autograd.grad(y.sum(), (x, w), create_graph=True)
+            sum((g * g).sum() for g in first).backward()
+            out.append((*[g.detach() for g in first], x.grad, w.grad))
+    return out
+
+
+@case
 def second_derivatives_of_scattered_products(t):
     out, place = [], t.tensor([0, 0, 1, 0])
     for zero in (None, "self", "src"):

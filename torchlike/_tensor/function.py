@@ -322,7 +322,7 @@ class FunctionNode(tape.Node):
         if result._retains:
             tape.keep_retained(result)
         for x in self.kept:
-            if x is not None and x.tensor is result:
+            if x is not None and (x.tensor is result or x.of is result):
                 x.tensor, x.place = None, i
         return result
 
@@ -522,6 +522,9 @@ class Function:
             if x is not None:
                 x.renew()
         out = [node.on_tape(i, r, args, dirty) for i, r in enumerate(results)]
+        for x in node.kept:
+            if x is not None:
+                x.of = None
         if dirty or "non_differentiable" in node.attributes:
             for name in ("dirty_tensors", "non_differentiable"):
                 node.attributes.pop(name, None)  # they would keep what keeps the node

@@ -121,7 +121,9 @@ class HookedNode(tape.Node):
         before, local.grads = local.grads, [g for g in grads if g is not None]
         try:
             for place, i, packed, unpack, a in self.packed:
-                place[i] = self._fits(call_unpack(unpack, packed), a)
+                place[i] = value = self._fits(call_unpack(unpack, packed), a)
+                if self.own is not None and place is self.saved and not i:
+                    self.own = value  # what the call has overwritten, as the hooks have it
             if graph is not None:
                 return self._derive_graph(grads, graph)
             operands = self.saved if self.results is None else [*self.saved, *self.results]
@@ -152,10 +154,10 @@ class HookedNode(tape.Node):
 class Saved:
     """A tensor kept for later, as ``save_for_backward`` keeps it: by hooks, if there are any."""
 
-    __slots__ = ("edge", "line", "packed", "place", "tensor", "unpack", "value")
+    __slots__ = ("edge", "line", "of", "packed", "place", "tensor", "unpack", "value")
 
     def __init__(self, tensor, hooks=True):
-        self.value, self.unpack = dispatch.value_of(tensor), None
+        self.value, self.unpack, self.of = dispatch.value_of(tensor), None, None
         self.tensor, self.line, self.place = tensor, user_line(), None
         if hooks and local.stack:
             self.pack(*local.stack[-1])
@@ -174,6 +176,7 @@ class Saved:
         if tensor._node is None and tensor._requires_grad:
             self.edge = tensor
         self.packed = call_pack(pack, tensor)
+        self.of = self.tensor  # until it is known which result it is
         self.value = self.tensor = None
 
     def get(self, name: str, node=None):
@@ -181,10 +184,10 @@ class Saved:
         the node it is, if it is one: the node must not hold what holds the node."""
         if self.unpack is not None:
             value = dispatch.value_of(call_unpack(self.unpack, self.packed))
-            edge = self.edge
-            if edge is None or edge.__class__ is tuple:
+            edge = self.edge if self.place is None else (node, self.place)
+            if edge is None or edge.__class__ is tuple or modes.grad:
                 return dispatch.history(value, edge)
-            out = dispatch.wrap(value)  # of a leaf: what is computed from it is not its own
+            out = dispatch.wrap(value)  # of a leaf, where nothing is computed on the tape
             out._requires_grad = True
             return edge if edge._value is value else out
         line = overwritten_at(self.value)
