@@ -8,6 +8,7 @@ import gc
 import inspect
 import math
 import sys
+import warnings
 
 import pytest
 
@@ -640,6 +641,20 @@ def case_attention_to_values_of_another_length(lib):
     apart = lib.nn.MultiheadAttention(4, 2, kdim=3, vdim=5)
     q, k, v = lib.ones(3, 2, 4), lib.ones(3, 2, 3), lib.ones(2, 3, 5)
     return told(apart, q, k, v), told(lib.nn.MultiheadAttention(4, 2), q, q, q[:2])
+
+
+def case_dropout_of_channels_of_few_dimensions(lib):
+    nn, out = lib.nn, []
+    for kind in (nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout):
+        for shape in ((), (40,), (40, 5), (40, 5, 3)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                out += [told(kind(0.5), lib.ones(shape)), kind(1.0)(lib.ones(shape))]
+                if len(shape) > 1:  # which dimensions are dropped as one
+                    y = kind(0.5)(lib.ones(shape))
+                    same = [bool((y == y.select(d, 0).unsqueeze(d)).all()) for d in range(y.dim())]
+                    out += [same]
+    return out
 
 
 def case_losses_of_two_dtypes(lib):

@@ -27,7 +27,7 @@ def _drop(op, input, p, training, inplace, channels: bool):
         )
     shape = a.shape
     if channels:
-        if a.ndim < 2:
+        if a.ndim < 2 and p != 1:
             raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
         shape = (*shape[:2], *[1] * (a.ndim - 2))
     mask = None
@@ -98,7 +98,7 @@ def _spatial(rank, input, p, training, inplace):
             "dropout behavior, please switch to using dropout1d instead.",
             stacklevel=3,
         )
-    lone = (rank == 1 and ndim == 2) or (rank == 3 and ndim == 4)
+    lone = (rank == 1 and ndim == 2) or (rank == 3 and ndim != 5)
     if not lone:
         return _drop(_DROPOUT, input, p, training, inplace, True)
     if inplace:
