@@ -190,6 +190,12 @@ CASES = [
     "type('T', (L.FloatTensor,), {})", "L.asarray([1], copy=False)",
     "L.asarray(N.ones(2), dtype=L.int32, copy=False)", "L.asarray(bytearray(4), dtype=L.float32)",
     "L.empty_strided((2, 3), (1,))", "L.scalar_tensor([1])", "L.tensor(N.array(['a']))",
+    # What reductions refuse.
+    "L.norm(two[None], 'nuc')", "L.norm(two[None], 'fro', (0, 1, 2))", "L.norm(two, 'nuc', 0)",
+    *(f"L.linalg.vector_norm({x}, dtype=L.{kind})" for x, kind in (
+        ("one", "complex64"), ("one.cfloat()", "float32"), ("one", "int32"), ("one", "half"),
+    )),
+    "L.nansum(one, dtype=L.complex64)", "L.signbit(one.cfloat())", "L.nanquantile(i(1, 2), 0.5)",
     "L.tensor([i(1, 2), i(3, 4)])", "L.tensor([one, i(3, 4)])", "L.set_num_threads('a')",
     "L.tensor(1e6, dtype=L.half)", "L.tensor(N.array([300.0, -1.0]), dtype=L.uint8)",
     "L.randint(2.5, (2,))", "L.randperm(2.5)", "L.normal(one, L.ones(3))",

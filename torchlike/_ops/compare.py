@@ -168,6 +168,8 @@ _QUESTION = {"promotes": None, "computes": None, "differentiable": False}
 def _no_complex(name, fn):
     def body(x):
         if jnp.iscomplexobj(x):
+            if name == "signbit":
+                raise NotImplementedError("signbit is not implemented for complex tensors.")
             raise RuntimeError(f"{name} does not support complex inputs.")
         return fn(x)
 

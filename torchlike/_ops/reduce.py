@@ -58,6 +58,9 @@ def nansum(input, dim: Dims = None, keepdim: bool = False, *, dtype: Dtype = Non
     """The sum with every nan as zero."""
     if jnp.iscomplexobj(input):
         raise RuntimeError("nansum on CPU does not support complex inputs")
+    if dtype is not None and dtype.category == dt.COMPLEX:
+        kind = dt.SCALAR_NAMES[dtype]
+        raise NotImplementedError(f"\"nansum_cpu\" not implemented for '{kind}'")
     x, out = _added(input, dtype)
     x = jnp.where(x != x, jnp.zeros((), x.dtype), x)
     return jnp.sum(x, axes(dim, input.ndim), x.dtype, keepdims=keepdim).astype(out)
@@ -270,9 +273,15 @@ def _check_norm(input, p, at, dtype):
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
             f"{dt.SCALAR_NAMES[given]}"
         )
-    if dtype is not None and (
-        dt.promote_types(given, dtype) is not dtype or dtype.category != given.category
-    ):
+    if dtype is not None and dtype.category != given.category:
+        is_complex = given.category == dt.COMPLEX
+        wanted = "floating point or complex" if dtype.category < dt.FLOATING else (
+            "complex for complex inputs" if is_complex else "real for real inputs"
+        )  # fmt: skip
+        raise RuntimeError(
+            f"linalg.vector_norm: dtype should be {wanted}, but got {dt.SCALAR_NAMES[dtype]}"
+        )
+    if dtype is not None and dt.promote_types(given, dtype) is not dtype:
         raise RuntimeError(
             f"linalg.vector_norm: the dtype of the input ({dt.SCALAR_NAMES[given]}) should be "
             f"convertible without narrowing to the specified dtype ({dt.SCALAR_NAMES[dtype]})"

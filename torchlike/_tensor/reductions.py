@@ -46,6 +46,14 @@ def _int_dim(name, dim):
 # ---- extremes and medians ----------------------------------------------------------------------
 
 
+def _known_as(fn, name, doc):
+    """The function under its public name, which its errors say as well."""
+    fn.__name__ = fn.__qualname__ = name
+    fn.__doc__ = doc
+    fn.__code__ = fn.__code__.replace(co_name=name)
+    return fn
+
+
 def _choice(name, pairwise=None):
     """max, min, median, nanmedian: of all, along a dimension, or (max, min) of two tensors."""
     whole, along = TABLE[name], TABLE[f"{name}_dim"]
@@ -67,9 +75,7 @@ def _choice(name, pairwise=None):
         result = apply(along, (input,), (_int_dim(name, dim), keepdim))
         return pair(*into(out, result, True, (input,)))
 
-    choose.__name__ = choose.__qualname__ = name
-    choose.__doc__ = f"https://pytorch.org/docs/stable/generated/torch.{name}.html"
-    return choose
+    return _known_as(choose, name, f"https://pytorch.org/docs/stable/generated/torch.{name}.html")
 
 
 for _name, _pairwise in {
@@ -107,9 +113,7 @@ def _spread(name):
         _warn_of_freedom(name, input._value.aval.shape, dim, correction)
         return into(out, result)
 
-    spread.__name__ = spread.__qualname__ = name
-    spread.__doc__ = op.fn.__doc__
-    return spread
+    return _known_as(spread, name, op.fn.__doc__)
 
 
 def _warn_of_freedom(name, shape, dim, correction) -> None:
@@ -160,14 +164,12 @@ def norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None):
     """A vector norm, or with p="nuc" a matrix norm (https://pytorch.org/docs/stable/generated/torch.norm.html)."""
     need_tensor("norm", "input", 1, input)
     dim = tuple(dim) if isinstance(dim, list) else dim
-    if p == "nuc":
-        dim = (-2, -1) if dim is None else (dim,) if is_whole(dim) else dim
-        return matrix_norm(input, "nuc", dim, keepdim, dtype=dtype, out=out)
-    if p is None or p == "fro":
+    if p == "fro" and (dim is None or is_whole(dim) or len(dim) <= 2):
         p = 2.0
     if isinstance(p, str):
-        raise RuntimeError(f"linalg.matrix_norm: Order {p} not supported.")
-    return vector_norm(input, p, dim, keepdim, dtype=dtype, out=out)
+        dim = tuple(range(input.ndim)) if dim is None else (dim,) if is_whole(dim) else dim
+        return matrix_norm(input, p, dim, keepdim, dtype=dtype, out=out)
+    return vector_norm(input, 2.0 if p is None else p, dim, keepdim, dtype=dtype, out=out)
 
 
 @function(method=True)
@@ -216,9 +218,7 @@ def _quantile(name, skip_nan):
         statics = dim, keepdim, interpolation, skip_nan
         return into(out, apply(op, (input, q), statics), exact=True)
 
-    quantile.__name__ = quantile.__qualname__ = name
-    quantile.__doc__ = op.fn.__doc__
-    return quantile
+    return _known_as(quantile, name, op.fn.__doc__)
 
 
 def _check_probabilities(name, q):
