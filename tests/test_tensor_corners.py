@@ -125,6 +125,22 @@ CASES = [
     "one.broadcast_to(2, 2)", "L.broadcast_shapes(1.5)", "a(5).tensor_split(sections=2)",
     "a(5).tensor_split(indices=[1])", "L.unravel_index(i(1), i(2, 3))",
     "L.unravel_index(i(1), (2, 3.0))",
+    # Only methods take sizes one by one, and at least one.
+    *(f"kind_of(lambda: {call})" for call in (
+        "L.flip(two, 0)", "two.flip()", "two.flip(dims=0)", "one.flip(True)", "two.permute()",
+        "L.permute(two, 0, 1)", "L.reshape(two, 4)", "two.reshape(shape=4)",
+        "L.reshape(two, (4,), shape=4)",
+        "L.tile(two, 2)", "one.tile()", "one.repeat(repeats=2)", "L.broadcast_to(one, 2)",
+        "one.expand()", "one.expand(size=2)", "one.view(size=2)", "two.unflatten(0, 2)",
+        "two.unflatten(0, ())", "L.rot90(two, 1, 0)", "L.rot90(two, 1, (0, 2))",
+        "one.sum_to_size(size=1)",
+        "two.index_add(0, i(0, 1), one)", "L.tensor(1.0).index_add(0, i(0), L.ones(1))",
+        "two.index_add(0, i(0), L.ones(1, 1))", "one[:1].expand(3).__setitem__(slice(None), 2)",
+        "one[:1].expand(3)[1:2].__setitem__(0, 2)", "L.tensor(1.0).expand(2).__setitem__(0, 2)",
+    )),
+    "L.tile(L.tensor(1.0), ())", "L.reshape(input=one, shape=(2, 1))",
+    "L.permute(two, dims=[1, 0])", "L.broadcast_to(size=(2, 2), input=one)",
+    "L.broadcast_tensors(L.tensor(1.0), L.tensor(2))",
     # What cannot be, is said: only an int is an int.
     *(f"kind_of(lambda: {call})" for call in (
         *(f"two.{call}" for call in (

@@ -288,6 +288,23 @@ def _also(fn, other_names):
     return call
 
 
+def in_one_sequence(fn, argument: str):
+    """The function form of a method that takes an argument as several ones, too."""
+
+    @wraps(fn)
+    def call(input, *given, **named):
+        if given and (len(given) > 1 or not isinstance(given[0], (tuple, list))):
+            raise TypeError(
+                f"{fn.__name__}() takes 2 positional arguments but {len(given) + 1} were given"
+                if len(given) > 1
+                else f"{fn.__name__}(): argument '{argument}' (position 2) must be tuple of ints, "
+                f"not {type(given[0]).__name__}"
+            )
+        return fn(input, *given, **named)
+
+    return call
+
+
 def out_of(fn, check=dispatch.check_beside):
     """The function with a keyword ``out`` beside its own arguments; ``check`` as for
     ``inplace_of``."""
@@ -309,11 +326,12 @@ def out_of(fn, check=dispatch.check_beside):
 
 
 def function(name: str | None = None, *, method=False, inplace=False, out=False, numpy=True,
-             check=dispatch.check_beside):  # fmt: skip
+             check=dispatch.check_beside, sequence: str | None = None):  # fmt: skip
     """Decorator: a hand-written public function over ops, and optionally its other forms.
 
     numpy: whether ``axis`` may stand for ``dim``, as for all that is not Python in PyTorch;
-    check: what the other operands may have in common with what is written.
+    check: what the other operands may have in common with what is written;
+    sequence: the argument that only the method takes as several ones.
     """
 
     def wrap(fn):
@@ -321,7 +339,11 @@ def function(name: str | None = None, *, method=False, inplace=False, out=False,
         if name is not None:  # what pickle and __torch_function__ look at
             fn.__name__ = fn.__qualname__ = name
         shown = numpy_named(fn) if numpy else fn
-        _put(FUNCTIONS, fn.__name__, out_of(shown, check) if out else shown)
+        if sequence is not None:
+            _put(FUNCTIONS, fn.__name__, in_one_sequence(fn, sequence))
+            fn.__qualname__ = f"Tensor.{fn.__name__}"
+        else:
+            _put(FUNCTIONS, fn.__name__, out_of(shown, check) if out else shown)
         if method:
             _put(METHODS, fn.__name__, shown)
         if inplace:

@@ -12,7 +12,7 @@ from torchlike._engine.captures import at_hand
 from torchlike._engine.prefix import local
 from torchlike._engine.values import from_array
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch
+from torchlike._tensor import dispatch, views
 from torchlike._tensor.dispatch import apply
 from torchlike._tensor.host_data import number_rounded
 from torchlike._tensor.host_reads import host_read
@@ -157,6 +157,7 @@ def fill(part, value) -> None:
             value = value.reshape(shape[min(ones, len(shape) - a.ndim) :])
         part.copy_(value if value._value.aval.shape == a.shape else value.expand(a.shape))
     else:
+        views.check_overlap(part)  # unlike ``fill_``
         part.fill_(value)
 
 

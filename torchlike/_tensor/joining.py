@@ -13,7 +13,7 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.dispatch import apply, aval_of, into
-from torchlike._tensor.forms import FUNCTIONS, METHODS, alias, function, inplace_of, method
+from torchlike._tensor.forms import FUNCTIONS, alias, function, inplace_of, method
 from torchlike._tensor.host_reads import joined
 from torchlike._tensor.parts import split, tensor_split
 from torchlike._tensor.products import need_tensor, need_tensors
@@ -22,6 +22,7 @@ from torchlike._tensor.shapes import (
     reshape,
     shape_of,
     sizes_argument,
+    sizes_given,
     transpose,
     unsqueeze,
     wrap_dim,
@@ -152,10 +153,8 @@ def block_diag(*tensors):
 @method("repeat")
 def repeat(self, *counts, repeats=None):
     """Copies side by side, so many along each dimension."""
-    repeats = counts if repeats is None else (repeats,)
-    if not repeats:
-        raise TypeError('repeat() missing 1 required positional arguments: "repeats"')
-    repeats = sizes_argument(repeats)
+    named = None if repeats is None else {"repeats": repeats}
+    repeats = sizes_given("repeat", "repeats", counts, named)
     if len(repeats) < self._value.aval.ndim:
         raise RuntimeError(
             "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
@@ -166,16 +165,13 @@ def repeat(self, *counts, repeats=None):
     return apply(TABLE["repeat"], (self,), (repeats,))
 
 
-@function()
-def tile(input, *counts, dims=None):
+@function(method=True, sequence="dims")
+def tile(input, *counts, **named_counts):
     """``repeat`` with missing leading counts taken as one."""
-    dims = sizes_argument(counts if dims is None else (dims,))
+    dims = sizes_given("tile", "dims", counts, named_counts)
     if not dims and not aval_of(input).ndim:
         return apply(TABLE["repeat"], (input,), ((),))
-    return repeat(input, *[1] * (input._value.aval.ndim - len(dims)), *dims)
-
-
-METHODS["tile"] = tile
+    return repeat(input, (*[1] * (input._value.aval.ndim - len(dims)), *dims))
 
 
 @function(method=True)
@@ -236,11 +232,10 @@ def _repeat_by(input, repeats, dim, total):
 # ---- rearranging -------------------------------------------------------------------------------
 
 
-@function(method=True)
-def flip(input, *positions, dims=()):
+@function(method=True, sequence="dims")
+def flip(input, *dims, **named_dims):
     """In reverse order along the given dimensions."""
-    dims = positions or (dims,)
-    return apply(TABLE["flip"], (input,), (sizes_argument(dims),))
+    return apply(TABLE["flip"], (input,), (sizes_given("flip", "dims", dims, named_dims),))
 
 
 @function(method=True)
@@ -262,16 +257,19 @@ def flipud(input):
 @function(method=True)
 def rot90(input, k=1, dims=(0, 1)):
     """Turned by 90 degrees ``k`` times in the plane of two dimensions."""
-    n, k = aval_of(input).ndim, integer("rot90", "k", 1, k)
+    n, k = aval_of(input).ndim, integer("rot90", "k", 2, k)
+    if not isinstance(dims, (tuple, list)):
+        kind = type(dims).__name__
+        raise TypeError(f"rot90(): argument 'dims' (position 3) must be tuple of ints, not {kind}")
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if n < 2:
         raise RuntimeError(f"expected total dims >= 2, but got total dims = {n}")
-    if dims[0] == dims[1] or abs(dims[0] - dims[1]) == n:
+    first, second = (wrap_dim(d, n) for d in dims)
+    if first == second:
         raise RuntimeError(
             f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
         )
-    first, second = (wrap_dim(d, n) for d in dims)
     if k % 4 == 1:
         out = transpose(flip(input, second), first, second)
     elif k % 4 == 2:
@@ -376,7 +374,7 @@ def meshgrid(*tensors, indexing=None):
         tensors = (tensors[1], tensors[0], *tensors[2:])
     shape = [x.numel() for x in tensors]
     grids = [
-        x.view([-1 if d == i else 1 for d in range(len(shape))]).expand(*shape)
+        x.view([-1 if d == i else 1 for d in range(len(shape))]).expand(shape)
         for i, x in enumerate(tensors)
     ]
     if swap:

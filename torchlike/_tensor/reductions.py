@@ -17,7 +17,7 @@ from torchlike._tensor.forms import FUNCTIONS, function, method, structseq
 from torchlike._tensor.matrix_norms import matrix_norm, vector_norm
 from torchlike._tensor.products import need_tensor, readable
 from torchlike._tensor.shapes import named
-from torchlike._tensor.size_arguments import integer, sizes_argument
+from torchlike._tensor.size_arguments import integer, sizes_given
 
 _GIVEN_NOT = object()  # the default of an argument whose None means something
 
@@ -180,11 +180,9 @@ def dist(input, other, p=2):
 
 
 @method("sum_to_size")
-def sum_to_size(self, *size):
+def sum_to_size(self, *size, **named_size):
     """Summed over the dimensions that broadcasting ``size`` to this shape would add."""
-    if not size:
-        raise TypeError('sum_to_size() missing 1 required positional arguments: "size"')
-    shape, size = self._value.aval.shape, sizes_argument(size, "sum_to_size")
+    shape, size = self._value.aval.shape, sizes_given("sum_to_size", "size", size, named_size)
     lead = len(shape) - len(size)
     if lead < 0 or any(m not in (1, n) for m, n in zip(size, shape[lead:])):
         raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(shape)}}}.")

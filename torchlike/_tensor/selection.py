@@ -277,6 +277,7 @@ def index_add(input, dim, index, source, *, alpha=None):
     need_tensor("index_add", "source", 4, source)
     dim = wrap_dim(dim, input._value.aval.ndim)
     checked = _checked(index, input, dim)
+    _need_slices(input, dim, source)
     return apply(TABLE["index_add_dim"], (input, index, source, alpha), (dim, checked))
 
 

@@ -13,7 +13,13 @@ from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch, views
 from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.forms import function, method
-from torchlike._tensor.size_arguments import infer_size, is_integer, lone_keyword, sizes_argument
+from torchlike._tensor.size_arguments import (
+    infer_size,
+    is_integer,
+    lone_keyword,
+    sizes_argument,
+    sizes_given,
+)
 from torchlike._tensor.views import apply_view
 
 _VIEW, _PERMUTE = TABLE["view"], TABLE["permute"]
@@ -70,11 +76,12 @@ def view(self, *shape, dtype=None, size=None):
         dtype = shape[0]
     if dtype is not None:
         return _view_dtype(self, dt.as_dtype("view", dtype))
-    shape = shape if size is None else (size,)
+    if size is not None:
+        shape = (lone_keyword("view", "size", {"size": size}),)
     if not shape:
         raise TypeError("view() received an invalid combination of arguments - got ()")
     a = self._value.aval
-    shape = infer_size(sizes_argument(shape), a.numel)
+    shape = infer_size(sizes_argument(shape, "view"), a.numel)
     if not views.row_major(self):
         strides, _ = views.geometry(self)
         if views.view_strides(a.shape, strides, shape) is None:
@@ -134,18 +141,15 @@ def view_as(self, other):
     return view(self, shape_of(other))
 
 
-@function(method=True)
+@function(method=True, sequence="shape")
 def reshape(input, *shape, **named_shape):
     """A view of another shape where strides allow it, else a copy."""
-    if named_shape:
-        shape = (lone_keyword("reshape", "shape", named_shape),)
-    elif not shape:
-        raise TypeError('reshape() missing 1 required positional arguments: "shape"')
+    shape = sizes_given("reshape", "shape", shape, named_shape)
     try:
         a = input._value.aval
     except AttributeError as error:
         raise (not_a_tensor(error) or error) from None
-    shape = infer_size(sizes_argument(shape), a.numel)
+    shape = infer_size(shape, a.numel)
     if not views.row_major(input):
         strides, _ = views.geometry(input)
         if views.view_strides(a.shape, strides, shape) is None:
@@ -186,7 +190,14 @@ def unflatten(input, dim: int, sizes):
     if not shape:
         raise RuntimeError("unflatten: the input tensor has no dimensions")
     dim = wrap_dim(dim, len(shape))
-    sizes = sizes_argument((sizes,))
+    if not isinstance(sizes, (tuple, list)):
+        kind = type(sizes).__name__
+        raise TypeError(
+            f"unflatten(): argument 'sizes' (position 2) must be tuple of ints, not {kind}"
+        )
+    if not sizes:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    sizes = sizes_argument((sizes,), "unflatten", "sizes")
     known = prod(n for n in sizes if n != -1)
     if (-1 not in sizes and known != shape[dim]) or (known and shape[dim] % known):
         raise RuntimeError(
@@ -203,12 +214,10 @@ def _permuted(input, dims, label="PermuteBackward0"):
     return named(apply_view(_PERMUTE, input, (), (dims,)), label)
 
 
-@function(method=True)
+@function(method=True, sequence="dims")
 def permute(input, *dims, **named_dims):
     """Dimensions in another order, as a view."""
-    if named_dims:
-        dims = (lone_keyword("permute", "dims", named_dims),)
-    dims = sizes_argument(dims)
+    dims = sizes_given("permute", "dims", dims, named_dims)
     try:
         n = input._value.aval.ndim
     except AttributeError as error:
@@ -376,7 +385,8 @@ def unsqueeze(input, dim: int = _UNSET, *, axis: int = _UNSET):
 @method("expand")
 def expand(self, *sizes, implicit=False, size=None):
     """Broadcast to a shape, -1 for a dimension as it is; a view."""
-    sizes, shape = sizes_argument(sizes if size is None else (size,)), shape_of(self)
+    named = None if size is None else {"size": size}
+    sizes, shape = sizes_given("expand", "size", sizes, named), shape_of(self)
     lead = len(sizes) - len(shape)
     if lead < 0:
         raise RuntimeError(
@@ -410,12 +420,10 @@ def expand_as(self, other):
     return expand(self, shape_of(other))
 
 
-@function("broadcast_to", method=True)
+@function(method=True, sequence="size")
 def broadcast_to(input, *size, **named):
     """Expand to a shape."""
-    if named:
-        size = (lone_keyword("broadcast_to", "size", named),)
-    return expand(input, *sizes_argument(size, "broadcast_to"))
+    return expand(input, sizes_given("broadcast_to", "size", size, named))
 
 
 @function()
@@ -426,7 +434,7 @@ def broadcast_tensors(*tensors):
     shape: tuple = ()
     for t in tensors:
         shape = common_shape(shape, shape_of(t))
-    return tuple(expand(t, *shape) for t in tensors)
+    return tuple(expand(t, shape) for t in tensors)
 
 
 def common_shape(a, b) -> tuple:

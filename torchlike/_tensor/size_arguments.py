@@ -31,8 +31,8 @@ def integer(function: str, argument: str, position: int | None, n, size=False) -
     return whole(n)
 
 
-def sizes_argument(sizes, function: str | None = None) -> tuple:
-    """``f(2, 3)`` and ``f((2, 3))`` alike, as plain ints; errors name the function."""
+def sizes_argument(sizes, function: str | None = None, argument: str = "size") -> tuple:
+    """``f(2, 3)`` and ``f((2, 3))`` alike, as plain ints; errors name function and argument."""
     lone = len(sizes) == 1
     if lone and isinstance(sizes[0], (tuple, list)):
         sizes, lone = sizes[0], False
@@ -46,22 +46,34 @@ def sizes_argument(sizes, function: str | None = None) -> tuple:
         if n.__class__ is not int:
             first = n.__class__ is bool and not i and function is not None
             if first or isinstance(n, float) or not hasattr(n, "__index__"):
-                raise TypeError(_not_a_size(function, i, type(n).__name__, lone))
+                raise TypeError(_not_a_size(function, argument, i, type(n).__name__, lone))
             n = whole(n)
         out.append(n)
     return tuple(out)
 
 
-def _not_a_size(function, at: int, kind: str, lone: bool) -> str:
+def _not_a_size(function, argument, at: int, kind: str, lone: bool) -> str:
     if function is None:
-        return f"argument 'size' must be tuple of ints, but found element of type {kind}"
+        return f"argument '{argument}' must be tuple of ints, but found element of type {kind}"
     if at:
         return (
-            f"{function}(): argument 'size' failed to unpack the object at pos {at + 1} with error "
-            f'"type must be tuple of ints,but got {kind}"'
+            f"{function}(): argument '{argument}' failed to unpack the object at pos {at + 1} with "
+            f'error "type must be tuple of ints,but got {kind}"'
         )
     found = f"not {kind}" if lone else f"but found element of type {kind} at pos 0"
-    return f"{function}(): argument 'size' (position 1) must be tuple of ints, {found}"
+    return f"{function}(): argument '{argument}' (position 1) must be tuple of ints, {found}"
+
+
+def sizes_given(function: str, argument: str, sizes: tuple, named: dict | None) -> tuple:
+    """The sizes of a method, which takes them one by one, in one sequence or by name."""
+    if named:
+        lone = lone_keyword(function, argument, named)
+        if sizes:
+            raise TypeError(f"{function}() got multiple values for argument '{argument}'")
+        sizes = (lone,)
+    elif not sizes:
+        raise TypeError(f'{function}() missing 1 required positional arguments: "{argument}"')
+    return sizes_argument(sizes, function, argument)
 
 
 def infer_size(shape, numel: int) -> tuple:
@@ -97,12 +109,15 @@ def infer_size(shape, numel: int) -> tuple:
     raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
 
 
+_SEQUENCES = ("size", "shape", "dims", "repeats", "sizes")
+
+
 def lone_keyword(function: str, name: str, named: dict):
     """The one argument that may be given by name; raises ``TypeError`` for any other."""
     for other in named:
         if other != name:
             raise TypeError(f"{function}() got an unexpected keyword argument '{other}'")
-    if name == "size" and is_integer(named[name]):
+    if name in _SEQUENCES and not isinstance(named[name], (tuple, list)):
         kind = type(named[name]).__name__
-        raise TypeError(f"{function}(): argument 'size' must be tuple of ints, not {kind}")
+        raise TypeError(f"{function}(): argument '{name}' must be tuple of ints, not {kind}")
     return named[name]
