@@ -1,8 +1,10 @@
 """Small autograd programs, run on PyTorch and here: what they log, compute and raise is equal."""
 
 import contextlib
+import copy
 import gc
 import math
+import pickle
 import threading
 import warnings
 import weakref
@@ -569,6 +571,8 @@ def bad_arguments(t):
         ),
         said(lambda: z.grad_fn(two, two)),
         z.grad_fn(two),
+        said(lambda: t.autograd.graph.register_multi_grad_hook((x, two), print)),
+        said(lambda: pickle.dumps(z.grad_fn)), said(lambda: copy.copy(z.grad_fn)),
     ]  # fmt: skip
 
 

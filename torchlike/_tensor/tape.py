@@ -72,6 +72,9 @@ class Node:
     def __repr__(self):
         return f"<{self.name()} object at {id(self):#x}>"
 
+    def __reduce_ex__(self, protocol):
+        raise TypeError(f"cannot pickle '{self.name()}' object")
+
     @property
     def metadata(self) -> dict:
         """A dict for notes about this node, the user's own."""

@@ -207,8 +207,10 @@ def register_multi_grad_hook(tensors: Sequence, fn, *, mode: str = "all"):
     (https://pytorch.org/docs/stable/autograd.html#torch.autograd.graph.register_multi_grad_hook)."""
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
-    if not all(t.requires_grad for t in tensors):
-        raise RuntimeError("Expected all tensors to require grad")
+    if mode == "any":
+        tensors = [t for t in tensors if t.requires_grad]
+    elif not all(t.requires_grad for t in tensors):
+        raise AssertionError("Expected gradient function to be set")
     key = object()  # under it each walk notes what has come, on whatever thread it runs
 
     def hook(i, grad):
