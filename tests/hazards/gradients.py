@@ -179,3 +179,21 @@ def state_of_an_optimizer_held(torch, compile):
             seen += [held.clone(), held is optimizer.state[layer.weight]["exp_avg"]]
         seen += [p.detach().clone() for p in layer.parameters()]
     return seen
+
+
+@hazard
+def gradients_made_and_returned(torch, compile):
+    """Whoever scales the gradients that a call returns has scaled those of the parameters."""
+    layer, seen = linear(torch), []
+
+    @compile
+    def gradients(x):
+        layer.zero_grad()
+        layer(x).square().sum().backward()
+        return [p.grad for p in layer.parameters()]
+
+    for _ in range(5):
+        found = gradients(numbers(torch, 4, 3))
+        found[0].mul_(0.5)
+        seen.append((found[0] is layer.weight.grad, layer.weight.grad.clone(), found[1].clone()))
+    return seen

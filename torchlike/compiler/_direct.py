@@ -411,7 +411,7 @@ def _is_plain(tensor, new) -> bool:
     """Whether a gradient is a new tensor that nothing else belongs to."""
     return (
         new.__class__ is New and new.value.__class__ in (Result, Piece) and not new.fields
-        and new.storage is None and new.base is None and new.node is None
+        and new.storage is None and new.base is None and new.node is None and not new.shared
         and tensor.__class__ is Known and tensor.place is None
     )  # fmt: skip
 

@@ -234,9 +234,12 @@ class StorageOf:
 
 
 class New:
-    """A tensor that the call makes: what its handle holds, found again for each replay."""
+    """A tensor that the call makes: what its handle holds, found again for each replay.
 
-    __slots__ = ("base", "fields", "index", "kind", "node", "stale", "storage", "value")
+    shared says that the call leaves it in more than one place.
+    """
+
+    __slots__ = ("base", "fields", "index", "kind", "node", "shared", "stale", "storage", "value")
 
     def find(self, moment):
         made = moment.made.get(self)
@@ -329,6 +332,7 @@ class Namer:
             return found[0]
         new = self._new.get(id(t))
         if new is not None:
+            new.shared = True
             return new
         if t._sparse:
             raise Unreplayable("it makes a sparse tensor")
@@ -338,7 +342,7 @@ class Namer:
             raise Unreplayable("it makes a tensor with hooks")
         new = self._new[id(t)] = New()
         self._keep.append(t)
-        new.kind, new.index, new.node = t.__class__, t._index, None
+        new.kind, new.index, new.node, new.shared = t.__class__, t._index, None, False
         new.stale = t._storage is not None and t._seen != t._storage.version
         node = t._node
         if node is not None:
