@@ -657,6 +657,18 @@ def case_dropout_of_channels_of_few_dimensions(lib):
     return out
 
 
+def case_windows_of_truth_values(lib):
+    F, out = lib.nn.functional, []
+    x = lib.ones(1, 3, 4, 4) > 0
+    for name in ("avg_pool", "max_pool", "adaptive_max_pool"):
+        for rank in (1, 2, 3):
+            pool = getattr(F, f"{name}{rank}d")
+            out += [told(pool, x[0] if rank == 1 else x if rank == 2 else x[None], 2)[0]]
+    out += [told(F.local_response_norm, x, 2)[0], told(F.local_response_norm, x.float(), 0)[0]]
+    columns = lib.tensor([[[True, False, True, True]], [[False, False, False, True]]])
+    return out, F.fold(columns.expand(2, 4, 4), (3, 3), 2)
+
+
 def case_losses_of_two_dtypes(lib):
     F, out = lib.nn.functional, []
     x = lib.tensor([0.5, -1.0, 2.0])

@@ -209,9 +209,10 @@ def col2im(input, size: Shape, kernel: Shape, dilation: Shape, padding: Shape, s
             f"as {out}, which is too small (non-positive)"
         )
     shape = (*input.shape[:-2], input.shape[-2] // prod(kernel), *size)
+    given, input = input.dtype, input.astype(jnp.int32) if input.dtype == bool else input
     image = jax.ShapeDtypeStruct(shape, input.dtype)
     forward = lambda x: _im2col(x, kernel, dilation, padding, stride, out)  # noqa: E731
-    return jax.linear_transpose(forward, image)(input)[0]
+    return jax.linear_transpose(forward, image)(input)[0].astype(given)  # True and True is True
 
 
 # ---- shuffled pixels ---------------------------------------------------------------------------

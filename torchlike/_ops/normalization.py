@@ -10,7 +10,7 @@ from jax.core import max_dim
 from torchlike._core import dtypes as dt
 from torchlike._ops import conventions
 from torchlike._ops.table import Number, Shape, torch_dtype
-from torchlike._ops.windows import floating, layer, require_floating, widen
+from torchlike._ops.windows import floating, layer, require_floating, require_real, widen
 
 
 def _standardize(x, axes, eps):
@@ -239,6 +239,9 @@ def native_group_norm(input, weight=None, bias=None, *, num_groups: int, eps: fl
 @layer("local_response_norm", grad_name="DivBackward0")
 def local_response_norm(input, size: int, alpha: float, beta: float, k: float):
     """Divided by a power of the mean square over ``size`` neighbouring channels."""
+    require_real(input, "avg_pool2d" if input.ndim == 3 else "avg_pool3d_out_frame")
+    if size < 1:
+        raise RuntimeError(f"kernel size should be greater than zero, but got kH: {size} kW: 1")
     square = input * input
     window = [1] * input.ndim
     window[1] = size

@@ -34,9 +34,9 @@ def require_floating(input, kernel: str, complex: bool = False) -> None:
 
 
 def require_real(input, kernel: str) -> None:
-    """Raise PyTorch's error for an op that has no complex kernel."""
+    """Raise PyTorch's error for an op that has no kernel of complex numbers or of truth values."""
     d = torch_dtype(input)
-    if d.category == dt.COMPLEX:
+    if d.category in (dt.BOOL, dt.COMPLEX):
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{dt.SCALAR_NAMES[d]}'")
 
 
