@@ -118,6 +118,7 @@ CASES = [
     "F.hinge_embedding_loss(T([nan, 1, inf, 3]), T([1.0, -1, -1, nan]), reduction='none')",
     "G(lambda x: F.margin_ranking_loss(x, T([0.0, 0, 0]), T([1.0, 1, 1])), T([0, 1, -1]))",
     "G(lambda x: F.normalize(x, dim=0), T([0, 1e-13, 0]))",
+    "G(lambda x: x.logsumexp(1), T([[-inf, -inf], [-inf, 1], [nan, 1], [inf, 1]]))",
     # And does not spread.
     *(f"F.interpolate(spoiled({x}, 1, 1, 6, 6), size=({s}, {s}), mode='{mode}'{more})"
       for x in ("nan", "inf") for s in (3, 4, 9) for mode, more in (

@@ -311,9 +311,7 @@ def log_softmax(c, g):
 def logsumexp(c, g):
     x = c.operands[0]
     result, g = _unreduced(c, c.result, g)
-    # Where all are -inf the difference is nan, and PyTorch's gradient is what exp(-inf) gives.
-    below = result == -jnp.inf
-    return g * zero_where(below, jnp.exp(x - zero_where(below, result))).conj()
+    return g * jnp.exp(x - result).conj()  # nan where all are -inf, as PyTorch's
 
 
 def _sgn(x):
