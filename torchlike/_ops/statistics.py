@@ -145,7 +145,7 @@ def corrcoef(input):
         )
     c = cov(input)
     if c.ndim == 0:
-        return c / c
+        return conventions.quotient(c, c)  # whose gradient is 0, and not what rounding leaves
     scale = jnp.sqrt(jnp.diagonal(c).real)
     c = c / scale[:, None] / scale[None, :]
     if jnp.iscomplexobj(c):
