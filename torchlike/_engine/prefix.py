@@ -461,9 +461,10 @@ def _extend(segment, parent, op, statics, operands, key) -> Prefix:
     avals = infer(op, statics, in_avals, device)
     external, refs = parent.externals, []
     for x, k in zip(operands, key[2:], strict=True):
-        if x.__class__ is Value:
-            refs.append(x.slot)
-            external = max(external, -x.slot)
+        if x.__class__ is Value and k.__class__ is not int:
+            # By the order in which they came: another thread may have given x a slot by now.
+            external += 1
+            refs.append(-external)
         else:
             refs.append(k)
     node = Prefix(parent, op, statics, tuple(refs), avals, in_avals)
