@@ -26,7 +26,7 @@ from torchlike._engine.values import MUCH, aligned
 from torchlike._ops.table import bad_indices, collecting_bad_indices, evaluate
 
 
-def place_of(device):
+def jax_place(device):
     """JAX's device behind one of ours; None where JAX takes it unless it is told."""
     return devices.host_place() if device is devices.CPU else devices.jax_device(device)
 
@@ -73,7 +73,7 @@ class Program:
     @property
     def place(self):
         """JAX's device that it runs on; None: where JAX runs it unless it is told."""
-        return place_of(self.owner.device)
+        return jax_place(self.owner.device)
 
     def _sort_by_device(self) -> None:
         """Find what is of another device than the program."""
@@ -480,7 +480,7 @@ def run_single(call: Prefix, arrays):
 def _call_single(call: Prefix, function, given: list):
     """The results of a small program, where they belong."""
     if call.op.places is None or call.device is devices.CPU:
-        place = place_of(next((a.device for a in call.avals), call.device))
+        place = jax_place(next((a.device for a in call.avals), call.device))
         if place is None:
             return function(*given)
         with jax.default_device(place):

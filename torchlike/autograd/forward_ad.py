@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from typing import NamedTuple
 
-from torchlike._core import dtypes as dt
 from torchlike._ops.table import TABLE
 from torchlike._tensor import show, views
 from torchlike._tensor.dispatch import apply, history, value_of
 from torchlike._tensor.levels import share
 from torchlike._tensor.modes import enable_grad, modes
 from torchlike._tensor.tensor import Tensor
+from torchlike.func.checks import check_tangents
 from torchlike.func.transforms import Push, Scope
 
 __all__ = [
@@ -101,21 +101,7 @@ def make_dual(tensor, tangent, *, level=None):
     for x, which in ((tensor, "primal"), (tangent, "tangent")):
         if not isinstance(x, Tensor):
             raise TypeError(f"make_dual(): the {which} must be Tensor, not {type(x).__name__}")
-        if x.dtype.category < dt.FLOATING:
-            raise ValueError(
-                f"Expected {which} to be floating point or complex, but got: {x.dtype}"
-            )
-    if tensor.shape != tangent.shape:
-        raise RuntimeError(
-            "Trying to set a forward gradient that has a different size than that of the original "
-            f"Tensor, this is not supported. Tensor is of size {list(tensor.shape)} while the "
-            f"given forward gradient is of size {list(tangent.shape)}."
-        )
-    if tensor.dtype is not tangent.dtype:
-        raise RuntimeError(
-            f"Expected tangent to have the same dtype as the primal, but got {tangent.dtype} for "
-            f"a primal of {tensor.dtype}"
-        )
+    check_tangents((tensor,), (tangent,))
     if _tangent_of(tangent) is not None:
         raise RuntimeError(
             "Setting a forward grad that itself has a forward gradient at the same level 0 is not "
