@@ -194,6 +194,37 @@ def test_a_state_dict_is_a_copy_of_steps_and_loads_as_one(name, chosen):
     assert len({id(s) for s in steps}) == len(steps)  # PyTorch counts each in place
 
 
+@EACH
+def test_a_state_dict_that_is_kept_follows_the_training(name, chosen):
+    runs = []
+    for m in BOTH:
+        params, optimizer = make(m, name, chosen)
+        train(m, params, optimizer, 2)
+        kept, file = optimizer.state_dict(), io.BytesIO()
+        m.save(kept, file)
+        was = copy.deepcopy(kept)
+        train(m, params, optimizer, 2, first=2)
+        file.seek(0)
+        states = [kept, was, m.load(file)]
+        for slot in kept["state"].values():
+            for x in slot.values():
+                if isinstance(x, m.Tensor):
+                    x.mul_(2)  # of this state alone
+        train(m, params, optimizer, 2, first=4)
+        sizes = [
+            x.untyped_storage().nbytes()
+            for slot in states[2]["state"].values()
+            for x in slot.values()
+            if isinstance(x, m.Tensor)
+        ]
+        runs.append((params, *map(flat, states), flat(optimizer.state_dict()), sizes))
+    assert_close(runs[1][0], runs[0][0])
+    for mine, theirs in zip(runs[1][1:5], runs[0][1:5], strict=True):
+        assert mine[0] == theirs[0]
+        assert_close(mine[1], theirs[1])
+    assert runs[1][5] == runs[0][5]  # each state is a memory of its own in a file
+
+
 def test_state_keeps_to_the_dtype_of_its_parameter():
     runs = []
     for m in BOTH:

@@ -12,6 +12,7 @@ import sys
 import threading
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from torchlike._core import devices
 from torchlike._core.errors import NotSupported
@@ -219,6 +220,9 @@ class _Window:
 
 def _window(owner: np.ndarray, dtype: np.dtype, shape, strides, offset: int) -> np.ndarray:
     """The array at (strides, offset), in elements of ``dtype``, from where ``owner`` begins."""
+    whole = owner.nbytes if owner.flags.c_contiguous else np.ptp(byte_bounds(owner))
+    if _end(shape, strides, offset) * dtype.itemsize > whole:  # to write there would be to corrupt
+        raise AssertionError(f"a window of {shape}, {strides}, {offset} on {whole} bytes")
     window = _Window()
     window.owner = owner
     size = dtype.itemsize
@@ -276,7 +280,7 @@ def _array_of(tensor) -> np.ndarray:
     a, value = tensor._value.aval, storage.value
     if storage.__class__ is Storage:
         seen = host_array(value)
-        storage.array = np.empty(seen.size, seen.dtype)
+        storage.array = np.empty(_extent(storage, seen), seen.dtype)
         storage.filled = []
         if storage.geometry is not None:
             storage.filled = None
@@ -284,10 +288,22 @@ def _array_of(tensor) -> np.ndarray:
         storage.__class__ = SharedStorage
         shared.count += 1
     if storage.filled is not None:
-        last = offset + sum((n - 1) * s for n, s in zip(a.shape, strides, strict=True)) + 1
+        last = _end(a.shape, strides, offset)
         size, own = a.dtype.itemsize, value.aval.dtype.itemsize
         _fill(storage, value, offset * size // own, -(-last * size // own))
     return _window(storage.array, a.dtype.numpy, a.shape, strides, offset)
+
+
+def _end(shape, strides, offset: int) -> int:
+    """How many elements from its beginning a memory of such a window has at least."""
+    return offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + 1
+
+
+def _extent(storage: Storage, seen: np.ndarray) -> int:
+    """How many elements the memory of a storage has: a root that is not dense has more than its
+    own."""
+    geometry = storage.geometry
+    return seen.size if geometry is None else max(seen.size, _end(seen.shape, *geometry))
 
 
 def _first_array(tensor) -> np.ndarray:

@@ -25,10 +25,12 @@ class Storage:
 
     silent counts the versions that came through ``.data``, which autograd does not see; geometry
     is (strides, offset) of the root if it is not row-major; array and filled are bridge.py's.
+    parted says that for a user each handle has a memory of its own: so copies and files see them.
     """
 
     __slots__ = (
-        "_held", "array", "filled", "geometry", "identity", "index", "silent", "value", "version",
+        "_held", "array", "filled", "geometry", "identity", "index", "parted", "silent", "value",
+        "version",
     )  # fmt: skip
 
     def __deepcopy__(self, memo):
@@ -39,7 +41,7 @@ class Storage:
         self.node, self.index = tensor._node, tensor._index
         self.version, self.silent = tensor._version_count, 0
         self.geometry = tensor._geometry
-        self.identity = None
+        self.identity, self.parted = None, False
 
     @property
     def node(self):
@@ -152,7 +154,7 @@ def share_copies(copied, tensor, memo: dict) -> None:
     """Let the copies share memory that ``copy.deepcopy`` makes of tensors that do."""
     storage = tensor._storage
     # The references of a storage are its handles, and here the local name and the argument.
-    if storage is None or sys.getrefcount(storage) <= 3:
+    if storage is None or storage.parted or sys.getrefcount(storage) <= 3:
         return
     made = memo.get(id(storage))
     if made is None:

@@ -44,6 +44,8 @@ class Pack:
         total = sum(p._value.aval.numel for p in params)
         flat = aval((total,), dt.float32, devices.CPU)
         self.bases = [dispatch.wrap(full(flat, start)) for start in starts]
+        for base in self.bases:
+            storage_of(base).parted = True
         self.entries = []  # (state of a parameter, name, the view that stands there)
         if counts:
             share_steps(state, params, fresh=True)
@@ -102,7 +104,8 @@ class Pack:
         for slot, name, view in self.entries:
             if slot.get(name) is view and view._base is not None and not held[id(view._base)]:
                 value, version = copy_value(dispatch.value_of(view)), view._storage.version
-                view._storage, view._base, view._chain, view._detached = None, None, (), False
+                view._storage = view._base = view._geometry = None  # no window on the pack's memory
+                view._chain, view._detached = (), False
                 view._value, view._seen, view._version_count = value, 0, version
         if self.step and all(slot.get("step") is self.step[0] for slot in self.slots):
             share_steps(state, self.params)

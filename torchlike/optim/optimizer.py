@@ -20,7 +20,7 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.foreach import group_tensors
 from torchlike._tensor.handles import RemovableHandle, hold
 from torchlike._tensor.modes import enable_grad, no_grad
-from torchlike._tensor.tensor import Tensor, copy_value
+from torchlike._tensor.tensor import Tensor
 from torchlike.optim import sparse_steps
 from torchlike.optim._conditional import Conditional
 from torchlike.optim._hooks import with_hooks
@@ -407,7 +407,10 @@ class Optimizer(Conditional):
     # ---- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """State and groups with parameters by number, as PyTorch saves them."""
+        """State and groups with parameters by number, as PyTorch saves them.
+
+        The states are the optimizer's own, not copies: they follow what becomes of them.
+        """
         for hook in self._state_hooks["state_dict_pre"].values():
             hook(self)
         numbers: dict[int, int] = {}
@@ -420,9 +423,9 @@ class Optimizer(Conditional):
             packed["params"] = [numbers[id(p)] for p in group["params"]]
             groups.append(packed)
         state = {
-            (numbers[id(p)] if isinstance(p, Tensor) else p): _state_copy(s) if self.rule else s
-            for p, s in self.__dict__["state"].items()
-            if not (self.rule and isinstance(s, dict)) or s
+            (numbers[id(p)] if isinstance(p, Tensor) else p): slot
+            for p, slot in self.state.items()
+            if not (self.rule and isinstance(slot, dict)) or slot
         }
         out = {"state": state, "param_groups": groups}
         for hook in self._state_hooks["state_dict_post"].values():
@@ -486,9 +489,7 @@ class Optimizer(Conditional):
             share_steps(self.__dict__["state"], counted)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = self.__dict__
-        return {"defaults": own["defaults"], "state": own["state"],
-                "param_groups": own["param_groups"]}  # fmt: skip
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
 
     def __repr__(self) -> str:
         text = f"{type(self).__name__} ("
@@ -553,20 +554,6 @@ def _number(x):
     if isinstance(x, str):
         raise TypeError(f"an option of a group must be Number, not str: {x!r}")
     return float(x)
-
-
-def _state_copy(slot):
-    """A parameter's state as it is given away: with a step count of its own, and out of its pack.
-
-    PyTorch adds to the step of each parameter in place, so a shared one would count too fast there.
-    """
-    if not isinstance(slot, dict):
-        return slot
-    out = dict(slot)
-    for name, x in slot.items():
-        if isinstance(x, Tensor) and (name == "step" or x._chain):
-            out[name] = dispatch.wrap(copy_value(dispatch.value_of(x)))
-    return out
 
 
 def _loaded(name, x, p, own: bool):
