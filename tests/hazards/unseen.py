@@ -13,7 +13,7 @@ import tempfile
 import types
 import weakref
 
-from tests.hazards import again, hazard, linear, numbers
+from tests.hazards import HAZARDS, Hazard, again, hazard, linear, numbers
 
 
 class Box:
@@ -495,3 +495,97 @@ def an_abstract_class_gets_a_subclass(torch, compile):
     before = [run(numbers(torch, 3)) for _ in range(3)]
     Doubled.register(Plain)
     return before, run(numbers(torch, 3))
+
+
+# ---- switches of the library, whatever its functions are called --------------------------------
+
+SWITCHES = {  # name -> (who tells, who sets, another value, its own)
+    "warn_always": lambda t: (t.is_warn_always_enabled, t.set_warn_always, True, False),
+    "products": lambda t: (
+        t.get_float32_matmul_precision, t.set_float32_matmul_precision, "high", "highest",
+    ),
+    "conversion": lambda t: (
+        t.__future__.get_swap_module_params_on_conversion,
+        t.__future__.set_swap_module_params_on_conversion, True, False,
+    ),
+    "autocast_dtype": lambda t: (
+        lambda told=t.get_autocast_dtype: str(told("cpu")).rpartition(".")[2],
+        lambda x, put=t.set_autocast_dtype: put("cpu", x), t.float16, t.bfloat16,
+    ),
+    "sparse_checks": lambda t: (
+        t.sparse.check_sparse_tensor_invariants.is_enabled,
+        lambda x, switch=t.sparse.check_sparse_tensor_invariants: (
+            switch.enable if x else switch.disable
+        )(),
+        True, False,
+    ),
+    "attention": lambda t: (
+        t.backends.cuda.flash_sdp_enabled, t.backends.cuda.enable_flash_sdp, False, True,
+    ),
+    "checksums": lambda t: (
+        t.serialization.get_crc32_options, t.serialization.set_crc32_options, False, True,
+    ),
+    "anomaly": lambda t: (t.is_anomaly_enabled, t.autograd.set_detect_anomaly, True, False),
+}  # fmt: skip
+
+
+def switch(name):
+    def run(torch, compile):
+        told, put, other, own = SWITCHES[name](torch)
+        tell, change = compile(lambda: torch.zeros(1) + len(str(told()))), compile(lambda x: put(x))
+        try:
+            seen = again(tell)
+            put(other)
+            seen += again(tell)
+            for _ in range(3):
+                put(own)
+                change(other)
+                seen.append(told())
+        finally:
+            put(own)
+        return seen
+
+    return run
+
+
+HAZARDS += [Hazard(f"switch_of_the_library_{name}", switch(name)) for name in SWITCHES]
+
+
+@hazard
+def operator_of_tensors_replaced(torch, compile):
+    run, x, before = compile(lambda x: x + 1), numbers(torch, 3), torch.Tensor.__add__
+    seen = again(run, x)
+    try:
+        torch.Tensor.__add__ = lambda self, other: self * 7
+        seen += again(run, x)
+    finally:
+        torch.Tensor.__add__ = before
+    return seen + again(run, x)
+
+
+@hazard
+def namespace_shown_and_compared(torch, compile):
+    box, x = types.SimpleNamespace(size=1), numbers(torch, 3)
+    runs = [
+        compile(lambda x: x * 2 if box == types.SimpleNamespace(size=1) else x),
+        compile(lambda x: x * 2 if box in [types.SimpleNamespace(size=1)] else x),
+        compile(lambda x: x * len(repr(box))),
+        compile(lambda x: x * len(f"{box}")),
+    ]
+    seen = [again(run, x) for run in runs]
+    box.size = 222
+    seen += [again(run, x) for run in runs]
+    box.more = 3
+    return seen + [again(run, x) for run in runs]
+
+
+@hazard
+def attributes_of_a_class_by_its_descriptor(torch, compile):
+    class Plan:
+        factor = 2.0
+
+    attributes, x = type.__dict__["__dict__"].__get__, numbers(torch, 3)
+    run = compile(lambda x: x * attributes(Plan)["factor"])
+    seen = again(run, x)
+    Plan.factor = 5.0
+    return seen + again(run, x)

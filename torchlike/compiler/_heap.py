@@ -74,6 +74,11 @@ _MODULE_NAMES = ("training", "_parameters", "_buffers", "_modules", "_hooked")
 _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",
 )  # fmt: skip
+# What shows or compares a namespace does so in C, by all its attributes.
+_LOOK_AT_ALL = frozenset((
+    "repr", "str", "ascii", "format", "print", "__repr__", "__str__", "__format__", "__mod__",
+    "__eq__", "__ne__", "__contains__", "index", "count", "remove",
+))  # fmt: skip
 _CALLED_BY_SCHEDULES = frozenset(("optimizer", "lr_lambdas", "_schedulers", "_scale_fn_custom"))
 _OPTIMIZER_NAMES = ("param_groups", "state", "_packs", "_pre_hooks", "_post_hooks", "_watched")
 
@@ -158,6 +163,8 @@ class Heap:
             self._later(obj.__self__, "self" if path.isidentifier() else f"{path}.__self__")
             self._later(obj.__func__, path)
         elif isinstance(obj, types.BuiltinFunctionType | types.MethodWrapperType):
+            if isinstance(obj.__self__, types.GetSetDescriptorType):
+                self.opaque.append((path, "a descriptor's method, which reads what it is given"))
             self._later(obj.__self__, f"{path}.__self__")  # a module, or what it is a method of
         elif isinstance(obj, type):
             self._class(obj, path)
@@ -311,7 +318,9 @@ class Heap:
         elif self._is_only_stepped(kind, own):
             for name in _CALLED_BY_SCHEDULES & own.keys():
                 self._later(own[name], f"{path}.{name}")
-        elif _is_ours(kind) and not isinstance(obj, (dict, list)):
+        elif (_is_ours(kind) and not isinstance(obj, (dict, list))) or (
+            isinstance(obj, types.SimpleNamespace) and not self.names.isdisjoint(_LOOK_AT_ALL)
+        ):
             self._part(Attributes(own, path))
         else:
             inherited = _names_of_bases(kind)

@@ -213,6 +213,19 @@ class Rounding(Part):
         return [repr(sys.modules["decimal"].getcontext())]
 
 
+class Threads(Part):
+    """What a thread has set: each looks at its own."""
+
+    __slots__ = ("look",)
+
+    def __init__(self, path, look):
+        self.look = look
+        super().__init__(None, path, ("settings",), False)
+
+    def now(self):
+        return [repr(self.look())]
+
+
 def _attribute(owner, name):
     try:
         return getattr(owner, name)

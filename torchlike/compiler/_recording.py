@@ -34,7 +34,7 @@ from torchlike.compiler._opening import Opening
 from torchlike.compiler._parts import Cleared, Elements, Entries, Slots, writable
 from torchlike.compiler._replay import Replay, contents, donations, owners_of, refill
 from torchlike.compiler._results import Results, tensors_in
-from torchlike.compiler._surroundings import surrounding
+from torchlike.compiler._surroundings import elsewhere, surrounding
 from torchlike.compiler._values import (
     Argument,
     Constant,
@@ -122,7 +122,7 @@ class Recording(Opening):
         for found in watch.codes.values():
             heap.scope(*found)
         heap.look_into_builtins(watch.imported)
-        heap.parts += switches(heap.reads)
+        heap.parts += switches(heap.reads, watch.switches)
         heap.look_into_optimizers()
         heap.look_for_hidden()
         heap.name_by_modules()
@@ -332,7 +332,7 @@ class Recording(Opening):
         self.replaced: dict = {}  # ids of parts -> the keys where each call puts something new
         self.roots, self.namer = {s.tensor for s in sources if s.__class__ is RootOf}, namer
         self._effects(replay, namer)
-        if surrounding() != self.compiled.around:
+        if surrounding() != self.compiled.around or elsewhere():
             raise Unreplayable("it leaves grad mode, autocast or a default changed")
         if self.put is None:
             raise Unreplayable("it changes what stands in its arguments")

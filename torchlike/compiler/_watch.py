@@ -18,6 +18,7 @@ import types
 from contextlib import contextmanager
 
 from torchlike._core.errors import PACKAGE
+from torchlike.compiler._library import keeps_switches
 
 # Code of these is as good as ours where ours called it: it keeps no state of the user's.
 _PACKAGES = ("jax", "jaxlib", "numpy", "optax", "ml_dtypes", "opt_einsum")
@@ -57,6 +58,22 @@ _NO_VALUE = frozenset((
     "RESUME", "PRECALL", "PUSH_NULL", "NOP", "COPY_FREE_VARS", "MAKE_CELL", "CACHE", "EXTENDED_ARG",
 ))  # fmt: skip
 _GLOBAL = frozenset(("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "STORE_NAME"))
+# The methods that operators call, which stand nowhere as names.
+_OPERATORS = {
+    "+": "add", "-": "sub", "*": "mul", "/": "truediv", "//": "floordiv", "%": "mod", "**": "pow",
+    "@": "matmul", "&": "and", "|": "or", "^": "xor", "<<": "lshift", ">>": "rshift",
+}  # fmt: skip
+_METHODS = {sign: (f"__{x}__", f"__r{x}__") for sign, x in _OPERATORS.items()}
+_METHODS.update({f"{sign}=": (f"__i{x}__", f"__{x}__") for sign, x in _OPERATORS.items()})
+_METHODS.update({
+    "<": ("__lt__", "__gt__"), ">": ("__gt__", "__lt__"), "<=": ("__le__", "__ge__"),
+    ">=": ("__ge__", "__le__"), "==": ("__eq__",), "!=": ("__ne__",), "[]": ("__getitem__",),
+    "BINARY_SUBSCR": ("__getitem__",), "BINARY_SLICE": ("__getitem__",),
+    "STORE_SUBSCR": ("__setitem__",), "STORE_SLICE": ("__setitem__",),
+    "UNARY_NEGATIVE": ("__neg__",), "UNARY_INVERT": ("__invert__",), "GET_ITER": ("__iter__",),
+    "CONTAINS_OP": ("__contains__",), "FORMAT_VALUE": ("__format__",),
+    "FORMAT_SIMPLE": ("__format__",), "FORMAT_WITH_SPEC": ("__format__",),
+})  # fmt: skip
 
 
 @functools.cache
@@ -210,6 +227,7 @@ class Watch:
     names      what that code reads of modules and objects; complete unless ``anything``
     asked      those of them that may be missing, as ``getattr`` and ``hasattr`` are told them
     imported   the modules that it imports by functions
+    switches   the modules of ours that keep switches of which functions ran
     anything   whether names were looked up that no code spells out
     effects    (what, line) of the calls that a replay may not leave out, in the call watched last
     handed     those of them that code in C may have made unseen
@@ -221,6 +239,7 @@ class Watch:
         self.asked: set[str] = set()
         self.anything = False
         self.imported: set[str] = set()
+        self.switches: set[str] = set()
         self.ran = False  # whether a whole call has been watched
         self.effects: list[tuple[str, str]] = []
         self.handed: list[tuple[str, str]] = []
@@ -230,6 +249,8 @@ class Watch:
         named, imported = {}, {}
         given = None  # what the last instruction has put on the stack, not to be called at once
         for i in dis.get_instructions(code):
+            sign = {"BINARY_OP": i.argrepr, "COMPARE_OP": i.argval}.get(i.opname, i.opname)
+            self.names.update(_METHODS.get(sign, ()))
             of = vars(given) if isinstance(given, types.ModuleType) else {}
             given = None
             if i.opname == "LOAD_ATTR" and _is_value(i):
@@ -285,7 +306,7 @@ class Watch:
             self.asked.add(name)
 
     def _extent(self) -> tuple:
-        known = self.codes, self.names, self.asked, self.imported
+        known = self.codes, self.names, self.asked, self.imported, self.switches
         return *map(len, known), self.anything
 
     @contextmanager
@@ -295,7 +316,7 @@ class Watch:
         known = self._extent()
         # Per open frame: 0 the user's, 1 ours or a library's that ours has called, 2 an import.
         inside = [1]
-        codes = self.codes
+        codes, ours = self.codes, set()
         # What the collector of garbage calls, it may call anywhere.
         anywhere = {getattr(f, "__code__", None) for f in gc.callbacks}
 
@@ -310,6 +331,11 @@ class Watch:
                     library = around == 1 and (is_librarys(name) or _is_made_for_us(frame))
                     kind = 1 if library or name.startswith(PACKAGE) else 0
                 inside.append(kind)
+                if kind == 1 and name not in ours:
+                    ours.add(name)
+                    module = frame.f_globals.get("__name__", "")
+                    if keeps_switches(module):
+                        self.switches.add(module)
                 if kind == 0 and code not in codes:
                     self.add(code, frame.f_globals)
                 if kind == 0 and code is importlib.import_module.__code__:
