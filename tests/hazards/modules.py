@@ -580,3 +580,33 @@ def wrapper_passes_on(torch, compile):
     seen += [model.training, model.layer.training]
     run.scale = 5.0
     return [*seen, *again(run, x), model.scale]
+
+
+@hazard
+def private_attributes_of_the_librarys_modules(torch, compile):
+    layer, x = torch.nn.Conv1d(1, 1, 2, padding=1, padding_mode="reflect"), numbers(torch, 1, 1, 4)
+    with torch.no_grad():
+        layer.weight.copy_(numbers(torch, 1, 1, 2))
+        layer.bias.zero_()
+    run = compile(lambda x: layer(x))
+    seen = again(run, x)
+    layer._reversed_padding_repeated_twice = [2, 2]
+    seen += again(run, x)
+    layer._conv_forward = lambda x, weight, bias: x * 3
+    seen += again(run, x)
+    del layer._conv_forward
+    return seen + again(run, x)
+
+
+@hazard
+def state_dict_hooks_and_persistence(torch, compile):
+    model, x = torch.nn.Sequential(linear(torch)), numbers(torch, 2, 3)
+    model.register_buffer("scale", torch.ones(1))
+    run = compile(lambda x: model(x) + len(model.state_dict()))
+    seen = again(run, x)
+    model._non_persistent_buffers_set.add("scale")
+    seen += again(run, x)
+    hook = model.register_state_dict_post_hook(lambda model, state, *rest: state.update(more=1))
+    seen += again(run, x)
+    hook.remove()
+    return seen + again(run, x)

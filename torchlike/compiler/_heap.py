@@ -71,6 +71,14 @@ _MAX_CONTENT = 1 << 16  # bytes of a NumPy array that are compared at each call
 
 # What torchlike's own code reads of objects that users derive from, besides what theirs names.
 _MODULE_NAMES = ("training", "_parameters", "_buffers", "_modules", "_hooked")
+# What every module has besides, which calling it does not read.
+_BOOKKEEPING = frozenset((
+    "_non_persistent_buffers_set", "_backward_pre_hooks", "_backward_hooks",
+    "_is_full_backward_hook", "_forward_hooks", "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs",
+    "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+))  # fmt: skip
 _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",
 )  # fmt: skip
@@ -353,7 +361,9 @@ class Heap:
     def _of_module(self, kind: type, name: str) -> bool:
         if name in _MODULE_NAMES or self.reads(name):
             return True
-        return name[0] != "_" and (_is_ours(kind) or name in _names_of_bases(kind))
+        if name in _BOOKKEEPING:  # of which state dicts are made and loaded
+            return self.reads("state_dict") or self.reads("load_state_dict")
+        return _is_ours(kind) or name in _names_of_bases(kind)
 
     def _function(self, f, path: str) -> None:
         if f.__code__.co_filename.startswith(PACKAGE):
