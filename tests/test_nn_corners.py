@@ -234,6 +234,69 @@ def case_bags_scaled_by_frequency(lib):
     return y, w.grad
 
 
+def case_last_offsets_before_the_end(lib):
+    """Kernels of paddings, maxima and doubles read to the end of the input, the others do not."""
+    bag, i = lib.nn.functional.embedding_bag, lib.tensor([0, 1, 2, 3])
+    return [
+        bag(i, ramp(lib, 4, 2).to(kind), lib.tensor(ends), mode=mode, padding_idx=padding,
+            include_last_offset=True)
+        for ends in ([0, 2, 3], [0, 3, 3], [0, 2, 4])
+        for mode, padding, kind in (
+            ("sum", None, lib.float32), ("sum", None, lib.float64), ("sum", 1, lib.float32),
+            ("mean", 3, lib.float32), ("max", None, lib.float32),
+        )
+    ]  # fmt: skip
+
+
+def case_sparse_gradients_keep_their_indices(lib):
+    """The buffer of indices may be written to behind the backward pass, but not before it."""
+    f, w, i = lib.nn.functional, lib.ones(5, 2, requires_grad=True), lib.tensor([1, 3])
+    f.embedding(i, w, sparse=True).sum().backward()
+    i[0] = 4
+    found = [w.grad.to_dense()]
+    for late in (
+        f.embedding(i, w, sparse=True),
+        f.embedding_bag(i[None], w, mode="sum", sparse=True),
+        lib.gather(w, 0, i[:, None], sparse_grad=True),
+    ):
+        i[0] = 2
+        found.append(told(late.sum().backward)[0])
+    return found
+
+
+def case_dtypes_without_a_pool(lib):
+    f, out = lib.nn.functional, []
+    for kind in (lib.bool, lib.uint8, lib.int64, lib.complex64):
+        one = lambda *shape: lib.ones(shape).to(kind)  # noqa: B023, E731
+        for rank in (1, 2, 3):
+            x, at = one(1, *[4] * rank), lib.zeros((1, *[4] * rank), dtype=lib.int64)
+            for name, given in (
+                ("max_pool", (2,)), ("avg_pool", (2,)), ("adaptive_max_pool", (2,)),
+                ("max_unpool", (at, 2)),
+            ):  # fmt: skip
+                out.append(told(getattr(f, f"{name}{rank}d"), x, *given)[0])
+            for name in ("conv", "conv_transpose"):
+                conv = getattr(f, f"{name}{rank}d")
+                out.append(told(conv, one(1, *[4] * rank), one(1, 1, *[2] * rank)))
+        out.append(told(f.conv2d, one(1, 4, 4), one(1, 1, 2, 2), dilation=2))
+    return out
+
+
+def case_pools_of_odd_sizes(lib):
+    f, x = lib.nn.functional, lib.ones(1, 2, 4, 4)
+    samples = lib.zeros(1, 2, 2)
+    return [
+        f.fractional_max_pool2d(x, 2, output_size=(0, 1), _random_samples=samples),
+        told(f.avg_pool2d, x, 2, -1),
+        told(f.max_pool2d, x, 2, (1, -1))[0],
+        told(f.max_unpool3d, lib.ones(1, 3, 1, 1), lib.zeros(1, 3, 1, 1, dtype=lib.int64), [1, 1]),
+        told(f.conv_transpose2d, lib.ones(2, 3, 0, 5), lib.ones(3, 1, 2, 2)),
+        told(f.embedding_bag, lib.tensor([0]), lib.ones(2, 2, 2), lib.tensor([0])),
+        told(f.embedding_bag, lib.tensor([0]), lib.ones(2, 2).long(), lib.tensor([0])),
+        told(f.embedding_bag, lib.tensor([0, -1]), lib.ones(2, 2), lib.tensor([0]), mode="max"),
+    ]
+
+
 def case_sparse_gradients_of_embeddings(lib):
     m = lib.nn.Embedding(5, 0, sparse=True)
     m(lib.tensor([[1, 2]])).sum().backward()

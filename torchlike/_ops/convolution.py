@@ -73,6 +73,22 @@ def _check(input, weight, bias, groups, name, transposed):
         )
 
 
+def _check_kind(input, dilation, rank: int, transposed: bool) -> None:
+    """Raise for dtypes that PyTorch's kernels do not have: short integers only in the plainest."""
+    d = torch_dtype(input)
+    if d.category >= dt.FLOATING or d is dt.int64:
+        return
+    if transposed:
+        kernel = f"slow_conv_transpose{max(rank, 2)}d_out_cpu"
+    elif any(n != 1 for n in dilation):
+        kernel = "slow_conv_dilated<>"
+    elif d.category != dt.BOOL:
+        return
+    else:
+        kernel = "compute_columns3d" if rank == 3 else "slow_conv2d_cpu"
+    raise NotImplementedError(f"\"{kernel}\" not implemented for '{dt.SCALAR_NAMES[d]}'")
+
+
 def _tensor_type(d) -> str:
     if d in (dt.bfloat16, dt.complex64, dt.complex128):
         return f"CPU{dt.SCALAR_NAMES[d]}Type"
@@ -228,6 +244,7 @@ def convolution(
             f"{list(weight.shape)}"
         )
     _check(input, weight, bias, groups, f"conv{rank}d", False)
+    _check_kind(input, dilation, rank, False)
     kernel = weight.shape[2:]
     padded = [n + a + b for n, a, b in zip(input.shape[2:], low, high)]
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
@@ -297,6 +314,12 @@ def conv_transpose(
         raise RuntimeError(
             f"Given input size per channel: ({before}). Calculated output size per channel: "
             f"({after}). Output size is too small"
+        )
+    _check_kind(input, dilation, rank, True)
+    if 0 in input.shape[2:]:
+        raise RuntimeError(
+            "Only zero batch or zero channel inputs are supported, but got input shape: "
+            f"{list(input.shape)}"
         )
     out = by_input(input, weight, plan, (input.shape[0], weight.shape[1] * groups, *sizes))
     if bias is not None:

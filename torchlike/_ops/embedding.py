@@ -87,7 +87,10 @@ def embedding_bag(
         bags = starts.shape[0]
         bag = jnp.searchsorted(starts, jnp.arange(flat.size, dtype=starts.dtype), side="right") - 1
     live = flat != padding_idx
-    if include_last_offset:
+    # PyTorch's kernels part here: the fast ones end the last bag at the last offset, the others,
+    # which know of maxima, paddings and float64, at the end of the input.
+    fast = mode != "max" and padding_idx < 0 and weight.dtype != jnp.float64
+    if include_last_offset and fast:
         live &= jnp.arange(flat.size) < offsets[-1]
     rows = weight.at[flat].get(mode="clip")
     if per_sample_weights is not None:

@@ -62,19 +62,21 @@ def fractional_max_pool(input, samples, kernel: Shape, out: Shape, rank: int):
     """The maximum of each window, and where in the flattened plane it stands."""
     lead = _check(input, samples, kernel, out, rank)
     spatial = input.shape[-rank:]
+    shape = (*input.shape[:-rank], *out)
+    if 0 in shape:
+        return jnp.zeros(shape, input.dtype), jnp.zeros(shape, jnp.int64)
     samples = samples[: lead[0]]
     # The samples of two dimensions stand in the order width, height; of three, in their own.
     order = (1, 0) if rank == 2 else (0, 1, 2)
     flat = jnp.zeros((*lead, *[1] * (2 * rank)), jnp.int64)
     for d, (n, k, o) in enumerate(zip(spatial, kernel, out, strict=True)):
         begin = _starts(samples[:, :, order[d]], n, o, k)
-        shape = [1] * (2 * rank)
-        shape[d], shape[rank + d] = o, k
-        flat = flat * n + (begin[..., None] + jnp.arange(k)).reshape(*lead, *shape)
+        window = [1] * (2 * rank)
+        window[d], window[rank + d] = o, k
+        flat = flat * n + (begin[..., None] + jnp.arange(k)).reshape(*lead, *window)
     flat = flat.reshape(*lead, prod(out), prod(kernel))
     planes = input.reshape(*lead, prod(spatial))
     seen = jnp.take_along_axis(planes[:, :, None], flat, 3)
     found = jnp.take_along_axis(flat, _first_maximum(seen), 3)[..., 0]
     best = jnp.take_along_axis(planes, found, 2)
-    shape = (*input.shape[:-rank], *out)
     return best.reshape(shape), found.reshape(shape)

@@ -44,6 +44,11 @@ def _ints(value, rank: int, what: str, name: str) -> tuple:
     return value
 
 
+def _sides(what: str, values: tuple) -> str:
+    values = (1, *values) if len(values) == 1 else values
+    return " ".join(f"{what}{side}: {n}" for side, n in zip("THW"[-len(values) :], values))
+
+
 class Geometry:
     """The sizes of a pool call, checked as PyTorch checks them."""
 
@@ -57,13 +62,17 @@ class Geometry:
         self.spatial = input.shape[-rank:]
         if any(k <= 0 for k in self.kernel):
             raise RuntimeError(
-                f"kernel size should be greater than zero, but got {list(self.kernel)}"
+                f"kernel size should be greater than zero, but got {_sides('k', self.kernel)}"
             )
         if any(s == 0 for s in self.stride):
             raise RuntimeError("stride should not be zero")
+        if any(s < 0 for s in self.stride):
+            raise RuntimeError(
+                f"stride should be greater than zero, but got {_sides('d', self.stride)}"
+            )
         if any(d <= 0 for d in self.dilation):
             raise RuntimeError(
-                f"dilation should be greater than zero, but got {list(self.dilation)}"
+                f"dilation should be greater than zero, but got {_sides('dilation', self.dilation)}"
             )
         for p, k, d in zip(self.padding, self.kernel, self.dilation):
             if p < 0:
@@ -167,6 +176,8 @@ def max_pool(
 ):
     """The maximum of each window."""
     name = f"max_pool{rank}d"
+    if rank == 1:
+        require_floating(input, "max_pool1d_impl")
     require_real(input, name)
     _check_rank(input, rank, name)
     geo = Geometry(input, kernel, stride, padding, dilation, ceil_mode, rank, name)
@@ -282,7 +293,9 @@ def avg_pool(
 ):  # fmt: skip
     """The mean of each window."""
     name = f"avg_pool{rank}d"
-    require_real(input, name)
+    kernel_name = "avg_pool3d_out_frame" if rank == 3 else "avg_pool2d"
+    if torch_dtype(input) is not dt.int64:  # the one integer dtype that PyTorch averages
+        require_floating(input, kernel_name)
     _check_rank(input, rank, name)
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
@@ -418,7 +431,7 @@ def _no_empty(name, input, rank):
 )  # fmt: skip
 def adaptive_max_pool(input, size: Shape, rank: int):
     """Maxima over windows that divide the input as evenly as integers can, and their places."""
-    require_real(input, f"adaptive_max_pool{rank}d")
+    require_floating(input, "adaptive_max_pool3d_cpu" if rank == 3 else "adaptive_max_pool2d")
     spatial, out = _targets(input, size, rank, f"adaptive_max_pool{rank}d()")
     _no_empty(f"adaptive_max_pool{rank}d()", input, rank)
     shape = (*input.shape[:-rank], *out)
@@ -449,6 +462,7 @@ def _unpooled(c, g):
 @layer("max_unpool", checks=True, grad_name=_node("MaxUnpool{}DBackward0"), vjp=_unpooled)
 def max_unpool(input, indices, size: Shape, rank: int):
     """Zeros of the given spatial size, with the input at the indices that a max pool returned."""
+    require_floating(input, f"max_unpool{max(rank, 2)}d")
     lone = unbatched(input, rank, f"max_unpool{rank}d")
     lead = input.shape[: 1 if lone else 2]
     rows = prod(lead)

@@ -21,7 +21,8 @@ class _Embedding(Function):
 
     @staticmethod
     def forward(ctx, weight, input, padding, scaled, checked):
-        ctx.input, ctx.padding, ctx.scaled = input, padding, scaled
+        ctx.save_for_backward(input)
+        ctx.padding, ctx.scaled = padding, scaled
         ctx.size = tuple(weight.shape)
         return apply(_EMBEDDING, (weight, input), (padding, False, checked))
 
@@ -31,13 +32,15 @@ class _Embedding(Function):
             raise RuntimeError(
                 "embedding_backward: scale_grad_by_freq not supported with sparse gradients"
             )
-        index = ctx.input.reshape(-1)
+        (input,) = ctx.saved_tensors
+        index = input.reshape(-1)
         values = grad.reshape(index.shape[0], ctx.size[1])
         if ctx.padding >= 0:
             kept = np.flatnonzero(index._host() != ctx.padding)
             kept = from_host(kept, values.device)
             index, values = index[kept], values[kept]
-        index = index.to(dt.int64).unsqueeze(0)
+        # The gradient outlives the caller's buffer of indices, which may be written to next.
+        index = index.to(dt.int64).unsqueeze(0).clone()
         return build(Coo(index, values.detach(), ctx.size, False), values), *[None] * 4
 
 
@@ -74,12 +77,14 @@ class _Gather(Function):
 
     @staticmethod
     def forward(ctx, input, index, dim, checked):
-        ctx.index, ctx.dim, ctx.size = index, dim, tuple(input.shape)
+        ctx.save_for_backward(index)
+        ctx.dim, ctx.size = dim, tuple(input.shape)
         return apply(TABLE["gather_dim"], (input, index), (dim, checked))
 
     @staticmethod
     def backward(ctx, grad):
-        index, values = ctx.index._host(), grad.reshape(-1)
+        (index,), values = ctx.saved_tensors, grad.reshape(-1)
+        index = index._host()
         found = np.indices(index.shape or (1,)).reshape(max(index.ndim, 1), -1)
         found[ctx.dim] = index.reshape(-1)
         if not ctx.size:

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from torchlike._core.dtypes import int64
+from torchlike._core.dtypes import SCALAR_NAMES, int64
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.dispatch import apply, aval_of, value_of
@@ -20,12 +20,17 @@ _EMBEDDING, _RENORM = TABLE["embedding"], TABLE["embedding_renorm"]
 _BAG, _ONE_HOT = TABLE["embedding_bag"], TABLE["one_hot"]
 
 
-def _in_range(input, rows: int) -> bool:
+def _in_range(input, rows: int, bags: bool = False) -> bool:
     bounds = host_bounds(input) if not input.dtype.is_floating_point else None
     if bounds is None:
         return False
     if bounds[1] >= bounds[0] and not (bounds[0] >= 0 and bounds[1] < rows):
-        raise IndexError("index out of range in self")
+        if not bags:
+            raise IndexError("index out of range in self")
+        found = bounds[0] if bounds[0] < 0 else bounds[1]
+        raise RuntimeError(
+            f"embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be {found}"
+        )
     return True
 
 
@@ -127,6 +132,16 @@ def embedding_bag(
                 f"embedding_bag: If per_sample_weights ({tuple(per_sample_weights.shape)}) is not "
                 f"None, then it must have the same shape as the input ({tuple(input.shape)})"
             )
+    if weight._value.aval.ndim != 2:
+        raise ValueError(
+            f"weight has to be a 2D Tensor, but got Tensor of dimension {weight._value.aval.ndim}"
+        )
+    if not weight.dtype.is_floating_point:
+        raise RuntimeError(
+            "Expected tensor for argument #1 'weight' to have one of the following scalar types: "
+            f"Half, BFloat16, Float, Double; but got torch.{SCALAR_NAMES[weight.dtype]}Tensor "
+            "instead (while checking arguments for embedding_bag)"
+        )
     rows = weight._value.aval.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise RuntimeError(
@@ -134,7 +149,7 @@ def embedding_bag(
             f"but got {padding_idx}"
         )
     padding = _padding(padding_idx, rows)
-    checked = _in_range(input, rows)
+    checked = _in_range(input, rows, bags=True)
     include_last_offset = bool(include_last_offset) and ndim == 1
     if offsets is not None:
         checked &= _bags(offsets, input._value.aval.numel, include_last_offset)

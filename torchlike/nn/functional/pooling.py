@@ -123,9 +123,21 @@ def _lp_pool(rank):
 lp_pool1d, lp_pool2d, lp_pool3d = map(_lp_pool, (1, 2, 3))
 
 
+_COUNTS = {
+    1: "two elements (height, width)",
+    2: "two elements (height, width)",
+    3: "three elements (depth, height, width)",
+}
+
+
 def _max_unpool(rank):
     def max_unpool(input, indices, kernel_size, stride=None, padding=0, output_size=None):
         each = lambda v: (v,) * rank if isinstance(v, int) else tuple(v)  # noqa: E731
+        if len(each(kernel_size)) < rank:
+            raise RuntimeError(
+                f"There should be exactly {_COUNTS[rank]} in output_size, "
+                f"but got {len(each(kernel_size))} elements."
+            )
         alert_not_deterministic(f"max_unpooling{max(rank, 2)}d_forward_out")
         kernel = each(kernel_size)
         step = kernel if stride is None else each(stride)
