@@ -203,6 +203,23 @@ def case_uninitialized_in_optimizers(lib):
     return out
 
 
+def case_parametrized_parametrizations(lib):
+    class Skew(lib.nn.Module):
+        def forward(self, x):
+            return x.tril(-1) - x.tril(-1).T
+
+    parametrize, m = lib.nn.utils.parametrize, lib.nn.Linear(2, 2)
+    with lib.no_grad():
+        m.weight.copy_(ramp(lib, 2, 2))
+    parametrize.register_parametrization(m, "weight", Skew())
+    parametrize.register_parametrization(m.parametrizations.weight, "original", Skew())
+    return m.weight.detach(), m.parametrizations.weight.original.detach()
+
+
+def case_scripts_of_lazy_modules(lib):
+    return told(lib.jit.script, lib.nn.LazyLinear(2))[0]
+
+
 # ---- embeddings --------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from torchlike._core.errors import NotSupported
 from torchlike._core.symbolic import tracing
 from torchlike._tensor.modes import no_grad
 from torchlike.jit import _files
+from torchlike.nn.modules.lazy import LazyModuleMixin
 from torchlike.nn.modules.module import Module
 
 _isinstance = isinstance
@@ -181,6 +182,11 @@ def _scripted_module(module: Module, kind: str) -> ScriptModule:
     if _isinstance(module, ScriptModule):
         return module
     original = type(module)
+    if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+        raise RuntimeError(
+            f"'{original.__name__}' has uninitialized parameters. Did you forget to run a forward "
+            "pass?"
+        )
     body = {"_original": original.__name__, "__module__": "torchlike.jit"}
     made = object.__new__(type(kind, (ScriptModule, original), body))
     made.__dict__ = _structure(module, {}).__dict__

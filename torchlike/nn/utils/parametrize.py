@@ -182,8 +182,10 @@ class ParametrizationList(ModuleList):
             out = self[0](self.original)
         else:
             out = self[0](*(getattr(self, f"original{i}") for i in range(self.ntensors)))
-        for at in range(1, len(self)):
+        at = 1
+        while str(at) in self._modules:  # not `len`: a list may itself be parametrized
             out = self[at](out)
+            at += 1
         return out
 
 

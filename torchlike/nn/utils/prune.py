@@ -209,7 +209,7 @@ class Identity(BasePruningMethod):
 # ---- how much ----------------------------------------------------------------------------------
 
 
-def _check_amount(amount) -> None:
+def _validate_pruning_amount_init(amount) -> None:
     if not isinstance(amount, numbers.Real):
         raise TypeError(f"Invalid type for amount: {amount}. Must be int or float.")
     if amount < 0 or (not isinstance(amount, numbers.Integral) and amount > 1):
@@ -219,25 +219,42 @@ def _check_amount(amount) -> None:
         )
 
 
+def _validate_pruning_amount(amount, tensor_size: int) -> None:
+    if isinstance(amount, numbers.Integral) and amount > tensor_size:
+        raise ValueError(
+            f"amount={amount} should be smaller than the number of parameters to "
+            f"prune={tensor_size}"
+        )
+
+
+def _compute_nparams_toprune(amount, tensor_size: int) -> int:
+    return amount if isinstance(amount, numbers.Integral) else round(amount * tensor_size)
+
+
 def _count(amount, size: int) -> int:
     """How many of ``size`` to prune; ``ValueError`` if there are not so many."""
-    if not isinstance(amount, numbers.Integral):
-        return round(amount * size)
-    if amount > size:
-        raise ValueError(
-            f"amount={amount} should be smaller than the number of parameters to prune={size}"
-        )
-    return amount
+    count = _compute_nparams_toprune(amount, size)
+    _validate_pruning_amount(count, size)
+    return count
 
 
-def _check_structured(t, dim: int) -> None:
+def _validate_structured_pruning(t) -> None:
     if t.dim() <= 1:
         raise ValueError(
             "Structured pruning can only be applied to multidimensional tensors. Found tensor of "
             f"shape {t.shape} with {t.dim()} dims"
         )
+
+
+def _validate_pruning_dim(t, dim: int) -> None:
     if dim >= t.dim():
         raise IndexError(f"Invalid index {dim} for tensor of size {t.shape}")
+
+
+def _compute_norm(t, n, dim: int):
+    """The n-norm of each channel along a dimension."""
+    rest = [d for d in range(t.dim()) if d != dim % t.dim()]
+    return FUNCTIONS["norm"](t, p=n, dim=rest)
 
 
 def _channels(t, dim: int, chosen):
@@ -257,7 +274,7 @@ class RandomUnstructured(BasePruningMethod):
     PRUNING_TYPE = "unstructured"
 
     def __init__(self, amount):
-        _check_amount(amount)
+        _validate_pruning_amount_init(amount)
         self.amount = amount
 
     def compute_mask(self, t, default_mask):
@@ -282,7 +299,7 @@ class L1Unstructured(BasePruningMethod):
     PRUNING_TYPE = "unstructured"
 
     def __init__(self, amount):
-        _check_amount(amount)
+        _validate_pruning_amount_init(amount)
         self.amount = amount
 
     def compute_mask(self, t, default_mask):
@@ -307,13 +324,14 @@ class RandomStructured(BasePruningMethod):
     PRUNING_TYPE = "structured"
 
     def __init__(self, amount, dim=-1):
-        _check_amount(amount)
+        _validate_pruning_amount_init(amount)
         self.amount = amount
         self.dim = dim
 
     def compute_mask(self, t, default_mask):
         """The mask there is, with random channels cleared."""
-        _check_structured(t, self.dim)
+        _validate_structured_pruning(t)
+        _validate_pruning_dim(t, self.dim)
         size = t.shape[self.dim]
         count = _count(self.amount, size)
         if not count:
@@ -336,20 +354,18 @@ class LnStructured(BasePruningMethod):
     PRUNING_TYPE = "structured"
 
     def __init__(self, amount, n, dim=-1):
-        _check_amount(amount)
+        _validate_pruning_amount_init(amount)
         self.amount = amount
         self.n = n
         self.dim = dim
 
     def compute_mask(self, t, default_mask):
         """The mask there is, with the smallest channels cleared."""
-        _check_structured(t, self.dim)
+        _validate_structured_pruning(t)
+        _validate_pruning_dim(t, self.dim)
         size = t.shape[self.dim]
         count = _count(self.amount, size)
-        if not count:
-            return default_mask
-        rest = [d for d in range(t.dim()) if d != self.dim % t.dim()]
-        norms = FUNCTIONS["norm"](t, p=self.n, dim=rest)
+        norms = _compute_norm(t, self.n, self.dim)
         mask = _channels(t, self.dim, norms.topk(size - count, largest=True).indices)
         mask *= default_mask.to(dtype=mask.dtype)
         return mask
