@@ -217,7 +217,35 @@ def case_parametrized_parametrizations(lib):
 
 
 def case_scripts_of_lazy_modules(lib):
-    return told(lib.jit.script, lib.nn.LazyLinear(2))[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return told(lib.jit.script, lib.nn.LazyLinear(2))[0]
+
+
+def case_hints_of_causality(lib):
+    """Without weights and paddings the hint replaces the mask, also over keys that are added."""
+    q, mask = ramp(lib, 3, 2, 4) / 10, lib.ones(3, 3, dtype=lib.bool).triu(1)
+    out = []
+    for extra in ("add_bias_kv", "add_zero_attn"):
+        m = lib.nn.MultiheadAttention(4, 2, **{extra: True})
+        with lib.no_grad():
+            for p in m.parameters():
+                p.copy_(ramp(lib, *p.shape).cos())
+        for kw in ({"need_weights": False}, {}):
+            out.append(m(q, q, q, attn_mask=mask, is_causal=True, **kw)[0].detach())
+    return out
+
+
+def case_heads_shared_apart(lib):
+    attend = lib.nn.functional.scaled_dot_product_attention
+    q, k, v = ramp(lib, 1, 4, 2, 3).cos(), ramp(lib, 1, 1, 2, 3).sin(), ramp(lib, 1, 2, 2, 3)
+    k.requires_grad_()
+    y = attend(q, k, v, enable_gqa=True)
+    return (
+        y.detach(),
+        lib.autograd.grad(y.pow(2).sum(), k),
+        told(attend, q, k, v[:, :1].repeat(1, 3, 1, 1), enable_gqa=True),
+    )
 
 
 # ---- embeddings --------------------------------------------------------------------------------

@@ -96,12 +96,12 @@ def _hiding(hidden, dtype):
 def _aligned(query, key, value, enable_gqa):
     """Keys and values repeated for the heads that share them, all with the same batch."""
     if enable_gqa:
-        repeat = query.shape[-3] // key.shape[-3]
-        if query.shape[-3] % key.shape[-3]:
+        heads = query.shape[-3]
+        if heads % key.shape[-3] or heads % value.shape[-3]:
             raise RuntimeError(
                 "Number of heads in key and value must divide the number of heads in query"
             )
-        key, value = jnp.repeat(key, repeat, -3), jnp.repeat(value, repeat, -3)
+        key, value = (jnp.repeat(x, heads // x.shape[-3], -3) for x in (key, value))
     check_broadcast([jax.ShapeDtypeStruct(x.shape[:-2], x.dtype) for x in (query, key, value)])
     lead = jnp.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
     return tuple(

@@ -255,7 +255,9 @@ def multi_head_attention_forward(
         else:
             q, k, v = _project(query, key, value, in_proj_weight, in_proj_bias)
     # ---- masks
-    attn_mask = _as_float_mask(attn_mask, "attn_mask", dtype)
+    # The hint is taken for the mask where nothing else is masked; it reaches to the new keys, too.
+    hinted = is_causal and key_padding_mask is None and not need_weights
+    attn_mask = None if hinted else _as_float_mask(attn_mask, "attn_mask", dtype)
     key_padding_mask = _as_float_mask(key_padding_mask, "key_padding_mask", dtype)
     if attn_mask is not None:
         shape = attn_mask._value.aval.shape
@@ -324,7 +326,7 @@ def multi_head_attention_forward(
         out = weights @ v
     else:
         weights = None
-        out = scaled_dot_product_attention(q, k, v, mask, dropout_p)
+        out = scaled_dot_product_attention(q, k, v, mask, dropout_p, hinted)
     out = out.permute(2, 0, 1, 3).reshape(length, batch, width)
     out = linear(out, out_proj_weight, out_proj_bias)
     if weights is not None and average_attn_weights:
