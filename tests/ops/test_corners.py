@@ -21,6 +21,9 @@ def G(function, *leaves):
     weights = L.arange(1, result.numel() + 1).reshape(result.shape)
     (result * weights).sum().abs().backward()
     return [x.grad for x in leaves]
+
+def G2(function, x):
+    return L.autograd.grad(function(x).sum(), x, create_graph=True)[0]
 """
 
 CASES = [
@@ -39,6 +42,17 @@ CASES = [
     "G(lambda x: x.abs(), T([0, nan, inf, -inf]))",
     "G(lambda x: x.clamp(0, 1), T([0, 1, nan, inf]))", "G(lambda x: x.angle(), T([nan, 1, -1]))",
     "G(lambda x, y: x.clamp(min=y), T([0, 1, nan, inf]), T([0, 1, 0, nan]))",
+    *(f"G(F.{name}, T([0, nan, -inf, inf, -1]).double())" for name in ("elu", "celu", "selu")),
+    *(f"G(lambda x: G2({f}, x), T([0, -0.5, 0.25]).double())[0]"
+      for f in ("F.elu", "F.celu", "F.selu", "F.softsign", "F.softplus")),
+    "G(lambda x: G2(L.atanh, x), T([1, -1, 0.5]).double())",
+    # Numbers of 64 bits without a sign.
+    "T([1, 2]) * (2**63 + 5)", "(2**64 - 1) & T([6])", "T([1.5]) + 2**63", "T([3]) / 2**63",
+    "T([True]) + 2**63", "2**64 - T([1.0])", "T([1]) < 2**64", "T([1, 2]).add_(2**63)",
+    "L.full((2,), 2**63, dtype=L.float32)", "L.full((1,), 2**63, dtype=L.uint64)",
+    "L.zeros(1).fill_(2**63).clamp(max=2**63)", "T([1]) ** 2**63",
+    "T([1]).add(T([1]), alpha=2**63)", "G(lambda x: x * 2**63, T([1]))",
+    "L.round(T([1.5]), decimals=400)", "L.polygamma(L.ones(2), 1)",
     # Values at infinite and missing numbers, and at zeros with a sign.
     "F.hardswish(T([inf, -inf, nan, 3, -3]))", "L.frexp(T([inf, -inf, nan, 3, -0.1, 0]))",
     "G(lambda x: L.frexp(x)[0], T([3, -0.1]))", "1 / T([0.0, -0.0]).sign()",
@@ -101,6 +115,9 @@ CASES = [
     "lin.inv(m, out=L.empty(3, 3))", "lin.vector_norm(m, out=L.empty(()))",
     "L.cdist(T([[1]]), T([[2]]))", "L.cdist(m, m, compute_mode='x')",
     "L.zeros(3, 2).index_copy(0, T(0), L.ones(2))", "L.zeros(3).index_fill(0, T([0]), 3j)",
+    "L.clamp(m, a(3), 3)", "L.clamp(m, 0, a(3))", "L.clamp(m, T(5.0), 9)",
+    *(f"T([True, False]).{call}" for call in ("clamp(True)", "clip(None, True)", "clamp(0)",
+      "clamp(False, True)", "clamp_min(True)", "clamp_max_(False)", "clamp(T(True))")),
     "L.full((2,), w)", "L.full((2,), w.detach())", "F.elu(w.detach(), w.detach())",
 ]  # fmt: skip
 
@@ -112,6 +129,11 @@ CASES = [
 def test_both_refuse(code):
     ours, theirs = (outcome(lib, code, PRELUDE)[0].split(":")[0] for lib in (torchlike, torch))
     assert ours == theirs and "Error" in ours
+
+
+@pytest.mark.parametrize("name", ["maximum_", "minimum_", "fmax_", "fmin_", "logaddexp_"])
+def test_what_pytorch_has_not_in_place(name):
+    assert hasattr(torch.Tensor, name) is hasattr(torchlike.Tensor, name) is False
 
 
 def test_a_covariance_of_too_few_observations_warns():

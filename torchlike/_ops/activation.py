@@ -124,7 +124,7 @@ def hardswish(input):
 
 _hardswish = conventions.with_slopes(
     lambda x: x * jnp.clip(x + 3, 0, 6) / 6,
-    lambda r, x: jnp.where(x <= -3, 0, jnp.where(x >= 3, 1, x / 3 + 0.5)).astype(x.dtype),
+    lambda r, x: jnp.where(x <= -3, 0, jnp.where(x < 3, x / 3 + 0.5, 1)).astype(x.dtype),
 )
 
 
@@ -153,7 +153,15 @@ def softshrink(input, lambd: float):
 
 
 def _elu(x, alpha, scale, input_scale):
-    return jnp.where(x > 0, x * scale, alpha * scale * jnp.expm1(_negative_part(x) * input_scale))
+    def value(x):
+        inner = jnp.expm1(_negative_part(x) * input_scale)
+        return jnp.where(x > 0, x * scale, alpha * scale * inner)
+
+    def slope(r, x):  # at 0 that of the left, whose own is 0 there
+        inner = jnp.exp(jnp.where(x < 0, x, 0) * input_scale)
+        return jnp.where(x <= 0, alpha * scale * input_scale * inner, scale).astype(x.dtype)
+
+    return conventions.with_slopes(value, slope)(x)
 
 
 @_activation("elu")
@@ -221,7 +229,7 @@ def log_sigmoid(input):
     return jax.nn.log_sigmoid(input)
 
 
-unary("softsign", lambda x: x / (1 + jnp.abs(x)), forms=(), grad_name="DivBackward0")
+unary("softsign", lambda x: x / (1 + conventions.magnitude(x)), forms=(), grad_name="DivBackward0")
 unary("tanhshrink", lambda x: x - jnp.tanh(x), forms=(), grad_name="SubBackward0")
 
 

@@ -323,7 +323,7 @@ def hypot(input, other):
 _hypot = conventions.with_slopes(jnp.hypot, lambda r, x, y: x / r, lambda r, x, y: y / r)
 
 
-@op(promotes="result", computes="opmath", numbers=(), forms=FORMS)
+@op(promotes="result", computes="opmath", numbers=(), forms=("function", "method", "out"))
 def logaddexp(input, other):
     """log(exp(input) + exp(other)) without overflow."""
     refuse("logaddexp_cpu", input, dt.BOOL, dt.INTEGRAL)
@@ -335,7 +335,7 @@ def logaddexp(input, other):
     return high + jnp.log1p(jnp.exp(low - high))
 
 
-@op(promotes="result", computes="opmath", numbers=(), forms=FORMS)
+@op(promotes="result", computes="opmath", numbers=(), forms=("function", "method", "out"))
 def logaddexp2(input, other):
     """log2(2 ** input + 2 ** other) without overflow."""
     refuse("logaddexp2_cpu", input, dt.BOOL, dt.INTEGRAL, dt.COMPLEX)

@@ -42,6 +42,9 @@ for _name, _fn in {
     _ordered(_name, _fn)
 
 
+_NOT_IN_PLACE = ("function", "method", "out")
+
+
 def _extreme(name, fn, tie_slopes, **attributes):
     def body(input, other):
         if jnp.iscomplexobj(input):
@@ -50,7 +53,7 @@ def _extreme(name, fn, tie_slopes, **attributes):
 
     smooth = conventions.with_slopes(fn, *tie_slopes)
     body.__doc__ = f"The elementwise {name}."
-    op(name, promotes="result", numbers=(), forms=FORMS, pointwise=True, **attributes)(body)
+    op(name, promotes="result", numbers=(), forms=_NOT_IN_PLACE, pointwise=True, **attributes)(body)
 
 
 def _fmax(x, y):

@@ -97,7 +97,7 @@ def round_(input, *, decimals: int = 0):
         return input
     if not decimals:
         return jnp.round(input)
-    scale = jnp.asarray(10.0 ** abs(decimals), input.dtype)
+    scale = jnp.asarray(float(f"1e{abs(decimals)}"), input.dtype)  # infinite, where 10.0**n raises
     if decimals < 0:
         return jnp.round(input / scale) * scale
     return jnp.round(input * scale) / scale
@@ -122,6 +122,21 @@ lower_to = conventions.with_slopes(
 def _no_limit(input, min=None, max=None):
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    given = [x for x in (min, max) if x is not None]
+    ranks = [getattr(x, "ndim", None) for x in given]
+    if None in ranks and any(ranks):
+        raise TypeError(
+            "clamp() received an invalid combination of arguments - got (Tensor, a Tensor and a "
+            "number as limits)"
+        )
+    kernel = "clamp_max" if min is None else "clamp_min" if max is None else "clamp"
+    _no_truth_limits(input, *given, kernel=kernel)
+
+
+def _no_truth_limits(input, *limits, kernel):
+    numbers = [x.__class__ is tuple and x[0] is bool for x in limits]
+    if all(numbers) and input.dtype is dt.bool_:
+        raise NotImplementedError(f"\"{kernel}_scalar_cpu\" not implemented for 'Bool'")
 
 
 @op(promotes="result", forms=FORMS, pointwise=True, numbers=("min", "max"), refuses=_no_limit,
@@ -136,6 +151,7 @@ def clamp(input, min=None, max=None):
 
 
 @op(promotes="result", forms=FORMS, pointwise=True, numbers=("min",),
+    refuses=lambda input, min: _no_truth_limits(input, min, kernel="clamp_min"),
     grad_name=by_operand("ClampMin", "min", 1, 0))  # fmt: skip
 def clamp_min(input, min):
     """Not below ``min``."""
@@ -145,6 +161,7 @@ def clamp_min(input, min):
 
 
 @op(promotes="result", forms=FORMS, pointwise=True, numbers=("max",),
+    refuses=lambda input, max: _no_truth_limits(input, max, kernel="clamp_max"),
     grad_name=by_operand("ClampMax", "max", 1, 0))  # fmt: skip
 def clamp_max(input, max):
     """Not above ``max``."""

@@ -88,7 +88,7 @@ unary("cosh", jnp.cosh)
 unary("tanh", jnp.tanh, saves="result", vjp=conventions.tanh)
 unary("asinh", jnp.arcsinh)
 unary("acosh", jnp.arccosh)
-unary("atanh", jnp.arctanh)
+unary("atanh", conventions.with_slopes(jnp.arctanh, lambda r, x: 1 / (1 - x * x)))
 
 
 def _sinc_slope(r, x):

@@ -309,6 +309,8 @@ def where_method(self, condition, other):
 @function()
 def polygamma(n, input, *, out=None):
     """The n-th derivative of digamma."""
+    if is_tensor(n):
+        raise TypeError("polygamma(): argument 'n' (position 1) must be int, not Tensor")
     return written(out, apply(TABLE["polygamma_of_order"], (input,), (n,)), input)
 
 

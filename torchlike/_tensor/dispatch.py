@@ -77,6 +77,11 @@ def apply(op: Op, operands, statics=()):
         if "unhashable" not in str(error):
             raise
         results, call = record(op, _frozen(op, statics), values)
+    except OverflowError:
+        if not any(x.__class__ is int and 2**63 <= x < 2**64 for x in values):
+            raise
+        values = _within_int64(op, values, statics)
+        results, call = record(op, statics, values)
     except SparseOperand:
         return _sparse_call(op, operands, statics)
     except DeviceMismatch:
@@ -202,6 +207,31 @@ def number(op: Op, x, position: int):
         f"{op.public_name}(): argument '{name}' (position {position + 1}) must be Tensor, not "
         f"{type_name(x)}"
     )
+
+
+def _within_int64(op: Op, values, statics) -> list:
+    """The operands of a call with a number of 64 bits without a sign, as PyTorch reads that number:
+    beside floating-point numbers as one of them, in integer arithmetic by its bits."""
+    kinds = [x.aval.dtype for x in values if x.__class__ is Value]
+    kinds = kinds or [d for d in statics if isinstance(d, dt.dtype)]
+    widest = max((d.category for d in kinds), default=FLOATING)
+    pair = [p.name for p in op.inputs[:2]] == ["input", "other"]
+    changed = list(values)
+    for i, x in enumerate(values):
+        if x.__class__ is not int or x < 2**63:
+            continue
+        if widest == dt.BOOL and op.promotes in ("result", "float"):
+            raise RuntimeError(
+                "Promotion for uint16, uint32, uint64 types is not supported, attempted to promote "
+                "Bool and UInt64"
+            )
+        if widest >= FLOATING or op.promotes == "float":
+            changed[i] = float(x)
+        elif widest == dt.BOOL or dt.uint64 in kinds or (pair and i not in op.run_time):
+            changed[i] = x - 2**64
+        else:
+            raise RuntimeError("value cannot be converted to type int64_t without overflow")
+    return changed
 
 
 def beside_numbers(op: Op, operands):
