@@ -96,6 +96,16 @@ CASES = [
     "G(lambda x: lin.eigh(x)[1].abs(), m + m.mT)",
     "G(lambda x: lin.eigh(x)[1].abs(), c + c.mH)[0].abs()",
     "G(lambda x: lin.pinv(x, hermitian=True), m + m.mT)",
+    *(f"G(lambda x: lin.qr(x, '{mode}')[1], a{shape} ** 2)"
+      for mode, shape in (("r", (3, 2)), ("complete", (3, 2)), ("complete", (2, 3)))),
+    # Runs of elements: by their edges, and with what is no number among them.
+    *(f"L.segment_reduce(a(6), 'sum', {runs})" for runs in (
+        "offsets=T([1, 3, 6])", "offsets=T([0, 2, 5])", "lengths=T([1, 5]), offsets=T([0, 3, 6])",
+        "lengths=T([2, 2]), unsafe=True",
+    )),
+    *(f"G(lambda x: L.segment_reduce(x, '{how}', lengths=T([1, 2, 3, 0]), initial=2), T({x}))"
+      for how in ("prod", "max", "mean")
+      for x in ("[1, nan, 3, 4, 5, 5.0]", "[0, nan, nan, 0, 2, 3.0]", "[1, 0, 2, 0, nan, 0.0]")),
     # Norms, conditions and least squares of degenerate matrices.
     *(f"lin.norm(L.empty{shape}, {p})" for shape in ((0, 3), (3, 0))
       for p in ("1", "2", "inf", "'nuc'", "-1")),

@@ -194,6 +194,12 @@ _INT_RANK = {uint8: 8, int8: 8, int16: 16, int32: 32, int64: 64}
 @cache
 def promote_types(a: dtype, b: dtype) -> dtype:
     """The smallest dtype that holds both, by PyTorch's rules (``torch.promote_types``)."""
+    for i, given in enumerate((a, b)):
+        if not isinstance(given, dtype):
+            raise TypeError(
+                f"promote_types(): argument 'type{i + 1}' (position {i + 1}) must be torch.dtype, "
+                f"not {type(given).__name__}"
+            )
     if a is b:
         return a
     if a in FLOAT8 or b in FLOAT8:

@@ -61,7 +61,7 @@ def _check_numbers(op: Op, in_avals) -> None:
             raise TypeError(f"{op.public_name}(): argument '{name}' must be Number, not {kind}")
         kind = _kind(a)
         if name == "alpha" and op.promotes in ("result", "float"):
-            check_factor(name, kind, max([widest, *_numbers_beside(op, in_avals)]))
+            check_factor(name, kind, max([*tensors, *_numbers_beside(op, in_avals)]))
         elif kind is complex and widest is not None and widest < dt.COMPLEX:
             raise RuntimeError("value cannot be converted to type float without overflow")
 

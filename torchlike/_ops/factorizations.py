@@ -270,18 +270,24 @@ def _square_qr_rule(q, r, gq, gr):
     return triangular(r, x, upper=True, left=False, adjoint=True)
 
 
-def _qr_rule(c, gq, gr):
-    mode = c.statics["mode"]
-    m, n = c.shapes[0].shape[-2:]
+def _refuse_qr(statics, in_avals):
+    """The shape of the gradient, where there is one: else an error at ``backward``."""
+    spec = statics[0]
+    (a,), mode = spec.avals, spec.statics[0]
     if mode == "r":
         raise RuntimeError(
             "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please "
-            "use linalg.qr(A, mode='reduced') if you are going to require gradients"
+            "use linalg.qr(A, mode='reduced') if you are going to differentiate through linalg.qr."
         )
-    if mode == "complete" and m > n:
+    if mode == "complete" and a.shape[-2] > a.shape[-1]:
         raise RuntimeError(
-            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols"
+            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols."
         )
+    return [(a.shape, a.dtype)]
+
+
+def _qr_rule(c, gq, gr):
+    m, n = c.shapes[0].shape[-2:]
     q, r = c.results
     if m >= n:
         return _square_qr_rule(q, r, gq, gr)
@@ -293,6 +299,9 @@ def _qr_rule(c, gq, gr):
     first = _square_qr_rule(q, r[..., :, :m], gq, left)
     rest = jnp.zeros_like(a[..., :, m:]) if gr is None else product(q, right)
     return jnp.concatenate([first, rest], -1)
+
+
+_qr_rule.refuse = _refuse_qr
 
 
 @op("linalg_qr", saves="both", vjp=_qr_rule, grad_name="LinalgQrBackward0")
@@ -322,6 +331,7 @@ def geqrf(input):
     """The reflections and factors of LAPACK's QR factorization."""
     if input.ndim < 2:
         raise RuntimeError("torch.geqrf: input must have at least 2 dimensions.")
+    check_kernel("geqrf_cpu", input)
     if input.size == 0:
         return input, jnp.zeros((*input.shape[:-2], min(input.shape[-2:])), input.dtype)
     packed, tau = jnp.linalg.qr(input, mode="raw")
@@ -420,6 +430,12 @@ def ormqr(input, tau, other, left: bool = True, transpose: bool = False):
         raise RuntimeError(
             "torch.ormqr: tau.shape[-1] must be equal to min(other.shape[-2], input.shape[-1])"
         )
+    for name, batch in (("tau", tau.shape[:-1]), ("other", other.shape[:-2])):
+        if batch != input.shape[:-2]:
+            raise RuntimeError(
+                f"torch.ormqr: Expected batch dimensions of {name} to be equal to input.shape[:-2]"
+                f", but got {list(batch)}"
+            )
     if tau.dtype != input.dtype or other.dtype != input.dtype:
         wrong, name = (tau, "tau") if tau.dtype != input.dtype else (other, "other")
         raise RuntimeError(

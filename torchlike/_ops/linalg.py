@@ -12,6 +12,7 @@ from jax.scipy.linalg import expm
 
 from torchlike._core import dtypes as dt
 from torchlike._ops import table
+from torchlike._ops.dims import along
 from torchlike._ops.matmul import product, scalar_name
 from torchlike._ops.table import Dim, torch_dtype
 
@@ -357,12 +358,11 @@ def linalg_vecdot(x, y, dim: Dim = -1):
     """The inner products of batches of vectors, the first one conjugated."""
     check_floating("linalg.vecdot", x, low_precision=True)
     check_alike("linalg.vecdot", x, y, ("x", "y"))
-    table.check_broadcast([x, y])
-    if not x.ndim or not y.ndim:
-        raise RuntimeError("linalg.vecdot: The input tensors must have at least 1 dimension.")
-    n = max(x.ndim, y.ndim)
-    if not -n <= dim < n:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
+    if x.ndim == y.ndim == 1 and x.size != y.size:
+        raise RuntimeError(
+            f"inconsistent tensor size, expected tensor [{x.size}] and src [{y.size}] to have the "
+            f"same number of elements, but got {x.size} and {y.size} elements respectively"
         )
-    return (x.conj() * y).sum(dim, dtype=x.dtype)
+    table.check_broadcast([x, y])
+    products, at = along(x.conj() * y, dim)
+    return products.sum(at, dtype=x.dtype)

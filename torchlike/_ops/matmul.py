@@ -432,6 +432,8 @@ def cross_dim(input, other, dim: Dim):
                 f"linalg.cross: inputs dimension {dim} must have length 3. Got "
                 f"{input.shape[dim]} and {other.shape[dim]}"
             )
+    if input.dtype == bool:
+        raise NotImplementedError("\"cross\" not implemented for 'Bool'")
     return jnp.cross(input, other, axis=dim)
 
 

@@ -31,7 +31,7 @@ def _abs(x):
     return conventions.magnitude(x)
 
 
-unary("abs", _abs, promotes=None, computes=None, forms=("function", "method", "out"))
+unary("abs", _abs, promotes=None, computes=None, forms=("method",))
 
 
 def _sign(x):

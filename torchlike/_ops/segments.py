@@ -21,15 +21,22 @@ _SCATTERED = {
 
 
 class _Segments:
-    """Data with the dimensions before the axis as one, and each element's segment."""
+    """Data with the dimensions before the axis as one, and each element's segment.
 
-    def __init__(self, data, lengths, axis):
-        self.lead, self.count = data.shape[:axis], lengths.shape[axis]
+    offsets: whether the runs are given by their edges instead of by their lengths.
+    """
+
+    def __init__(self, data, given, axis, offsets):
+        self.lead, self.count = data.shape[:axis], given.shape[axis] - offsets
         self.n_rows = math.prod(self.lead)
         self.length, self.rest = data.shape[axis], data.shape[axis + 1 :]
-        ends = jnp.cumsum(lengths.reshape(self.n_rows, self.count), 1)
+        given = given.reshape(self.n_rows, given.shape[axis])
+        lengths = jnp.diff(given, axis=1) if offsets else given
+        ends = given[:, 1:] if offsets else jnp.cumsum(lengths, 1)
         places = jnp.arange(self.length)
-        self.ids = jax.vmap(lambda e: jnp.searchsorted(e, places, side="right"))(ends)
+        ids = jax.vmap(lambda e: jnp.searchsorted(e, places, side="right"))(ends)
+        # What is before the first edge belongs to no segment either.
+        self.ids = jnp.where(places < given[:, :1], self.count, ids) if offsets else ids
         self.lengths = lengths.reshape(self.n_rows, self.count, *[1] * len(self.rest))
 
     def rows(self, x):
@@ -52,9 +59,9 @@ class _Segments:
 
 
 def _segment_vjp(c, g):
-    data, lengths = c.operands[:2]
+    data, given = c.operands[:2]
     how = c.statics["reduce"]
-    s = _Segments(data, lengths, c.statics["axis"])
+    s = _Segments(data, given, c.statics["axis"], c.statics["offsets"])
     x, g = s.rows(data), g.reshape(s.n_rows, s.count, *s.rest)
     if how == "sum":
         out = s.spread(g)
@@ -63,29 +70,27 @@ def _segment_vjp(c, g):
     elif how == "prod":
         out = _pull_product(s, x, g, c.statics["initial"])
     else:  # the extremes share the gradient evenly
-        result = segment_reduce(data, lengths, *c.statics.values())
-        hit = x == s.spread(result.reshape(g.shape))
+        result = segment_reduce(data, given, *c.statics.values())
+        hit = (x == s.spread(result.reshape(g.shape))) | jnp.isnan(x)
         share = jnp.maximum(s.reduce(hit.astype(g.dtype), "sum"), 1)
         out = jnp.where(hit, s.spread(g / share), 0)
     return out.reshape(data.shape), None
 
 
 def _pull_product(s, x, g, initial):
-    blank = x == 0
-    others = s.reduce(jnp.where(blank, 1, x), "prod") * (1 if initial is None else initial)
-    zeros = s.spread(s.reduce(blank.astype(g.dtype), "sum"))
-    others = s.spread(others)
-    alone = jnp.where(zeros == 1, others, 0)
-    return s.spread(g) * jnp.where(
-        blank, alone, jnp.where(zeros > 0, 0, others / jnp.where(blank, 1, x))
-    )
+    """Each element's gradient is the product of the others, be it zero or no number itself."""
+    zero, none = x == 0, jnp.isnan(x)
+    rest = jnp.where(zero | none, 1, x)
+    others = s.spread(s.reduce(rest, "prod") * (1 if initial is None else initial)) / rest
+    zeros, nones = (s.spread(s.reduce(y.astype(jnp.int32), "sum")) - y for y in (zero, none))
+    return s.spread(g) * jnp.where(nones > 0, jnp.nan, jnp.where(zeros > 0, 0, others))
 
 
 @layer("segment_reduce", vjp=_segment_vjp)
-def segment_reduce(data, lengths, reduce: str, axis: Dim, initial: float):
-    """Each run of ``lengths`` elements along ``axis`` reduced to one."""
+def segment_reduce(data, given, reduce: str, axis: Dim, initial: float, offsets: bool):
+    """Each run of elements along ``axis`` reduced to one."""
     require_floating(data, "_segment_reduce_cpu")
-    s = _Segments(data, lengths, axis)
+    s = _Segments(data, given, axis, offsets)
     result = s.reduce(s.rows(data), reduce)
     if initial is not None:
         start = jnp.asarray(initial, result.dtype)

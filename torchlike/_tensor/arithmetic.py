@@ -183,6 +183,21 @@ def positive(input):
     return input
 
 
+@function("abs")
+def abs(input, *, out=None):
+    """Sizes, of complex numbers as well (https://pytorch.org/docs/stable/generated/torch.abs.html)."""
+    result = apply(TABLE["abs"], (input,))
+    if out is None:
+        return result
+    if not input.is_complex():
+        return dispatch.copy_out(out, result, "Found dtype {got} but expected {want}", (), (input,))
+    if is_tensor(out) and out.is_complex() and out.dtype is not input.dtype:
+        raise RuntimeError(
+            f"Found dtype {dt.SCALAR_NAMES[out.dtype]} but expected {dt.SCALAR_NAMES[input.dtype]}"
+        )
+    return written(out, result, input)
+
+
 @method("abs_")
 def abs_(self):
     """In-place form of ``abs``; not for complex tensors."""

@@ -22,7 +22,7 @@ RETURN_TYPES: dict = {}  # the named tuples of functions with several results
 _LIMITS = {"clamp": ("min", "max"), "clamp_min": ("min",), "clamp_max": ("max",)}
 # Ops whose kernels in PyTorch do not cast: ``out=`` must have the result's own dtype.
 _EXACT = frozenset((
-    "abs", "addbmm", "addmm", "addmv", "amax", "amin", "argmax", "argmin", "baddbmm",
+    "addbmm", "addmm", "addmv", "amax", "amin", "argmax", "argmin", "baddbmm",
     "bitwise_not", "bmm", "ceil", "complex", "diagonal_copy", "dot", "floor", "frac", "heaviside",
     "log_softmax", "logcumsumexp", "mm", "msort", "mv", "ormqr", "renorm", "softmax", "tril",
     "triu", "vdot",

@@ -190,6 +190,8 @@ def solve_triangular(
     """The solution of a triangular system (https://pytorch.org/docs/stable/generated/torch.linalg.solve_triangular.html)."""
     need_tensor("linalg_solve_triangular", "A", 1, A)
     need_tensor("linalg_solve_triangular", "B", 2, B)
+    if A.dtype is not B.dtype and A.dtype.category >= dt.FLOATING:
+        B = B.to(A.dtype)  # PyTorch copies it into the result
     statics = (upper, left, unitriangular)
     solved = apply(TABLE["linalg_solve_triangular"], (A, B), statics)
     return into(out, solved, "expected scalar type {want} but found {got}")
@@ -305,6 +307,11 @@ def tensorsolve(A, B, dims=None, *, out=None):
     if dims is not None:
         A = movedim(A, tuple(dims), tuple(range(A.ndim - len(dims), A.ndim)))
     shape = tuple(A.shape)[B.ndim :]
+    if prod(shape) != prod(A.shape[: B.ndim]):
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == "
+            f"prod(self.shape[:other.ndim]), but got {prod(shape)} != {prod(A.shape[: B.ndim])}"
+        )
     flat = A.reshape(B.numel(), prod(shape))
     return into(out, solve(flat, B.flatten()).reshape(shape))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def _int_dim(name, dim):
             f"{name}() received an invalid combination of arguments: dim must be an int, got "
             f"{type(dim).__name__}"
         )
-    return dim
+    return operator.index(dim) if isinstance(dim, dispatch._Tensor) else dim
 
 
 # ---- extremes and medians ----------------------------------------------------------------------
@@ -59,19 +60,26 @@ def _choice(name, pairwise=None):
     whole, along = TABLE[name], TABLE[f"{name}_dim"]
     pair = structseq(name, ("values", "indices"))
 
-    def choose(input, dim=_GIVEN_NOT, keepdim=False, *, other=None, out=None, **names):
+    def choose(
+        input, second=_GIVEN_NOT, keepdim=_GIVEN_NOT, *, dim=_GIVEN_NOT, other=None, out=None,
+        **names,
+    ):  # fmt: skip
         if names:
             dim, keepdim = _renamed(dim, keepdim, names, name)
         need_tensor(name, "input", 1, input)
+        if dim is _GIVEN_NOT:
+            if pairwise is not None and isinstance(second, dispatch._Tensor):
+                other = second  # which ``dim=`` never is
+            dim = second
+        elif second is not _GIVEN_NOT:
+            raise TypeError(f"{name}() got multiple values for argument 'dim'")
         if dim is _GIVEN_NOT and other is None:
-            if out is not None and pairwise is None:
+            if keepdim is not _GIVEN_NOT or (out is not None and pairwise is None):
                 raise TypeError(f'{name}() missing 1 required positional arguments: "dim"')
             return into(out, apply(whole, (input,)))
-        if pairwise is not None:
-            if isinstance(dim, dispatch._Tensor):
-                other = dim
-            if other is not None:
-                return FUNCTIONS[pairwise](input, other, out=out)
+        if pairwise is not None and other is not None:
+            return FUNCTIONS[pairwise](input, other, out=out)
+        keepdim = False if keepdim is _GIVEN_NOT else keepdim
         result = apply(along, (input,), (_int_dim(name, dim), keepdim))
         return pair(*into(out, result, True, (input,)))
 

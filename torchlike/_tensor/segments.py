@@ -29,8 +29,7 @@ def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, ax
     if lengths is None and offsets is None:
         raise RuntimeError("segment_reduce(): Either lengths or offsets must be defined.")
     axis = wrap_dim(axis, data._value.aval.ndim)
-    given = offsets if lengths is None else lengths
-    name = "offsets" if lengths is None else "lengths"
+    given, name = (lengths, "lengths") if offsets is None else (offsets, "offsets")
     if not isinstance(given, Tensor):
         raise TypeError(
             f"segment_reduce(): argument '{name}' must be Tensor, not {type(given).__name__}"
@@ -44,13 +43,13 @@ def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, ax
             f'"_segment_reduce_{name}_cpu_kernel1" not implemented for '
             f"'{dt.SCALAR_NAMES[given.dtype]}'"
         )
-    if lengths is None:
-        lengths = offsets.diff(dim=-1)
-    elif not unsafe:
+    if offsets is None and not unsafe:
         _check_lengths(lengths, shape_of(data)[axis])
+    if isinstance(initial, str):
+        raise TypeError("segment_reduce(): argument 'initial' must be Number, not str")
     initial = None if initial is None else float(initial)
-    statics = (_REDUCTIONS[reduce], axis, initial)
-    return into(out, apply(TABLE["segment_reduce"], (data, lengths), statics))
+    statics = (_REDUCTIONS[reduce], axis, initial, offsets is not None)
+    return into(out, apply(TABLE["segment_reduce"], (data, given), statics))
 
 
 def _check_lengths(lengths, size):
