@@ -53,6 +53,17 @@ CASES = [
     "L.zeros(1).fill_(2**63).clamp(max=2**63)", "T([1]) ** 2**63",
     "T([1]).add(T([1]), alpha=2**63)", "G(lambda x: x * 2**63, T([1]))",
     "L.round(T([1.5]), decimals=400)", "L.polygamma(L.ones(2), 1)",
+    # Ranges: what is written keeps its shape if it is as long, and numbers that do not fit.
+    *(f"[L.{call}, out=(x := L.zeros(2, 3)).narrow(1, 1, 2)), x]" for call in (
+        "arange(4", "range(0, 3", "linspace(0, 3, 4", "logspace(0, 3, 4", "arange(3")),
+    "L.arange(6, out=L.zeros(2, 3))", "L.linspace(0, 1j, 3, dtype=L.float32)",
+    "L.linspace(1, 2, 2, dtype=L.bool)", "L.logspace(1, 2, 1, dtype=L.bool)",
+    "L.linspace(-0.1, 3, 4, dtype=L.uint8)", "L.linspace(0, 255, 4, dtype=L.int8)",
+    "L.logspace(0, nan, 2, dtype=L.int32)", "L.arange(1j)", "L.range(0, inf)",
+    "L.arange(0, 10, 1e30, dtype=L.uint8)", "L.tril_indices(2, 2, dtype=L.float32)",
+    "L.tensor(2**70, dtype=L.bfloat16)", "T([1, 0j, 2j], dtype=L.bool)",
+    "L.full((2,), 1j, dtype=L.bool)", "L.cat([L.zeros(0)] * 2, 1)",
+    "L.Tensor(u(3)[2].numpy()[()]).shape",
     # Values at infinite and missing numbers, and at zeros with a sign.
     "F.hardswish(T([inf, -inf, nan, 3, -3]))", "L.frexp(T([inf, -inf, nan, 3, -0.1, 0]))",
     "G(lambda x: L.frexp(x)[0], T([3, -0.1]))", "1 / T([0.0, -0.0]).sign()",

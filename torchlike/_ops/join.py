@@ -34,10 +34,10 @@ def cat(tensors: Arrays, dim: Dim):
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     # PyTorch lets an empty vector stand among tensors of any shape.
     parts = [(i, x.astype(common)) for i, x in enumerate(tensors) if x.shape != (0,)]
-    first = parts[0][1] if parts else tensors[0]
-    dim = one_axis(dim, first.ndim)
     if not parts:
         return jnp.zeros((0,), common)
+    first = parts[0][1]
+    dim = one_axis(dim, first.ndim)
     for i, x in parts[1:]:
         if x.ndim != first.ndim:
             raise RuntimeError(

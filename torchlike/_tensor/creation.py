@@ -231,6 +231,9 @@ def _options(d: dt.dtype) -> str:
     )
 
 
+_NO_SIZES = (float, complex, np.floating, np.complexfloating)
+
+
 def legacy_tensor(cls, *args, dtype=None, device=None, place=None):
     """``torch.Tensor(...)``: sizes give an uninitialised float tensor, a sequence its data.
 
@@ -253,9 +256,9 @@ def legacy_tensor(cls, *args, dtype=None, device=None, place=None):
         out = args[0].as_tensor(d)
     elif len(args) == 1 and isinstance(args[0], str):
         raise TypeError("new(): invalid data type 'str'")
-    elif len(args) == 1 and (args[0] is None or isinstance(args[0], (float, complex))):
+    elif len(args) == 1 and (args[0] is None or isinstance(args[0], _NO_SIZES)):
         raise TypeError(f"new(): data must be a sequence (got {type(args[0]).__name__})")
-    elif len(args) == 1 and not isinstance(args[0], (int, Size)):
+    elif len(args) == 1 and not isinstance(args[0], (int, np.integer, Size)):
         out = from_host(host_data(args[0], d), target_device(device))
     else:
         out = from_host(np.zeros(check_size(args, "new"), d.numpy), target_device(device))
@@ -398,7 +401,7 @@ def python_number(function, argument, position, x):
 
 
 def _fill(x, d):
-    if x.__class__ is complex and d.category < dt.COMPLEX:
+    if x.__class__ is complex and dt.BOOL < d.category < dt.COMPLEX:
         raise dt.does_not_fit(d)
     if d.category >= dt.FLOATING and x.__class__ in (int, float):
         dt.check_held(x, d)

@@ -90,6 +90,8 @@ def _as_number(x, d: dt.dtype | None):
 def _cast(array: np.ndarray, d: dt.dtype) -> np.ndarray:
     """The same numbers in another dtype, as a tensor's ``to`` has them; NumPy would warn."""
     source = dt.BY_NUMPY.get(array.dtype)
+    if array.dtype == object and d in dt.HALF:  # integers beyond 64 bits
+        array = array.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         if source is not None and source.category == dt.FLOATING and d in WRAPPED:
             return cut(source, d)(array)[0]
@@ -108,6 +110,8 @@ def number_array(x, dtype: dt.dtype | None) -> np.ndarray:
 def fitting(x, d: dt.dtype, error=None):
     """A Python number as a tensor of dtype ``d`` takes it; raises if the dtype cannot hold it."""
     if x.__class__ is complex and d.category < dt.COMPLEX:
+        if d is dt.bool_:
+            return x != 0
         raise TypeError("must be real number, not complex")
     if d.category != dt.INTEGRAL or isinstance(x, bool):
         return x
@@ -182,7 +186,7 @@ def _sequence_array(data, dtype):
                 flat = [fitting(x, d) for x in flat]
             array = np.array(flat, d.numpy)
         else:
-            if kind is complex and d.category < dt.COMPLEX:
+            if kind is complex and dt.BOOL < d.category < dt.COMPLEX:
                 raise TypeError("must be real number, not complex")
             wide = dt.WIDEST[kind].numpy
             if kind is int:

@@ -11,7 +11,15 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.creation import dtype_for, make, python_number, refuse_unknown
 from torchlike._tensor.dispatch import into
 from torchlike._tensor.forms import function
+from torchlike._tensor.host_data import fitting
 from torchlike._tensor.size_arguments import integer
+
+
+def _counted(out, result, exact=False):
+    """The result, written into ``out`` if one is given, whose shape stays if it is as long."""
+    if isinstance(out, dispatch._Tensor) and out.numel() == result.numel():
+        result = result.reshape(out.shape)
+    return into(out, result, exact)
 
 
 @function()
@@ -33,14 +41,9 @@ def arange(*args, out=None, dtype=None, device=None, requires_grad=False, **extr
         python_number("arange", name, 1 + i, given.get(name, i // 2))
         for i, name in enumerate(("start", "end", "step"))
     )
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
+    _check_bounds(start, end, step)
     if out is not None and out.dtype.category == dt.INTEGRAL and not int(step):
         raise ValueError("step must be nonzero")  # as a number of the dtype of ``out``
-    if not all(is_whole(x) or math.isfinite(x) for x in (start, end)):
-        raise RuntimeError(f"unsupported range: {start} -> {end}")
-    if (step > 0 and start > end) or (step < 0 and start < end):
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     integral = all(is_whole(x) for x in (start, end, step))
     d = dt.as_dtype("arange", dtype)
     if d is None:
@@ -48,18 +51,33 @@ def arange(*args, out=None, dtype=None, device=None, requires_grad=False, **extr
     if d is dt.bool_ or d.category == dt.COMPLEX:
         raise NotImplementedError(f"\"arange_cpu\" not implemented for '{dt.SCALAR_NAMES[d]}'")
     if d is dt.int64:
-        start, end, step = (x if is_whole(x) else int(x) for x in (start, end, step))
+        start, end, step = map(_whole, (start, end, step))
         count = -(-(end - start) // step) if step else 0
     elif integral:
         count = -(-(end - start) // step)
     else:
         count = math.ceil((float(end) - float(start)) / step)
     if d.category == dt.INTEGRAL:
-        start, step = (x if is_whole(x) else int(x) for x in (start, step))
+        start, step = _whole(start), _whole(step)
     else:
         start, step = float(start), float(step)
     result = make("arange", (start, step), ((count,), d), device, requires_grad)
-    return into(out, result, exact=True)
+    return _counted(out, result, exact=True)
+
+
+def _whole(x):
+    return x if is_whole(x) else fitting(x, dt.int64, dt.does_not_fit)
+
+
+def _check_bounds(start, end, step):
+    if any(x.__class__ is complex for x in (start, end, step)):
+        raise dt.does_not_fit(dt.float64)
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if not all(is_whole(x) or math.isfinite(x) for x in (start, end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (step > 0 and start > end) or (step < 0 and start < end):
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
 
 
 @function("range")
@@ -72,14 +90,11 @@ def range_(start, end, step=1, *, out=None, dtype=None, device=None, requires_gr
     )
     d = dtype_for("range", dtype, out)
     start, end, step = (python_number("range", "end", 1, x) for x in (start, end, step))
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
-    if (step > 0 and start > end) or (step < 0 and start < end):
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    _check_bounds(start, end, step)
     count = int((float(end) - float(start)) / step) + 1
     kind = int if d.category == dt.INTEGRAL else float
     result = make("arange", (kind(start), kind(step)), ((count,), d), device, requires_grad)
-    return into(out, result)
+    return _counted(out, result)
 
 
 def _check_steps(steps):
@@ -100,10 +115,27 @@ def _end(name, position, x):
     return python_number(name, ("start", "end")[position], position + 1, x)
 
 
-def _ramp_dtype(name, dtype, out, start, end):
-    if dtype is None and out is None and (_is_complex(start) or _is_complex(end)):
-        return dt.scalar_dtype(complex)
-    return dtype_for(name, dtype, out)
+def _ramp_dtype(name, dtype, out, start, end, steps):
+    if _is_complex(start) or _is_complex(end):
+        if dtype is None and out is None:
+            return dt.scalar_dtype(complex)
+        if dtype is not None and not dt.as_dtype(name, dtype).is_complex:
+            raise RuntimeError(
+                f"torch.{name}(): inferred dtype {dt.C_NAMES[dt.scalar_dtype(complex)]} can't be "
+                f"safely cast to passed dtype {dt.SCALAR_NAMES[dt.as_dtype(name, dtype)]}"
+            )
+    d = dtype_for(name, dtype, out)
+    if d is dt.bool_ and steps > 1:
+        raise NotImplementedError(f"\"{name}_cpu\" not implemented for 'Bool'")
+    return d
+
+
+def _ramp_ends(name, start, end, steps, d):
+    ends = _end(name, 0, start), _end(name, 1, end)
+    for x in ends[: steps if d.category == dt.INTEGRAL else 0]:
+        if x.__class__ in (int, float):
+            fitting(x, d, dt.does_not_fit)
+    return ends
 
 
 def _is_complex(x):
@@ -115,9 +147,9 @@ def linspace(start, end, steps, *, out=None, dtype=None, device=None, requires_g
     """Evenly spaced numbers from ``start`` to ``end``, both included."""
     refuse_unknown("linspace", extra)
     steps = _check_steps(steps)
-    d = _ramp_dtype("linspace", dtype, out, start, end)
-    ends = _end("linspace", 0, start), _end("linspace", 1, end)
-    return into(out, make("linspace", ends, (steps, d), device, requires_grad))
+    d = _ramp_dtype("linspace", dtype, out, start, end, steps)
+    ends = _ramp_ends("linspace", start, end, steps, d)
+    return _counted(out, make("linspace", ends, (steps, d), device, requires_grad))
 
 
 @function()
@@ -127,10 +159,10 @@ def logspace(
     """Powers of ``base`` with evenly spaced exponents."""
     refuse_unknown("logspace", extra)
     steps = _check_steps(steps)
-    d = _ramp_dtype("logspace", dtype, out, start, end)
-    ends = _end("logspace", 0, start), _end("logspace", 1, end)
+    d = _ramp_dtype("logspace", dtype, out, start, end, steps)
+    ends = _ramp_ends("logspace", start, end, steps if steps > 1 else 0, d)
     base = float(python_number("logspace", "base", 4, base))
-    return into(out, make("logspace", (*ends, base), (steps, d), device, requires_grad))
+    return _counted(out, make("logspace", (*ends, base), (steps, d), device, requires_grad))
 
 
 @function()
@@ -153,6 +185,8 @@ def _triangle(name, lower):
             if n < 0:
                 raise RuntimeError(f"{label} must be non-negative, got{n}")
         d = dt.as_dtype(name, dtype) or dt.int64
+        if d is not dt.int64 and d is not dt.int32:
+            raise NotImplementedError(f"\"{name}\" not implemented for '{dt.SCALAR_NAMES[d]}'")
         return make("triangle_indices", (), (row, col, offset, lower, d), device)
 
     indices.__name__ = name
