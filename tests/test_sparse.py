@@ -84,6 +84,11 @@ def run(program, m):
 
 FORWARD = {
     "coo of lists": lambda x: x.m.sparse_coo_tensor([[0, 1], [1, 0]], [1, 2.5]),
+    "coo of one number": lambda x: x.m.sparse_coo_tensor([[0], [2]], 1.5, (3, 3)),
+    "coo of no size": lambda x: [
+        x.m.sparse_coo_tensor(x.m.empty(3, 0), x.m.empty(0, 2, 0)),
+        x.m.sparse_coo_tensor([[0, 2]], [1.0, 2.0], is_coalesced=True).is_coalesced(),
+    ],
     "coo of size": lambda x: x.m.sparse_coo_tensor(size=(2, 3), dtype=x.m.float64),
     "coo dtype": lambda x: x.m.sparse_coo_tensor(x.i, x.v, (4, 3), dtype=x.m.float16),
     "coo of no elements": lambda x: x.m.sparse_coo_tensor(
@@ -109,6 +114,8 @@ FORWARD = {
         x.m.zeros(2, 3, layout=x.m.sparse_coo), x.m.zeros(2, 3, layout=x.m.sparse_csr),
         x.m.zeros(2, 3, layout=x.m.sparse_csc), x.s.new_zeros(2, 3), x.m.zeros_like(x.s),
         x.m.zeros_like(x.s, layout=x.m.strided), x.m.zeros_like(x.h),
+        x.m.zeros_like(x.d, layout=x.m.sparse_csr), x.m.zeros_like(x.s, layout=x.m.sparse_coo),
+        x.s.new_empty(2, 3), x.m.zeros(2, 3, out=x.s.clone()),
     ],
     "diagonals": lambda x: [
         x.m.sparse.spdiags(x.m.arange(9).reshape(3, 3), x.m.tensor([0, -1, 2]), (3, 4)),
@@ -149,6 +156,7 @@ FORWARD = {
     "sparse_mask": lambda x: [
         x.d.sparse_mask(x.s), x.d.sparse_mask(x.c), x.d.sparse_mask(x.cc), x.s.sparse_mask(x.s),
         x.s.sparse_mask(x.m.sparse_coo_tensor([[0, 1], [0, 2]], [1.0, 1.0], (4, 3))),
+        (x.s * float("inf")).sparse_mask(x.d.to_sparse()),
     ],
     "questions": lambda x: [
         (t.layout, t.is_sparse, t.is_sparse_csr, t.sparse_dim(), t.dense_dim(), t.shape, t.dim(),
@@ -173,7 +181,8 @@ FORWARD = {
     "numbers": lambda x: [
         x.s * 2, 3 * x.s, x.s / 2, x.k / 2, x.k * 2.5, -x.s, abs(x.s), x.s**2, x.s.pow(2), x.s**-1,
         x.s // 2, x.s.div(2, rounding_mode="trunc"), x.c * 2, x.s * x.m.tensor(2),
-        x.s / x.m.tensor(2.0), x.u * 2,
+        x.s / x.m.tensor(2.0), x.u * 2, x.h * x.m.tensor(2.0).to_sparse(), x.s[0, 0] * x.s,
+        x.m.tensor(2.5).to_sparse() * x.k,
     ],
     "sparse and sparse": lambda x: [
         x.s + x.s, x.s - x.s, x.m.add(x.s, x.s, alpha=2), x.s + x.u.coalesce(), x.c + x.c,
@@ -189,6 +198,8 @@ FORWARD = {
         x.s.sum((0, 1)), x.k.sum(), x.s.sum(dtype=x.m.float64), x.h.sum(0), x.h.sum(1),
         x.c.sum(0, keepdim=True), x.m.sparse.sum(x.s), x.m.sparse.sum(x.u, 0),
         x.m.sparse.sum(x.s, [0, 1]), x.m.sparse.sum(x.s, 1, dtype=x.m.float64),
+        x.m.sparse.sum(x.k, 0), x.k.sum(0), x.m.sparse.sum(x.u, []), x.u.sum([]),
+        x.m.sparse.sum(x.u.bool(), 0, dtype=x.m.float64), x.m.sparse.sum(x.u.bool(), (0, 1)),
         x.m.sparse.sum(x.h, 1), x.m.sparse.sum(x.h, 0), x.s.norm(), x.s.norm(1), x.k.any(),
     ],
     "views": lambda x: [
@@ -200,7 +211,7 @@ FORWARD = {
         x.s[0], x.s[1, 2], x.s[0, 1], x.s[:, 1], x.s.select(0, -1), x.c[0], x.c[1, 2], x.h[0],
         x.h[1], x.h[:, 1], x.s.unbind()[1], list(x.s)[1], x.s[..., 2],
         x.s.index_select(0, x.m.tensor([1, 1, 0])), x.s.index_select(1, x.m.tensor([0, 2])),
-        x.h.index_select(1, x.m.tensor([1])),
+        x.h.index_select(1, x.m.tensor([1])), x.s.index_select(0, x.m.tensor([-1, 0, -3])),
     ],
     "joining": lambda x: [
         x.m.cat([x.s, x.s]), x.m.cat([x.s, x.s], 1), x.m.stack([x.s, x.s]), x.m.cat([x.h, x.h], 1),
@@ -237,7 +248,8 @@ FORWARD = {
         x.s.clone().mul_(2), x.s.clone().div_(2), x.s.clone().add_(x.s), x.s.clone().sub_(x.s),
         x.s.clone().neg_(), x.s.clone().zero_(), x.h.clone().zero_(), x.s.clone().copy_(x.s * 2),
         x.d.clone().add_(x.s), x.d.clone().mul_(x.s), x.s.clone().log1p_(),
-        x.s.clone()._coalesced_(False).is_coalesced(),
+        x.s.clone()._coalesced_(False).is_coalesced(), x.s.clone().t_(), x.u.clone().neg_(),
+        x.u.clone().transpose_(0, 1),
         x.s.clone().sparse_resize_((5, 6), 2, 0), x.s.clone().sparse_resize_and_clear_((5,), 1, 0),
         x.m.resize_as_sparse_(x.m.sparse_coo_tensor(size=(2, 2)), x.s),
         x.s.new().resize_as_(x.s), x.s.clone().resize_as_(x.s),
@@ -343,6 +355,13 @@ SAME_TEXT = {
     "sum of csr": lambda x: x.c.sum(0),
     "sparse.sum of dense": lambda x: x.m.sparse.sum(x.d),
     "norm along a dimension": lambda x: x.s.norm(2, 0),
+    "norm that keeps dimensions": lambda x: x.s.norm(keepdim=True),
+    "norm of another dtype": lambda x: x.s.norm(1, dtype=x.m.float64),
+    "sum along one twice": lambda x: x.s.sum((0, -2)),
+    "abs_ of uncoalesced": lambda x: x.u.abs_(),
+    "arcsin_ of uncoalesced": lambda x: x.u.arcsin_(),
+    "coo of sparse values": lambda x: x.m.sparse_coo_tensor([[0, 1, 2, 3]], x.v.to_sparse()),
+    "index_select beyond": lambda x: x.s.index_select(0, x.m.tensor([-5])),
     "mask of another shape": lambda x: x.m.ones(3, 3).sparse_mask(x.s),
     "numpy": lambda x: x.s.numpy(),
     "numpy of csr": lambda x: x.c.numpy(),

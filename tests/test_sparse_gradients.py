@@ -30,6 +30,10 @@ GRADIENTS = {
     "constructor with doubles": lambda x: (
         x.m.sparse_coo_tensor([[0, 0, 1, 3], [2, 2, 0, 1]], x.v, (4, 3)).coalesce().values().pow(2)
     ).sum(),
+    "mask of sparse": lambda x: (
+        x.s.sparse_mask(x.m.sparse_coo_tensor([[0, 0, 3], [0, 2, 2]], [1.0, 2, 3], (4, 3)))
+        .to_dense() * x.d.detach()
+    ).sum(),
     "number": lambda x: (x.s * 3 / 2).to_dense().sum(),
     "neg": lambda x: (-x.s).to_dense().sum(),
     "abs": lambda x: x.s.abs().to_dense().sum(),

@@ -342,6 +342,8 @@ def zeros(*size, out=None, dtype=None, device=None, requires_grad=False, **extra
         return found
     refuse_unknown("zeros", extra)
     d = dtype_for("zeros", dtype, out)
+    if out is not None and out._sparse:
+        return dispatch.rebind(out, _sparse_empty(size, out.layout, d, out.device))
     return into(out, make("zeros", (), (size, d), device, requires_grad))
 
 
@@ -410,6 +412,14 @@ def _fill(x, d):
 
 def _like(name):
     def like(input, *, dtype=None, device=None, requires_grad=False, **extra):
+        if extra and name != "ones_like" and isinstance(input, dispatch._Tensor):
+            layout = extra.get("layout")
+            if layout is input.layout:
+                del extra["layout"]
+            elif layout is not None and layout is not strided and name == "zeros_like":
+                dtype = dt.as_dtype(name, dtype) or input.dtype
+                device = device or input.device
+                return _sparse_empty(input.shape, layout, dtype, device, requires_grad)
         refuse_unknown(name, extra)
         dtype = dt.as_dtype(name, dtype)
         if not isinstance(input, dispatch._Tensor):

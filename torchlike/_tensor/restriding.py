@@ -139,6 +139,8 @@ def _reshow(self, out, shared):
 def _in_place(name, form):
     def reshaped(self, *args, **kwargs):
         dispatch.check_inplace(self)
+        if self._sparse:
+            return dispatch.rebind(self, form(self, *args, **kwargs))
         shared = _shares(self)
         if shared and self.requires_grad and not self._detached:
             raise NotSupported(

@@ -264,7 +264,7 @@ def index_select(input, dim, index, *, out=None):
     """The slices along ``dim`` that the index names."""
     _need_index("index_select", index, "index_select(): Expected dtype int32 or int64 for index")
     dim = wrap_dim(dim, input._value.aval.ndim)
-    checked = _checked(index, input, dim)
+    checked = input._sparse or _checked(index, input, dim)  # sparse tensors count from the end too
     chosen = apply(TABLE["index_select_dim"], (input, index), (dim, checked))
     text = "index_select(): self and result must have the same scalar type"
     return into(out, chosen, text, apart=(input, index))

@@ -162,18 +162,13 @@ def sum(input, dim=None, dtype=None):
     """The sum of a COO tensor, along ``dim`` sparse as long as a sparse dimension is left
     (https://pytorch.org/docs/stable/generated/torch.sparse.sum.html)."""
     parts.need_coo("coalesce", input)
+    input = input if dtype is None else input.to(dtype)  # before elements are added up
     n = input.ndim
     dims = range(n) if dim is None else (dim,) if isinstance(dim, int) else dim
-    if dim is not None and not len(dims):
-        raise RuntimeError("sum: the list of dimensions is empty")
-    dims = [wrapped(d, n) for d in dims]
-    for i, d in enumerate(dims):
-        if d in dims[:i]:
-            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
+    dims = reductions.unique([wrapped(d, n) for d in dims])
     if len(dims) == n:
-        values = flat_values(parts.coalesced(input))
-        return values.sum(dtype=dtype)
-    return reductions.summed_along(input, sorted(dims), dtype=dtype)
+        return flat_values(input).sum(dtype=dtype)
+    return reductions.summed_along(input, dims, dtype=dtype, widens=False)
 
 
 def softmax(input, dim: int, *, dtype=None):

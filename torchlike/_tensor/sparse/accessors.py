@@ -10,6 +10,7 @@ from torchlike._tensor.creation import check_size, from_host
 from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
 from torchlike._tensor.sparse import parts
+from torchlike._tensor.sparse.arithmetic import ZERO_PRESERVING
 from torchlike._tensor.sparse.creation import empty, legacy
 from torchlike._tensor.sparse.parts import (
     LAYOUT_NAMES,
@@ -346,6 +347,30 @@ for _name in ("tolist", "data_ptr", "storage", "untyped_storage"):
     _no_storage(_name)
 
 
+def _coalesced_in_place(name, known):
+    change = METHODS[name]
+
+    def changed(self, *args, **kwargs):
+        if is_coo(self) and not parts_of(self).coalesced:
+            raise RuntimeError(f"{known}_ requires coalesced input")
+        return change(self, *args, **kwargs)
+
+    changed.__name__ = name
+    changed.__doc__ = change.__doc__
+    _method(name)(changed)
+
+
+_ALIASES = {
+    "absolute": "abs", "arcsin": "asin", "arcsinh": "asinh", "arctan": "atan", "arctanh": "atanh",
+    "fix": "trunc",
+}  # fmt: skip
+for _name in ZERO_PRESERVING:
+    if f"{_name}_" in METHODS:
+        _coalesced_in_place(f"{_name}_", _name)
+for _name, _known in _ALIASES.items():
+    _coalesced_in_place(f"{_name}_", _known)
+
+
 @_method("contiguous")
 def contiguous(self, memory_format=None):
     """Raise ``RuntimeError``: memory formats are for dense tensors."""
@@ -412,7 +437,7 @@ def _new_filled(name):
     dense = METHODS[name]
 
     def new(self, *size, layout=None, **options):
-        if layout is layouts.strided or name != "new_zeros":
+        if layout is layouts.strided:
             return dense(parts_of(self).values, *size, **options)
         size = options.pop("size", size)
         size = size[0] if len(size) == 1 and isinstance(size[0], (tuple, list)) else size

@@ -35,7 +35,7 @@ from torchlike._tensor.tensor import Tensor
 # ---- one tensor --------------------------------------------------------------------------------
 
 _LINEAR = ("neg", "clone", "to_dtype", "conj_view", "conj_physical", "real", "alias")
-_ZERO_PRESERVING = (
+ZERO_PRESERVING = (
     "abs", "asin", "asinh", "atan", "atanh", "ceil", "erf", "erfinv", "expm1", "floor", "frac",
     "isinf", "isnan", "isneginf", "isposinf", "log1p", "nan_to_num", "relu", "round", "sgn", "sign",
     "signbit", "sin", "sinh", "sqrt", "tan", "tanh", "trunc", "deg2rad", "rad2deg",
@@ -55,7 +55,7 @@ def _unary(op, linear):
     RULES[op.name] = on_values
 
 
-for _name in (*_LINEAR, *_ZERO_PRESERVING):
+for _name in (*_LINEAR, *ZERO_PRESERVING):
     _unary(TABLE[_name], _name in _LINEAR)
 
 
@@ -206,6 +206,9 @@ def mul(a, b):
     """Elementwise: a number scales, a dense tensor keeps the pattern, two sparse ones share it."""
     if not isinstance(a, Tensor) or not a._sparse:
         a, b = b, a
+    if isinstance(b, Tensor) and b._sparse and a.ndim != b.ndim and 0 in (a.ndim, b.ndim):
+        a, b = (b, a) if not a.ndim else (a, b)
+        b = scattered(b)
     if not isinstance(b, Tensor) or _as_number(b):
         return build(parts_of(a), apply(TABLE["mul"], (values_of(a), b)), "MulBackward0")
     if b._sparse:

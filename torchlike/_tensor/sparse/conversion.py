@@ -298,5 +298,20 @@ def sparse_mask(self, mask):
             f"sparse_mask(): operands have incompatible sizes; self has size {list(self.shape)} "
             f"but mask has size {list(mask.shape)}"
         )
+    if self._sparse:
+        return named(_Masked.apply(self, mask), "SparseMaskBackward0")
     pattern = parts_of(mask)
     return named(build(pattern, read(self, pattern)), "SparseMaskBackward0")
+
+
+class _Masked(Function):
+    """What a sparse tensor has at the positions of a mask; the gradient has all of these."""
+
+    @staticmethod
+    def forward(ctx, x, mask):
+        ctx.mask = mask.detach()
+        return build(parts_of(mask), read(x, parts_of(mask)))
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.sparse_mask(ctx.mask), None

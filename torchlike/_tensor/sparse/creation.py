@@ -10,7 +10,7 @@ from torchlike._core.sizes import Size
 from torchlike._tensor import creation, dispatch, layouts
 from torchlike._tensor.creation import from_host, target_device
 from torchlike._tensor.forms import FUNCTIONS, function
-from torchlike._tensor.sparse.parts import BLOCKED, ROWS, Compressed, Coo, build, wrap
+from torchlike._tensor.sparse.parts import BLOCKED, LAYOUT_NAMES, ROWS, Compressed, Coo, build, wrap
 
 _NAMES = {  # the arguments of the layouts
     layouts.sparse_csr: ("crow", "col"), layouts.sparse_csc: ("ccol", "row"),
@@ -55,9 +55,13 @@ def sparse_coo_tensor(
         if size is None:
             raise TypeError("sparse_coo_tensor() received an invalid combination of arguments")
         return empty(size, layouts.sparse_coo, dtype, device, requires_grad)
-    if is_coalesced and size is None:
-        raise TypeError("sparse_coo_tensor() with is_coalesced needs a size")
     values = _as_tensor(values, dtype, device)
+    if values._sparse:
+        raise RuntimeError(
+            "expected values to be a dense tensor, but got values of layout "
+            f"{LAYOUT_NAMES[values.layout]}"
+        )
+    values = values if values.ndim else values.expand(1)
     indices = _as_tensor(indices, dt.int64, values.device)
     shape, given = indices.shape, values.shape
     if indices.ndim != 2:
@@ -71,15 +75,11 @@ def sparse_coo_tensor(
         raise RuntimeError("indices of a sparse tensor cannot require gradients")
     if size is None:
         host = indices._host()
-        if not host.shape[1] and host.shape[0]:
-            raise RuntimeError(
-                "found no indices, from which the sizes of the sparse dimensions could be inferred"
-            )
         low = host.min(1) if host.size else np.zeros(host.shape[0], np.int64)
         for d, n in enumerate(low):
             if n < 0:
                 raise RuntimeError(f"found negative index {n} for dim {d}")
-        high = host.max(1) if host.size else ()
+        high = host.max(1) if host.size else np.full(host.shape[0], -1)
         size = (*(int(n) + 1 for n in high), *given[1:])
     size = creation.check_size((tuple(size),))
     dense = len(given) - 1

@@ -381,7 +381,7 @@ def read(x, pattern):
     out = values[from_host(at, values.device)]
     if not hit.all():
         mask = from_host(hit.reshape(-1, *[1] * (values.ndim - 1)), values.device)
-        out = out * mask if out.dtype.name != "bool" else out & mask
+        out = out.masked_fill(~mask, 0)  # times zero, what is infinite would be no number
     return out.reshape(pattern.values_shape)
 
 

@@ -48,8 +48,10 @@ class _Total(Function):
 def total(x, dim=None, keepdim=False, dtype=None):
     """The sum of all elements, dense; along dimensions, sparse."""
     n = x.ndim
+    if dim is not None and not isinstance(dim, int) and not len(dim) and is_coo(x) and not keepdim:
+        return summed_along(x, [], dtype=dtype)  # as PyTorch: of dense tensors it is all of them
     dims = range(n) if dim is None or dim == () else (dim,) if isinstance(dim, int) else dim
-    dims = sorted({wrapped(d, n) for d in dims})
+    dims = unique([wrapped(d, n) for d in dims])
     if len(dims) == n and not keepdim:
         return named(_Total.apply(x, dtype), "SumBackward0")
     if not is_coo(x):
@@ -61,13 +63,24 @@ def total(x, dim=None, keepdim=False, dtype=None):
     return summed_along(x, dims, keepdim, dtype)
 
 
-def summed_along(x, dims, keepdim=False, dtype=None):
-    """The sum of a COO tensor along some dimensions: a dense tensor if no sparse one is left."""
-    pattern, values = parts_of(x), values_of(x)
-    if dtype is None and x.dtype.category < dt.FLOATING:
+def unique(dims):
+    """The dimensions in order; raises PyTorch's error where one comes twice."""
+    for i, d in enumerate(dims):
+        if d in dims[:i]:
+            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
+    return sorted(dims)
+
+
+def summed_along(x, dims, keepdim=False, dtype=None, widens=True):
+    """The sum of a COO tensor along some dimensions: a dense tensor if no sparse one is left.
+
+    widens: whether sums of integers are int64.
+    """
+    if dtype is None and x.dtype.category < dt.FLOATING and widens:
         dtype = dt.int64
-    if dtype is not None:
-        values = values.to(dtype)
+    x = x if dtype is None else x.to(dtype)
+    x = x if dims else coalesced(x)
+    pattern, values = parts_of(x), values_of(x)
     k = pattern.sparse_dim
     inner = [d - k + 1 for d in dims if d >= k]
     if inner:
@@ -94,8 +107,12 @@ def norm(x, p=2, dim=None, keepdim=False, dtype=None):
             "norm_sparse currently only supports full reductions, so 'dim' must either be empty "
             "or contain all dimensions of the input"
         )
+    if keepdim:
+        raise RuntimeError("norm_sparse currently does not support keepdim=True")
+    if dtype is not None:
+        raise RuntimeError("norm_sparse currently does not support 'dtype' argument")
     values = flat_values(coalesced(x))
-    return apply(TABLE["norm"], (values,), (p, None, False, dtype))
+    return apply(TABLE["norm"], (values,), (p, None, False, None))
 
 
 @rule("any")
