@@ -245,6 +245,20 @@ def case_heads_shared_apart(lib):
     return y.detach(), lib.autograd.grad(y.pow(2).sum(), k), wrong[0]
 
 
+def case_parameters_that_a_module_does_not_have(lib):
+    """For the length of the call they are among its parameters."""
+
+    class Names(lib.nn.Linear):
+        def forward(self, x):
+            return [name for name, _ in self.named_parameters()]
+
+    m, call = Names(1, 1), lib.func.functional_call
+    extra = {"extra": lib.nn.Parameter(lib.ones(1))}
+    names = call(m, extra, lib.ones(1)), call(m, {"extra": lib.ones(1)}, lib.ones(1))
+    empty = [told(call, m, {"": lib.ones(1)}, lib.ones(1), strict=s)[0] for s in (True, False)]
+    return names, list(m.state_dict()), empty
+
+
 # ---- embeddings --------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.tensor import Tensor
+from torchlike.nn.parameter import Parameter
 
 _NOTHING = object()
 
@@ -81,9 +82,6 @@ class _Properties:
 @contextmanager
 def replaced(module, tensors: dict, tie_weights: bool, strict: bool):
     """A ``with`` block in which a module has other tensors for its parameters and buffers."""
-    for name in tensors:
-        if not name or name.endswith("."):
-            raise KeyError('tensor name can\'t be empty string ""')
     if tie_weights or strict:
         places = _places(module)
     else:  # modules may hold each other in a circle: only what is named is looked up
@@ -121,6 +119,8 @@ def replaced(module, tensors: dict, tie_weights: bool, strict: bool):
     for name in unexpected:  # PyTorch sets them as attributes for the length of the call
         everywhere.pop(name)
         path, _, key = name.rpartition(".")
+        if not key:
+            raise KeyError('tensor name can\'t be empty string ""')
         below = module.get_submodule(path)._modules.get(key)
         if below is None:
             below = vars(module.get_submodule(path)).get(key)
@@ -128,7 +128,8 @@ def replaced(module, tensors: dict, tie_weights: bool, strict: bool):
             raise TypeError(f"attribute `{key}`: {below} is not an instance of torch.Tensor")
         below = module.get_submodule(path)
         computed = isinstance(getattr(type(below), key, None), property)  # a parametrization
-        places[name] = _Properties(below) if computed else vars(below), key
+        new = below._parameters if isinstance(tensors[name], Parameter) else vars(below)
+        places[name] = _Properties(below) if computed else new, key
     before = {}
     extra = {n: tensors[n] for n in unexpected}
     try:
