@@ -589,3 +589,15 @@ def attributes_of_a_class_by_its_descriptor(torch, compile):
     seen = again(run, x)
     Plan.factor = 5.0
     return seen + again(run, x)
+
+
+@hazard
+def read_only_view_of_a_dict(torch, compile):
+    settings, x = {"factor": 1.0}, numbers(torch, 3)
+    shown = types.MappingProxyType(settings)
+    run = compile(lambda x: x * shown["factor"] + len(shown))
+    seen = again(run, x)
+    settings["factor"] = 5.0
+    seen += again(run, x)
+    settings["more"] = 1
+    return seen + again(run, x)

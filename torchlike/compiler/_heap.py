@@ -179,9 +179,8 @@ class Heap:
         elif isinstance(obj, types.ModuleType):
             self._module(obj, path)
         elif isinstance(obj, types.MappingProxyType):
-            self._part(Slots(obj, path, ()))
-            for key, x in obj.items():
-                self._later(x, f"{path}[{key!r}]")
+            for shown in gc.get_referents(obj):  # the dict, or another mapping
+                self._later(shown, path)
         elif isinstance(obj, dict):
             self._part(Entries(obj, path))
             for i, key in enumerate(obj):
