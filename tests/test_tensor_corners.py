@@ -57,6 +57,9 @@ CASES = [
     "isinstance(L.IntStorage(1), L.FloatStorage)", "L.Tensor(L.FloatStorage([1, 2]))",
     "after(copy.deepcopy([two, two.untyped_storage(), two.view(4)]), lambda q: q[1].fill_(0))[2]",
     "one.set_(L.LongStorage([1]))", "one.set_(i(1))", "L.ShortStorage([1]).type()",
+    "kind_of((L.ones(2, requires_grad=True) * 2).set_(one).sum().backward)",
+    "kind_of((one + 0).set_(L.ones(3, requires_grad=True)).sum().backward)",
+    "[x is one for x in L.broadcast_tensors(one, L.ones(1))]",
     # Views in another dtype lie in memory as their elements do.
     "L.ones(4, 4)[:, 1:3].view(L.float64)", "L.ones(4, 4).t().view(L.float64)",
     "L.ones(4, 4).t().view(L.int16)", "L.ones(4, 3).view(L.float64)",

@@ -197,3 +197,62 @@ def gradients_made_and_returned(torch, compile):
         found[0].mul_(0.5)
         seen.append((found[0] is layer.weight.grad, layer.weight.grad.clone(), found[1].clone()))
     return seen
+
+
+@hazard
+def gradients_of_some_results_only(torch, compile):
+    run, seen = compile(lambda x: (x * 2, x.sqrt(), x.log() + x)), []
+    for wanted in ((0,), (1,), (0, 2), (2,), (0, 1, 2), (0,)):
+        x = torch.tensor([0.0, 4.0], requires_grad=True)
+        results = run(x)
+        sum(results[i].sum() for i in wanted).backward()
+        seen.append(x.grad)
+    x = torch.tensor([0.0, 4.0], requires_grad=True)
+    (slope,) = torch.autograd.grad(run(x)[0].sum(), x, create_graph=True)
+    return [*seen, slope]
+
+
+@hazard
+def functions_of_which_some_results_have_gradients(torch, compile):
+    class Ones(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return torch.ones_like(grad)
+
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1, x * 2
+
+        @staticmethod
+        def backward(ctx, a, b):
+            return (a + 1) * (b + 3)
+
+    class Told(Product):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.set_materialize_grads(False)
+            return x * 1, x * 2
+
+        @staticmethod
+        def backward(ctx, a, b):
+            return a * 10 if b is None else b * 20 if a is None else a + b
+
+    seen = []
+    for function in (Ones, Product, Told):
+
+        def compute(x, function=function):
+            found = function.apply(x)
+            return x * 2, *(found if isinstance(found, tuple) else (found,))
+
+        run = compile(compute)
+        for wanted in ((0,), (1,), (0, 1), (-1,), (0, 1, -1)):
+            x = numbers(torch, 3).requires_grad_()
+            results = run(x)
+            sum(results[i].sum() for i in wanted).backward()
+            seen.append(x.grad)
+    return seen

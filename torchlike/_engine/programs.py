@@ -294,10 +294,12 @@ def replaced_inputs(calls: list[Prefix]) -> dict[int, int]:
     return replaced
 
 
-def evaluate_calls(calls: list[Prefix], externals, floats, ints, sources: list | None = None):
+def evaluate_calls(
+    calls: list[Prefix], externals, floats, ints, sources: list | None = None, known=()
+):
     """The results of calls in order, by slot, while they are traced; ``sources`` is filled with the
-    number of the call that each range check is of."""
-    values: dict = {}
+    number of the call that each range check is of, ``known`` results are there already."""
+    values: dict = dict(known)
     reports = bad_indices()
     for n, call in enumerate(calls):
         before = 0 if reports is None else len(reports)

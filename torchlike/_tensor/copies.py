@@ -7,11 +7,11 @@ from math import prod
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported, warn
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch, views
+from torchlike._tensor import dispatch, tape, views
 from torchlike._tensor.creation import as_leaf, check_size, zeros
 from torchlike._tensor.dispatch import apply, into
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
-from torchlike._tensor.modes import no_grad
+from torchlike._tensor.modes import modes, no_grad
 from torchlike._tensor.parts import split_with_sizes
 from torchlike._tensor.restriding import _reshow, _shares, _writable
 from torchlike._tensor.shapes import shape_of, sizes_argument, wrap_dim
@@ -183,6 +183,9 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
             steps = views.contiguous_strides(size) if stride is None else tuple(stride)
             source = METHODS["as_strided"](source, size, steps, storage_offset)
         self.data = source
+    if modes.grad and (self._node is not None or source.requires_grad):
+        self._node = tape.Refused("NotImplemented", "derivative for set_ is not implemented")
+        self._index = 0
     return self
 
 

@@ -434,7 +434,7 @@ def broadcast_tensors(*tensors):
     shape: tuple = ()
     for t in tensors:
         shape = common_shape(shape, shape_of(t))
-    return tuple(expand(t, shape) for t in tensors)
+    return tuple(t if shape_of(t) == shape else expand(t, shape) for t in tensors)
 
 
 def common_shape(a, b) -> tuple:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from math import inf
+
+import jax
 import numpy as np
 
 from torchlike._engine.prefix import record
@@ -15,64 +19,180 @@ from torchlike.compiler._heap import Heap
 
 
 class Backward:
-    """The derivative of a compiled forward: recorded calls as an op of saved values and gradients.
+    """The derivative of a compiled forward: recorded calls as ops of saved values and gradients.
+
+    Where a result of the forward has no gradient, nothing is computed of what only that one leads
+    to, as in a walk over the tape: zeros times infinity are nan, and a Function's backward does
+    what it likes with zeros.
 
     places   per gradient wanted a slot of the recorded segment, or ~n for its n-th input
     sources  per input of that segment, what it is: ("grad", n), or a saved value's (...)
     guards   what the user's own derivatives have read besides, or None
-    leads    per gradient wanted the results of the forward that lead to it; None if there is one
+    mixed    whether a Function's backward sees None where a result of the forward has no gradient
     """
 
-    __slots__ = ("guards", "leads", "op")
+    __slots__ = (
+        "_homes", "_leads", "_ways", "guards", "mixed", "name", "node", "numbers", "places",
+        "sources",
+    )  # fmt: skip
 
-    def __init__(self, name: str, segment, places, sources, shapes):
-        self.guards = self.leads = None
-        node = segment.node
-        if len(shapes) > 1:
-            self.leads = [_leads(node, place, sources) for place in places]
-        calls = needed_calls(node, [p for p in places if p >= 0])
-        floats = [np.float64(x) for x in segment.floats[: node.floats]]
-        ints = [np.int64(x) for x in segment.ints[: node.ints]]
-        saved = sum(s[0] != "grad" for s in sources)
+    def __init__(self, name: str, segment, places, sources, shapes, derived):
+        self.guards, self.name, self.places, self.sources = None, name, places, sources
+        self.node = segment.node
+        floats = [np.float64(x) for x in segment.floats[: self.node.floats]]
+        ints = [np.int64(x) for x in segment.ints[: self.node.ints]]
+        self.numbers = floats, ints
+        self._leads = derived.leads(self.node, sources)
+        self.mixed = any(
+            len({derived.of([g], self._leads) for g in gs}) > 1 for gs in derived.mixed
+        )
+        avals = {}
+        for call in self.node.path():
+            avals.update(enumerate(call.avals, call.slots - call.outs))
+        for n, source in enumerate(sources):
+            avals[~n] = shapes[source[1]] if source[0] == "grad" else source[2].aval
+        self._homes = avals
+        self._ways: dict = {}
+
+    def way(self, present: tuple) -> Way:
+        """How it is computed where these results of the forward have a gradient."""
+        found = self._ways.get(present)
+        if found is None:
+            found = self._ways[present] = self._way(set(present))
+        return found
+
+    def _way(self, present: set) -> Way:
+        leads, avals = self._leads, self._homes
+        none = {x for x, on in leads.items() if on and on.isdisjoint(present)}
+        wanted = [n for n, place in enumerate(self.places) if place not in none]
+        places = [self.places[n] for n in wanted]
+        calls, needed, zeros = [], set(places), {}
+        for call in reversed(needed_calls(self.node, [p for p in places if p >= 0])):
+            slots = range(call.slots - call.outs, call.slots)
+            refs = [r for r in call.refs if r.__class__ is int]
+            if any(slot in needed and slot not in none for slot in slots) or (
+                call.op.checks and none.isdisjoint(refs)
+            ):
+                calls.append(call)
+                needed.update(refs)
+        calls.reverse()
+        for slot in sorted(none & needed):
+            zeros[slot] = avals[slot].shape, avals[slot].dtype
+        saved = sum(s[0] != "grad" for s in self.sources)
         roles, next_saved = [], 0
-        for source in sources:
+        for source in self.sources:
             if source[0] == "grad":
                 roles.append(saved + source[1])
             else:
                 roles.append(next_saved)
                 next_saved += 1
-        avals = {}
-        for call in node.path():
-            avals.update(enumerate(call.avals, call.slots - call.outs))
-        results, homes = [], []
-        for place in places:
-            if place >= 0:
-                a = avals[place]
-            else:
-                source = sources[~place]
-                a = shapes[source[1]] if source[0] == "grad" else source[2].aval
-            results.append((a.shape, a.dtype))
-            homes.append(a.device)
+        results = [(avals[p].shape, avals[p].dtype) for p in places]
+        homes = [avals[p].device for p in places]
+        floats, ints = self.numbers
 
         def backward_call(operands: Arrays):
             given = [operands[r] for r in roles]
-            values = evaluate_calls(calls, given, floats, ints)
+            nothing = {
+                slot: jax.numpy.zeros(shape, dtype.numpy) for slot, (shape, dtype) in zeros.items()
+            }  # fmt: skip
+            for slot, array in nothing.items():
+                if slot < 0:
+                    given[~slot] = array
+            values = evaluate_calls(calls, given, floats, ints, known=nothing)
             return tuple([values[p] if p >= 0 else given[~p] for p in places])
 
-        self.op = Op(
-            name, backward_call, promotes="raw", differentiable=False,
+        op = Op(
+            self.name, backward_call, promotes="raw", differentiable=False,
             shapes=lambda statics, in_avals: results, places=lambda statics: homes,
-            made_of=("opened", calls, roles, places, floats, ints),
+            made_of=("opened", calls, roles, places, floats, ints, tuple(zeros.items())),
         )  # fmt: skip
+        return Way(op, wanted, any(x < 0 and self.sources[~x][0] != "grad" for x in needed))
 
 
-def _leads(node, place: int, sources) -> set[int]:
-    """The gradients given that one of those wanted is computed from."""
-    refs = [place]
-    if place >= 0:
-        refs = [r for call in needed_calls(node, [place]) for r in call.refs]
-    found = [sources[~r] for r in refs if r.__class__ is int and r < 0]
-    return {source[1] for source in found if source[0] == "grad"}
+class Way:
+    """One way to compute a derivative: an op, which of the gradients wanted it gives, and whether
+    it reads anything but the gradients given."""
+
+    __slots__ = ("op", "reads", "wanted")
+
+    def __init__(self, op: Op, wanted: list[int], reads: bool):
+        self.op, self.wanted, self.reads = op, wanted, reads
+
+
+class Derivations:
+    """What tells which incoming gradients the calls of a derivative belong to.
+
+    functions  (first slot, slot behind the last, the gradients) of the user's Functions
+    moved      slot -> the gradients that it is a gradient of, where not of all
+    mixed      gradients of Functions that tell which of them there are
+    """
+
+    def __init__(self, nodes, body, holes):
+        self.functions: list = []
+        self.moved: dict[int, list] = {}
+        self.mixed: list = []
+        self.body, self.holes = body, {id(hole): n for n, hole in enumerate(holes)}
+        self.nodes = [
+            n for n in nodes
+            if isinstance(n, FunctionNode) or (n.plan is not None and n.plan.moved_by is not None)
+        ]  # fmt: skip
+
+    def __enter__(self):
+        for node in self.nodes:
+            node.derive = functools.partial(self._derive, node)
+        return self
+
+    def __exit__(self, *exc):
+        for node in self.nodes:
+            del node.derive
+
+    def _derive(self, node, grads, graph=None):
+        body = self.body
+        first = body.node.slots
+        out = type(node).derive(node, grads, graph)
+        there = [g for g in grads if g is not None]
+        if isinstance(node, FunctionNode):
+            self.functions.append((first, body.node.slots, there))
+            if len(there) > 1 and not node.attributes.get("materialize_grads", True):
+                self.mixed.append(there)
+        else:
+            for g, by in zip(out, node.plan.moved_by, strict=True):
+                if g is not None and by is not None and g.segment is body:
+                    self.moved[g.slot] = [grads[i] for i in by if grads[i] is not None]
+        return out
+
+    def leads(self, node, sources) -> dict[int, frozenset]:
+        """The gradients given that each slot, and each input by ~n, is computed from."""
+        leads = {
+            ~n: frozenset((source[1],)) if source[0] == "grad" else _NONE
+            for n, source in enumerate(sources)
+        }
+        functions = iter([*self.functions, (inf, inf, ())])
+        first, end, there = next(functions)
+        for call in node.path():
+            at = call.slots - call.outs
+            while at >= end:
+                first, end, there = next(functions)
+            if first <= at:
+                on = self.of(there, leads)
+            else:
+                on = _NONE.union(*[leads[r] for r in call.refs if r.__class__ is int])
+            for slot in range(at, call.slots):
+                by = self.moved.get(slot)
+                leads[slot] = on if by is None else self.of(by, leads)
+        return leads
+
+    def of(self, values, leads) -> frozenset:
+        """Those that some gradients on the way are computed from."""
+        found = [
+            (self.holes[id(g)],) if id(g) in self.holes
+            else leads[g.slot] if g.segment is self.body else ()
+            for g in values
+        ]  # fmt: skip
+        return _NONE.union(*found)
+
+
+_NONE: frozenset = frozenset()
 
 
 class CompiledNode(tape.Node):
@@ -127,20 +247,23 @@ class CompiledNode(tape.Node):
             Value(a, np.zeros(a.shape, a.dtype.numpy)) if g is None else g
             for g, a in zip(grads, self.shapes, strict=True)
         ]
-        if graph is not None:
-            out = self._derive_graph(given, graph)
-        else:
-            out = record(self.backward.op, (), [*self.saved, *given])[0]
-        if self.backward.leads is not None and any(g is None for g in grads):
-            there = {i for i, g in enumerate(grads) if g is not None}
-            leads = self.backward.leads
-            return [g if there & on or not on else None for g, on in zip(out, leads, strict=True)]
-        return out
+        present = tuple([i for i, g in enumerate(grads) if g is not None])
+        way = self.backward.way(present)
+        found: list = [None] * len(self.backward.places)
+        if way.wanted:
+            if graph is not None:
+                out = self._derive_graph(given, graph, present, way.reads)
+            else:
+                out = record(way.op, (), [*self.saved, *given])[0]
+            for n, g in zip(way.wanted, out, strict=True):
+                found[n] = g
+        return found
 
-    def _derive_graph(self, grads, graph):
-        op, operands, numbers, targets = self.given
+    def _derive_graph(self, grads, graph, present, reads):
+        again, operands, numbers, targets = self.given
+        op = again.op(present)
         tensors = [
-            graph.history(x, None if place is None else self.targets[place])
+            graph.history(x, self.targets[place] if reads and place is not None else None)
             for x, place in zip(operands, targets, strict=True)
         ]
         grads = [graph.wrap(g) if g.__class__ is Value else g for g in grads]
@@ -193,11 +316,21 @@ class Spent(tape.Node):
 class Again:
     """The derivative as an op of what the call was given, so that it has a derivative itself."""
 
-    __slots__ = ("op",)
+    __slots__ = ("_ops", "backward", "composite", "references")
 
     def __init__(self, composite, backward: Backward, references):
+        self.composite, self.backward, self.references = composite, backward, references
+        self._ops: dict = {}
+
+    def op(self, present: tuple) -> Op:
+        """The op where these results of the forward have a gradient."""
+        if present not in self._ops:
+            self._ops[present] = self._made(self.backward.way(present).op)
+        return self._ops[present]
+
+    def _made(self, derivative: Op) -> Op:
+        composite, references = self.composite, self.references
         given = composite.node.externals + len(composite.noted)
-        inner = composite.op.name
 
         def again_call(operands: Arrays):
             results = composite.op.fn(operands[:given])
@@ -205,14 +338,14 @@ class Again:
                 results[x] if kind == "result" else operands[x] if kind == "operand" else x.array
                 for kind, x in references
             ]
-            return backward.op.fn([*saved, *operands[given:]])
+            return derivative.fn([*saved, *operands[given:]])
 
         made_of = None
         if all(kind != "held" for kind, _ in references):
-            made_of = ("again", composite.op, backward.op, given, references)
+            made_of = ("again", composite.op, derivative, given, references)
         # Its operands are what the call was given, which the call itself may have overwritten.
-        self.op = Op(
-            f"{inner}_backward", again_call, promotes="raw", shapes=backward.op.shapes,
+        return Op(
+            f"{composite.op.name}_backward", again_call, promotes="raw", shapes=derivative.shapes,
             made_of=made_of, saves="nothing",
         )  # fmt: skip
 
@@ -232,7 +365,7 @@ class Opened:
 
     def operands(self, values, numbers) -> None:
         """Give the node of the recorded call what it was given."""
-        self.node.given = (self.again.op, values, numbers, self.targets)
+        self.node.given = (self.again, values, numbers, self.targets)
         self.node = self.outputs = self.saved = None  # a replay must not keep them alive
 
     def make(self, edges, operands, numbers, results) -> CompiledNode:
@@ -242,7 +375,7 @@ class Opened:
             for kind, x in self.references
         ]
         node = CompiledNode(self.backward, edges, saved, self.shapes)
-        node.given = (self.again.op, operands, numbers, self.targets)
+        node.given = (self.again, operands, numbers, self.targets)
         return node
 
 

@@ -14,7 +14,15 @@ from torchlike._tensor import dispatch, tape, views
 from torchlike._tensor.function import FunctionNode
 from torchlike._tensor.modes import modes
 from torchlike._tensor.tensor import Tensor
-from torchlike.compiler._opened import Again, Backward, CompiledNode, Opened, below, reads_of
+from torchlike.compiler._opened import (
+    Again,
+    Backward,
+    CompiledNode,
+    Derivations,
+    Opened,
+    below,
+    reads_of,
+)
 from torchlike.compiler._values import Unreplayable
 
 
@@ -84,7 +92,7 @@ class Opening:
                 roots = [
                     ((t._node, t._index), hole) for t, hole in zip(outputs, holes, strict=True)
                 ]
-                with self._watching(nodes):
+                with self._watching(nodes), Derivations(nodes, body, holes) as derived:
                     leaves, interior = tape.run(
                         roots, dispatch, retain_graph=True, wanted=set(edges), since=self.start
                     )
@@ -106,8 +114,12 @@ class Opening:
                         sources.append(("held", value, value))
                     else:
                         raise Unreplayable("backward reads a value that comes from elsewhere")
-                backward = Backward(f"{self.compiled.name}_backward", body, places, sources, shapes)
-                leaves = interior = grads = roots = None
+                backward = Backward(
+                    f"{self.compiled.name}_backward", body, places, sources, shapes, derived
+                )
+                if backward.mixed:
+                    raise NotTraceable("a backward that is told which gradients there are")
+                leaves = interior = grads = roots = derived = None
                 if any(isinstance(n, FunctionNode) for n in nodes) and _is_kept(body):
                     raise NotTraceable("keeping what is computed")
         except Unreplayable as error:
