@@ -235,7 +235,8 @@ def test_plain_values(value):
 
 def test_sizes_dtypes_and_devices():
     def values(m):
-        return [m.Size([2, 3]), m.float32, m.bfloat16, m.bool, m.device("cpu"), m.device("cuda", 1)]
+        dtypes, layouts = [m.float32, m.bfloat16, m.bool], [m.strided, m.sparse_coo, m.jagged]
+        return [m.Size([2, 3]), *dtypes, m.device("cpu"), m.device("cuda", 1), *layouts]
 
     assert to_torch(values(torchlike)) == values(torch)
     loaded = from_torch(values(torch))

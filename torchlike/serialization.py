@@ -34,7 +34,7 @@ from torchlike._serialization.options import (
     set_default_mmap_options,
     skip_data,
 )
-from torchlike._tensor import views
+from torchlike._tensor import layouts, views
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.forms import FUNCTIONS
@@ -125,6 +125,7 @@ def load(
         make_size=Size,
         make_sparse=_sparse_tensor,
         make_meta=_meta_tensor,
+        make_layout=layouts._named,
         classes={
             "torch.Tensor": Tensor,
             "torch._tensor.Tensor": Tensor,
@@ -191,6 +192,8 @@ def _describe(obj: object):
         return fmt.dtype_record(obj.name)
     if kind is devices.device:
         return fmt.device_record(obj.type, obj.index)
+    if kind is layouts.layout:
+        return fmt.layout_record(obj._name)
     if isinstance(obj, (type, FunctionType)):
         return _public_name(obj)
     if isinstance(obj, (TypedStorage, UntypedStorage)):
@@ -249,7 +252,7 @@ def _meta_record(t: Tensor):
 
 def _sparse_record(t):
     """PyTorch's description of a sparse tensor: its layout, its parts, its size."""
-    layout = fmt.Call(fmt.GlobalName("torch.serialization", "_get_layout"), (repr(t.layout),))
+    layout = fmt.layout_record(t.layout._name)
     args = (*components(t), t.shape)
     if t.is_sparse:
         args += (t.is_coalesced(),)

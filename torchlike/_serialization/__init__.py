@@ -11,6 +11,7 @@ from .records import (
     TensorRecord,
     device_record,
     dtype_record,
+    layout_record,
     numpy_dtype,
     size_record,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "TensorRecord",
     "device_record",
     "dtype_record",
+    "layout_record",
     "numpy_dtype",
     "read",
     "size_record",

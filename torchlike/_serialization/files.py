@@ -111,6 +111,7 @@ def read(
     make_size: Callable[[tuple[int, ...]], Any],
     make_sparse: Callable[..., Any] | None = None,
     make_meta: Callable[..., Any] | None = None,
+    make_layout: Callable[[str], Any] | None = None,
     classes: Mapping[str, type] = _NO_EXTRA,
     weights_only: bool = True,
     extra_globals: Mapping[str, Any] = _NO_EXTRA,
@@ -123,7 +124,7 @@ def read(
     Args:
         file: a path, or a seekable binary file, read from where it stands.
         make_tensor, make_parameter, make_dtype, make_device, make_size, make_sparse, make_meta,
-            classes: see `Makers`.
+            make_layout, classes: see `Makers`.
         weights_only: refuse every name that is neither a plain value, nor torch's, nor in
             `extra_globals`. False runs what the file says: only for files that you trust.
         extra_globals: `"module.name"` to the object that takes its place.
@@ -139,7 +140,7 @@ def read(
     """
     makers = Makers(
         make_tensor, make_parameter, make_dtype, make_device, make_size, make_sparse, make_meta,
-        classes,
+        classes, make_layout,
     )  # fmt: skip
 
     def unpickle(stream: BinaryIO, end: int, read_storage: ReadStorage) -> Any:

@@ -24,7 +24,9 @@ ReadStorage = Callable[[str, np.dtype, int], np.ndarray]
 MapLocation = Callable[[StorageRecord, str], "str | None"]
 
 _SPARSE = "torch._utils._rebuild_sparse_tensor"
-_LAYOUTS = ("sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc")
+_LAYOUTS = (
+    "strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc", "jagged",
+)  # fmt: skip
 _UNSUPPORTED = {
     _SPARSE: "a sparse tensor; save x.to_dense()",
     "torch._utils._rebuild_qtensor": "a quantized tensor; save x.dequantize()",
@@ -158,10 +160,12 @@ class Rebuilder:
         }
         if makers.sparse is not None:
             self.functions[_SPARSE] = self._sparse
+        if makers.sparse is not None or makers.layout is not None:
             self.functions["torch.serialization._get_layout"] = self._layout
         if makers.meta is not None:
             self.functions["torch._utils._rebuild_meta_tensor_no_storage"] = self._meta
         self._dtypes: dict[str, Any] = {}  # those that the file has named
+        self._layouts: dict[int, tuple[Any, Layout]] = {}
         self._tensor_class = TensorClass()
         # What may become a Parameter; None for anything. A type gets in by being made here.
         self.tensor_types: set[type] | None = None
@@ -284,20 +288,27 @@ class Rebuilder:
             self.tensor_types.add(type(made))
         return made
 
-    def _layout(self, name: Any) -> Layout:
+    def _layout(self, name: Any) -> Any:
         found = _text(name)
         if type(found) is not str or found.removeprefix("torch.") not in _LAYOUTS:
             raise pickle.UnpicklingError("the layout of a tensor is unknown")
-        return Layout(found.removeprefix("torch."))
+        name = found.removeprefix("torch.")
+        if self._makers.layout is None:
+            return Layout(name)
+        made = self._makers.layout(name)
+        self._layouts[id(made)] = made, Layout(name)
+        return made
 
     def _sparse(self, layout: Any, data: Any) -> Any:
         """A sparse tensor of parts that were rebuilt before; its maker checks the indices."""
+        layout = self._layouts.get(id(layout), (None, layout))[1]
         coordinates = layout == Layout("sparse_coo")
         count = 2 if coordinates else 3
         if type(data) is tuple and coordinates and len(data) == count + 1:
             data = (*data, False)  # files of before is_coalesced was written
         if (
             type(layout) is not Layout
+            or not layout.name.startswith("sparse_")
             or type(data) is not tuple
             or len(data) != count + 1 + coordinates
             or not isinstance(data[count], tuple)

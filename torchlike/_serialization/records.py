@@ -119,6 +119,11 @@ def dtype_record(name: str) -> GlobalName:
     return GlobalName("torch", name)
 
 
+def layout_record(name: str) -> Call:
+    """How `torch.layout` is written."""
+    return Call(GlobalName("torch.serialization", "_get_layout"), (f"torch.{name}",))
+
+
 def size_record(sizes: Sequence[int]) -> Call:
     """How `torch.Size` is written."""
     return Call(GlobalName("torch", "Size"), (tuple(int(size) for size in sizes),))
@@ -160,6 +165,7 @@ class Makers:
         sparse: `(layout's name, its parts, size, is_coalesced) -> tensor`; None if there are none.
         meta: `(dtype, size, stride, requires_grad) -> tensor` without data; None if there are none.
         classes: what the names of classes of tensors stand for.
+        layout: `("strided") -> layout`; None if there are none.
     """
 
     tensor: Callable[..., Any]
@@ -170,6 +176,7 @@ class Makers:
     sparse: Callable[..., Any] | None = None
     meta: Callable[..., Any] | None = None
     classes: Mapping[str, type] = field(default_factory=dict)
+    layout: Callable[[str], Any] | None = None
 
 
 def window_end(offset: int, size: Sequence[int], stride: Sequence[int]) -> int:
