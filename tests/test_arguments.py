@@ -38,6 +38,9 @@ CASES = [
     "F.kl_div(x.long(), x)", "F.kl_div(x.cfloat(), x)", "F.relu6(x.cfloat())", "F.elu(x.cfloat())",
     "F.layer_norm(x.cfloat(), (2,))", "F.huber_loss(x.cfloat(), x)", "F.prelu(x.long(), z(1))",
     "F.cosine_similarity(x.cfloat(), x.cfloat(), 0)", "F.adaptive_avg_pool1d(r(1, 4).cfloat(), 2)",
+    "L.linalg.det(r(2, 2).half())", "L.linalg.qr(r(2, 2).bfloat16())",
+    "L.linalg.svd(r(2, 2).half())", "L.linalg.solve(r(2, 2).half(), r(2).half())",
+    "L.linalg.eig(r(2, 2).half())", "L.linalg.cholesky(r(2, 2).half())",
     "F.margin_ranking_loss(x.cfloat(), x.cfloat(), x)", "F.silu(x.cfloat())", "F.glu(x.cfloat())",
     # Arguments of another class.
     "L.nn.ConvTranspose1d(2, 1, 2, stride=2.0)(r(1, 2, 4))", "F.pad(x, (1.5, 1))",

@@ -22,6 +22,18 @@ op = partial(table.op, numbers=())  # matrices are tensors, never Python numbers
 # ---- what PyTorch checks -----------------------------------------------------------------------
 
 
+# The solvers that get as far as their kernel, which then is not there for half precision.
+_KERNELS = {
+    "linalg.det": "lu_cpu",
+    "linalg.solve": "lu_cpu",
+    "linalg.cholesky": "cholesky_cpu",
+    "linalg.qr": "geqrf_cpu",
+    "linalg.svd": "linalg_svd_cpu",
+    "linalg.eig": "linalg_eig_out_cpu",
+    "linalg.eigvals": "linalg_eig_out_cpu",
+}
+
+
 def check_floating(name: str, x, low_precision: bool = False) -> None:
     """Raise PyTorch's error unless the dtype is one that its solvers take."""
     given = torch_dtype(x)
@@ -29,6 +41,8 @@ def check_floating(name: str, x, low_precision: bool = False) -> None:
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {scalar_name(x)}"
         )
+    if not low_precision and given in dt.HALF and name in _KERNELS:
+        check_kernel(_KERNELS[name], x)
     if not low_precision and given in dt.HALF:
         raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {scalar_name(x)}")
 
