@@ -209,6 +209,11 @@ def gradients_of_some_results_only(torch, compile):
         seen.append(x.grad)
     x = torch.tensor([0.0, 4.0], requires_grad=True)
     (slope,) = torch.autograd.grad(run(x)[0].sum(), x, create_graph=True)
+    parts = compile(lambda x: torch.linalg.svd(x))
+    for _ in range(3):
+        x = torch.eye(2).requires_grad_()
+        parts(x)[1].sum().backward()
+        seen.append(x.grad)
     return [*seen, slope]
 
 

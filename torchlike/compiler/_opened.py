@@ -8,7 +8,7 @@ from math import inf
 import jax
 import numpy as np
 
-from torchlike._engine.prefix import record
+from torchlike._engine.prefix import Prefix, record
 from torchlike._engine.programs import evaluate_calls, needed_calls
 from torchlike._engine.values import Value, overwritten_at
 from torchlike._ops.table import Arrays, Op
@@ -73,8 +73,8 @@ class Backward:
             if any(slot in needed and slot not in none for slot in slots) or (
                 call.op.checks and none.isdisjoint(refs)
             ):
-                calls.append(call)
-                needed.update(refs)
+                calls.append(_told(call, none))
+                needed.update(r for r in calls[-1].refs if r.__class__ is int)
         calls.reverse()
         for slot in sorted(none & needed):
             zeros[slot] = avals[slot].shape, avals[slot].dtype
@@ -107,6 +107,20 @@ class Backward:
             made_of=("opened", calls, roles, places, floats, ints, tuple(zeros.items())),
         )  # fmt: skip
         return Way(op, wanted, any(x < 0 and self.sources[~x][0] != "grad" for x in needed))
+
+
+def _told(call: Prefix, none: set) -> Prefix:
+    """A call; if it is a derivative, told which of its gradients are not there."""
+    op, refs = call.op, call.refs
+    if op.made_of is None or op.made_of[0] != "backward" or none.isdisjoint(refs):
+        return call
+    first = len(refs) - call.statics[0].outs
+    gone = [n >= first and r.__class__ is int and r in none for n, r in enumerate(refs)]
+    refs = tuple([None if out else r for out, r in zip(gone, refs, strict=True)])
+    avals = tuple([None if out else a for out, a in zip(gone, call.in_avals, strict=True)])
+    told = Prefix(call.parent, op, call.statics, refs, call.avals, avals)
+    told.line = call.line
+    return told
 
 
 class Way:
