@@ -105,6 +105,20 @@ FORWARD = {
         [0, 1, 3], [2, 0, 2], [1.0, 2, 3], layout=x.m.sparse_csr
     ),
     "batched csr": lambda x: x.m.ones(2, 2, 3).to_sparse_csr(),
+    "nothing of a layout": lambda x: [
+        f(a)
+        for a in (x.b, x.d.to_sparse_bsc((4, 1)), x.d.expand(2, 4, 3).to_sparse_bsr((2, 3)), x.h,
+                  x.d.unsqueeze(2).expand(4, 3, 2).to_sparse_csc(1), x.c)
+        for f in (x.m.zeros_like, lambda a: a.clone().zero_())
+    ],
+    "numbers in what is specified": lambda x: [
+        y for a in (x.b, x.c, x.cc, x.d.expand(2, 4, 3).to_sparse_csr())
+        for y in (x.m.ones_like(a), x.m.full_like(a, 3, dtype=x.m.int64), a.clone().fill_(2.5),
+                  x.m.angle(a), x.m.empty_like(a).fill_(1))
+    ],
+    "as another is": lambda x: [
+        x.c.clone().resize_as_sparse_(a) for a in (x.c, x.m.eye(2).to_sparse_csr())
+    ],
     "one of a batch": lambda x: [
         y for z in (x.d.expand(2, 4, 3).to_sparse_csr(), x.d.expand(2, 4, 3).to_sparse_bsr((2, 3)))
         for y in (z[0], z[-1] * 2, z.select(0, 1).to_dense())
@@ -144,6 +158,13 @@ FORWARD = {
         y for z in (x.s, x.u, x.c, x.cc, x.d) for y in (
             z.to_sparse_csr(), z.to_sparse_csc(), z.to_sparse_bsr((2, 3)), z.to_sparse_bsc((2, 1)),
         )
+    ],
+    "blocks of one number, dense dimensions": lambda x: [
+        x.d.reshape(2, 6).to_sparse_bsr(2), x.d.reshape(2, 6).to_sparse(
+            layout=x.m.sparse_bsc, blocksize=2
+        ),
+        x.d.expand(2, 4, 3).to_sparse(layout=x.m.sparse_coo, dense_dim=1),
+        x.d.expand(2, 4, 3).to_sparse(layout=x.m.sparse_bsr, dense_dim=1, blocksize=1),
     ],
     "to coordinates": lambda x: [
         x.c.to_sparse_coo(), x.cc.to_sparse(), x.b.to_sparse_coo(), x.s.to_sparse(2),
@@ -230,6 +251,13 @@ FORWARD = {
         x.m.bmm(x.m.stack([x.s, x.s]), x.m.stack([x.e, x.e])),
         x.s.double() @ x.e.double(), x.s.to(x.m.complex64) @ x.e.to(x.m.complex64),
     ],
+    "csr times another layout": lambda x: [
+        (x.c * a).to_dense() for a in (x.cc * 2, x.s * 3, x.b, x.d.to_sparse_bsc((2, 1)))
+    ] + [x.c.clone().mul_(x.s)],
+    "csr of csc products": lambda x: [
+        x.cc.mT @ x.c, (x.cc @ x.m.ones(3, 2).to_sparse_csc()).layout,
+        x.m.addmm(x.m.ones(4, 2).to_sparse_csr(), x.cc, x.m.ones(3, 2).to_sparse_csc()),
+    ],
     "sparse products": lambda x: [
         x.s @ x.s.t(), x.m.sparse.mm(x.s, x.s.t()), x.m.smm(x.s, x.e), x.m.hspmm(x.s, x.e),
         x.m.hsmm(x.u, x.e), x.m.sspaddmm(x.m.eye(4)[:, :2].to_sparse(), x.s, x.e, beta=2, alpha=3),
@@ -260,7 +288,9 @@ FORWARD = {
     ],
 }  # fmt: skip
 # PyTorch keeps its rows' columns in no order there.
-UNORDERED = {"sparse and sparse", "sparse products", "coalesce", "to coordinates"}
+UNORDERED = {
+    "sparse and sparse", "sparse products", "coalesce", "to coordinates", "csr of csc products",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FORWARD)
@@ -337,6 +367,11 @@ SAME_TEXT = {
     "crow_indices of coo": lambda x: x.s.crow_indices(),
     "coalesce of dense": lambda x: x.d.coalesce(),
     "is_coalesced of csr": lambda x: x.c.is_coalesced(),
+    "as another layout is": lambda x: x.c.clone().resize_as_sparse_(x.cc),
+    "too many dense dimensions": lambda x: x.d.to_sparse(layout=x.m.sparse_csr, dense_dim=1),
+    "only dense dimensions": lambda x: x.d.to_sparse(layout=x.m.sparse_coo, dense_dim=2),
+    "to csr of one sparse dimension": lambda x: x.h.to_sparse_csr(),
+    "addmm into csr": lambda x: x.m.addmm(x.c, x.c, x.m.eye(3)),
     "too many sparse dimensions": lambda x: x.d.to_sparse(3),
     "no sparse dimension": lambda x: x.d.to_sparse(0),
     "blocks without size": lambda x: x.d.to_sparse(layout=x.m.sparse_bsr),
@@ -428,6 +463,10 @@ REFUSED |= {
     "uniform_": lambda x: x.s.clone().uniform_(),
     "rand_like": lambda x: x.m.rand_like(x.s),
     "ones_like": lambda x: x.m.ones_like(x.s),
+    "new_ones": lambda x: x.s.new_ones(2, 2),
+    "new_full": lambda x: x.c.new_full((2, 2), 3.0),
+    "layout of rand": lambda x: x.m.rand(2, 2, layout=x.m.sparse_coo),
+    "layout of randn_like": lambda x: x.m.randn_like(x.d, layout=x.m.sparse_coo),
     "resize_": lambda x: x.s.clone().resize_(2),
     "dot": lambda x: x.m.dot(x.s[0], x.s[0]),
     "linear of sparse": lambda x: x.m.nn.functional.dropout(x.s),

@@ -216,8 +216,9 @@ def from_jax(array):
 
 
 @function()
-def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False):
+def scalar_tensor(s, *, dtype=None, device=None, requires_grad=False, **extra):
     """A 0-d tensor of the default dtype."""
+    refuse_unknown("scalar_tensor", extra)
     s = python_number("scalar_tensor", "s", 1, s)
     return tensor(
         s, dtype=dtype or dt.get_default_dtype(), device=device, requires_grad=requires_grad
@@ -432,6 +433,8 @@ def _like(name):
             d, device = dtype or input.dtype, device or input.device
             maker = {"zeros_like": zeros, "ones_like": ones, "empty_like": zeros}[name]
             return maker(input.shape, dtype=d, device=device, requires_grad=requires_grad)
+        if name == "empty_like" and input._sparse and not input.is_sparse:
+            return full_like(input, 0, dtype=dtype, requires_grad=requires_grad)  # its pattern
         op = TABLE["zeros_like" if name == "empty_like" else name]
         out = apply(op, (input,), (dtype,))
         return as_leaf(out, requires_grad)

@@ -23,6 +23,7 @@ from torchlike._tensor.creation import (
     empty,
     from_host,
     make,
+    refuse_unknown,
     target_device,
 )
 from torchlike._tensor.dispatch import apply, aval_of
@@ -155,10 +156,9 @@ def _float_dtype(name, dtype):
     return d
 
 
-def _finish(out, result, requires_grad):
-    if out is not None:
-        return dispatch.copy_out(out, result)
-    return as_leaf(result, requires_grad)
+def _finish(out, result, requires_grad, layout=None, name="rand"):
+    refuse_unknown(name, {"layout": layout})
+    return as_leaf(result, requires_grad) if out is None else dispatch.copy_out(out, result)
 
 
 @function()
@@ -170,7 +170,7 @@ def rand(*size, generator=None, out=None, dtype=None, device=None, requires_grad
     t = draw(
         size, d, target_device(device), generator, lambda s: s.rand(size, d.numpy), "draw_uniform"
     )
-    return _finish(out, t, requires_grad)
+    return _finish(out, t, requires_grad, layout, "rand")
 
 
 @function()
@@ -182,7 +182,7 @@ def randn(*size, generator=None, out=None, dtype=None, device=None, requires_gra
     t = draw(
         size, d, target_device(device), generator, lambda s: s.randn(size, d.numpy), "draw_normal"
     )
-    return _finish(out, t, requires_grad)
+    return _finish(out, t, requires_grad, layout, "randn")
 
 
 @function()
@@ -218,7 +218,7 @@ def randint(*args, generator=None, out=None, dtype=None, device=None, requires_g
         size, d, device, generator,
         lambda s: s.randint(low, high, size, d.numpy), "draw_integers", (low, high),
     )  # fmt: skip
-    return _finish(out, t, requires_grad)
+    return _finish(out, t, requires_grad, layout, "randint")
 
 
 @function()
@@ -231,7 +231,7 @@ def randperm(n: int, *, generator=None, out=None, dtype=dt.int64, device=None, r
     dtype = dt.as_dtype("randperm", dtype)
     t = draw((n,), dtype, target_device(device), generator,
              lambda s: s.randperm(n, dtype.numpy), "draw_permutation")  # fmt: skip
-    return _finish(out, t, requires_grad)
+    return _finish(out, t, requires_grad, layout, "randperm")
 
 
 def _like(name, maker):
@@ -248,7 +248,7 @@ def _like(name, maker):
             out = along_memory(
                 input, lambda shape: maker(*args, size=shape, generator=generator, **options)
             )
-        return as_leaf(out.detach(), requires_grad)
+        return _finish(None, out.detach(), requires_grad, layout, name)
 
     like.__name__ = name
     like.__doc__ = f"``{maker.__name__}`` in the shape, dtype and device of a tensor."
@@ -278,7 +278,7 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, de
                  lambda s: s.normal(size, mean, std, d.numpy), "draw_normal")  # fmt: skip
         if t.device is not devices.CPU and t.device is not devices.META:
             t = t * std + mean
-        return _finish(out, t, requires_grad)
+        return _finish(out, t, requires_grad, layout, "normal")
     first = tensors[0]
     if isinstance(std, dispatch._Tensor):
         if std.dtype.is_complex:
@@ -295,12 +295,12 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, de
         t = from_host(np.asarray(g.stream.normal_arrays(a, b, first.dtype.numpy)), devices.CPU)
         if modes.grad and any(x.requires_grad for x in tensors):
             t = apply(TABLE["drawn_normal"], (t, *tensors, None)[:3])
-        return _finish(out, t, requires_grad)
+        return _finish(out, t, requires_grad, layout, "normal")
     shape = (mean * std if len(tensors) == 2 else first).shape
     d = first.dtype
     t = draw(shape, d, first.device, generator, lambda s: s.randn(shape, d.numpy), "draw_normal")
     t = t * std + mean
-    return _finish(out, t, requires_grad)
+    return _finish(out, t, requires_grad, layout, "normal")
 
 
 def _check_std(std):

@@ -81,8 +81,9 @@ def _check_bounds(start, end, step):
 
 
 @function("range")
-def range_(start, end, step=1, *, out=None, dtype=None, device=None, requires_grad=False):
+def range_(start, end, step=1, *, out=None, dtype=None, device=None, requires_grad=False, **extra):
     """Numbers from ``start`` to ``end`` in steps, the end included."""
+    refuse_unknown("range", extra)
     warn(
         "torch.range is deprecated and will be removed in a future release because its behavior is "
         "inconsistent with Python's range builtin. Instead, use torch.arange, which produces "

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from math import prod
 
 from torchlike._core.errors import NotSupported
 from torchlike._tensor import dispatch, layouts
-from torchlike._tensor.creation import check_size, from_host
+from torchlike._tensor.creation import check_size
 from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
 from torchlike._tensor.sparse import parts
 from torchlike._tensor.sparse.arithmetic import ZERO_PRESERVING
-from torchlike._tensor.sparse.creation import empty, legacy
+from torchlike._tensor.sparse.creation import cleared, empty, legacy
 from torchlike._tensor.sparse.parts import (
     LAYOUT_NAMES,
     ROWS,
@@ -212,9 +212,7 @@ def sparse_resize_(self, size, sparse_dim: int, dense_dim: int):
 
 
 def _hollow(self, size, sparse_dim):
-    indices = from_host(np.zeros((sparse_dim, 0), np.int64), self.device)
-    values = from_host(np.zeros((0, *size[sparse_dim:]), self.dtype.numpy), self.device)
-    return wrap(Coo(indices, values, size, True))
+    return empty(size, self.layout, self.dtype, self.device, dense=len(size) - sparse_dim)
 
 
 @method("sparse_resize_and_clear_")
@@ -230,8 +228,18 @@ def resize_as_sparse_(input, the_template):
     """Give a sparse tensor the size of another."""
     if not the_template._sparse:
         raise RuntimeError("resize_as_sparse_: template must be sparse")
-    need_coo("resize_as_sparse_", input)
     pattern = parts_of(the_template)
+    if input._sparse and not is_coo(input):
+        if input.layout is not the_template.layout:
+            raise RuntimeError(
+                "resize_as_sparse_compressed_tensor_: self and src must have the same layout, but "
+                f"got: self ({LAYOUT_NAMES[input.layout]}) and source "
+                f"({LAYOUT_NAMES[the_template.layout]})"
+            )
+        own, wanted = parts_of(input).values.reshape(-1), prod(pattern.values_shape)
+        own = FUNCTIONS["cat"]((own[:wanted], own.new_zeros(max(wanted - own.numel(), 0))))
+        return become(input, wrap(pattern.holding(own.reshape(pattern.values_shape))))
+    need_coo("resize_as_sparse_", input)
     return sparse_resize_(input, pattern.size, pattern.sparse_dim, len(pattern.dense))
 
 
@@ -302,10 +310,7 @@ def copy_(self, src, non_blocking=False):
 def zero_(self):
     """Specify nothing any more: all zeros."""
     dispatch.check_inplace(self)
-    pattern = parts_of(self)
-    if is_coo(self):
-        return become(self, _hollow(self, pattern.size, pattern.sparse_dim))
-    return become(self, wrap(pattern.holding(pattern.values.new_zeros(pattern.values_shape))))
+    return become(self, cleared(self))
 
 
 @_method("type")
@@ -453,6 +458,23 @@ def _new_filled(name):
 
 for _name in ("new_zeros", "new_empty"):
     _new_filled(_name)
+
+
+def _new_of_numbers(name):
+    dense = METHODS[name]
+
+    def new(self, *size, layout=None, **options):
+        if layout is not layouts.strided:
+            raise parts.refuse("fill_", (self,))
+        return dense(parts_of(self).values, *size, **options)
+
+    new.__name__ = name
+    new.__doc__ = dense.__doc__
+    _method(name)(new)
+
+
+for _name in ("new_ones", "new_full"):
+    _new_of_numbers(_name)
 
 
 @_method("new")

@@ -13,10 +13,9 @@ from torchlike._tensor.dispatch import apply
 from torchlike._tensor.function import Function
 from torchlike._tensor.modes import no_grad
 from torchlike._tensor.sparse.conversion import converted, scattered
-from torchlike._tensor.sparse.creation import empty
+from torchlike._tensor.sparse.creation import cleared
 from torchlike._tensor.sparse.parts import (
     LAYOUT_NAMES,
-    Coo,
     build,
     coalesced,
     coo,
@@ -26,7 +25,6 @@ from torchlike._tensor.sparse.parts import (
     parts_of,
     read,
     values_of,
-    wrap,
 )
 from torchlike._tensor.sparse.rules import RULES, rule
 from torchlike._tensor.sparse.slices import joined, unsqueeze
@@ -76,14 +74,23 @@ def power(x, exponent):
 @rule("zeros_like")
 def zeros_like(x, dtype=None):
     """A sparse tensor of the same size in which nothing is specified."""
-    pattern = parts_of(x)
-    out = empty(x.shape, x.layout, dtype or x.dtype, x.device, block=getattr(pattern, "block", ()))
-    if is_coo(x) and pattern.dense:
-        shape = (0, *pattern.dense)
-        values = parts_of(out).values.new_zeros(shape)
-        indices = from_host(np.zeros((pattern.sparse_dim, 0), np.int64), x.device)
-        out = wrap(Coo(indices, values, pattern.size, True))
-    return out
+    return cleared(x, dtype)
+
+
+def _of_compressed(name):
+    op = TABLE[name]
+
+    def on_values(x, *rest):
+        if not isinstance(x, Tensor) or not x._sparse or is_coo(x):
+            return None
+        n = len(op.inputs) - 1
+        return build(parts_of(x), apply(op, (values_of(x), *rest[:n]), rest[n:]), op.grad_name)
+
+    RULES[name] = on_values
+
+
+for _name in ("angle", "ones_like", "full_like"):  # of what is specified, in PyTorch too
+    _of_compressed(_name)
 
 
 # ---- sums --------------------------------------------------------------------------------------
@@ -249,6 +256,8 @@ def _broadcast(x, shape):
 
 
 def _mul_sparse(a, b):
+    if a.layout is layouts.sparse_csr and b.layout is not a.layout:
+        b = converted(b, a.layout)
     if a.layout is not b.layout:
         raise RuntimeError(
             f"mul(sparse, sparse): expected the same layout, but got {LAYOUT_NAMES[a.layout]} and "

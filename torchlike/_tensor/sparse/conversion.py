@@ -128,6 +128,23 @@ def _specified(x, sparse_dims: int) -> np.ndarray:
 # ---- to sparse ---------------------------------------------------------------------------------
 
 
+def _check_dense_dim(ndim: int, dense_dim: int, layout):
+    top = ndim if layout is layouts.sparse_coo else max(ndim - 2, 0)
+    if not 0 <= dense_dim <= top:
+        raise RuntimeError(
+            f"dense_to_sparse: dense_dim argument must be in [0,{top}] range, but {dense_dim} is "
+            "given"
+        )
+    if layout is layouts.sparse_coo and dense_dim == ndim > 0:
+        raise RuntimeError(
+            "dense_to_sparse: dense_dim argument must be !=self.dim() when self.dim()>0"
+        )
+
+
+def _block(block) -> tuple:
+    return (block, block) if isinstance(block, int) else tuple(int(n) for n in block)
+
+
 def _check_block(name, x, layout, block, lead):
     if layout not in BLOCKED:
         if block is not None:
@@ -141,7 +158,7 @@ def _check_block(name, x, layout, block, lead):
             f"{name}: conversion from {LAYOUT_NAMES[x.layout]} to {LAYOUT_NAMES[layout]} without "
             "blocksize argument given is not supported"
         )
-    block = tuple(int(n) for n in block)
+    block = _block(block)
     if len(block) != 2:
         raise RuntimeError(f"{name}: blocksize needs to be a tuple of size 2, but got {len(block)}")
     if min(block) <= 0:
@@ -161,8 +178,12 @@ def converted(x, layout, block=None, dense_dim=None, sparse_dim=None):
     label = "To" + LAYOUT_NAMES[layout] + "Backward0"
     if layout is layouts.strided:
         return to_dense(x)
+    if pattern is None and dense_dim is not None:
+        _check_dense_dim(x.ndim, dense_dim, layout)
     if layout is layouts.sparse_coo:
         if pattern is None:
+            if dense_dim is not None:
+                sparse_dim = x.ndim - dense_dim
             dims = x.ndim if sparse_dim is None else sparse_dim
             found, dense = _specified(x, dims), x.ndim - dims
         elif pattern.__class__ is Coo:
@@ -179,6 +200,11 @@ def converted(x, layout, block=None, dense_dim=None, sparse_dim=None):
             f"{LAYOUT_NAMES[layout]} with dense_dim argument !=self.dense_dim() is not supported"
         )
     lead = x.ndim - dense - 2
+    if lead < 0 and pattern.__class__ is Coo:
+        raise RuntimeError(
+            f"coo_to_{layout._name}: conversion from Sparse to {LAYOUT_NAMES[layout]} for input "
+            "tensors with sparse_dim()!=2 is not supported"
+        )
     if lead < 0:
         raise IndexError(
             f"to_sparse_{layout._name[7:]}: expected a tensor of at least {2 + dense} dimensions, "
@@ -187,7 +213,7 @@ def converted(x, layout, block=None, dense_dim=None, sparse_dim=None):
     if (
         pattern is not None
         and layout is x.layout
-        and (block is None or tuple(block) == pattern.block)
+        and (block is None or _block(block) == pattern.block)
     ):
         return x
     if pattern is not None and pattern.__class__ is Compressed and layout in BLOCKED:

@@ -257,25 +257,30 @@ def _check(pattern, values, first, second):
 # ---- nothing specified -------------------------------------------------------------------------
 
 
-def empty(size, layout, dtype=None, device=None, requires_grad=False, block=()):
-    """A sparse tensor in which nothing is specified: all zeros."""
+def empty(size, layout, dtype=None, device=None, requires_grad=False, block=(), dense=0,
+          index_dtype=dt.int64):  # fmt: skip
+    """A sparse tensor in which nothing is specified: all zeros; its last ``dense`` dimensions are
+    those of the values."""
     size = creation.check_size((tuple(size),))
     dtype = dtype or dt.get_default_dtype()
     device = target_device(device)
     if device.type == "meta":
         raise NotSupported("sparse tensors on the meta device", "use a dense tensor there")
+    split = len(size) - dense
     if layout is layouts.sparse_coo:
-        indices = from_host(np.zeros((len(size), 0), np.int64), device)
-        values = from_host(np.zeros(0, dtype.numpy), device)
+        indices = from_host(np.zeros((split, 0), np.int64), device)
+        values = from_host(np.zeros((0, *size[split:]), dtype.numpy), device)
         out = wrap(Coo(indices, values, size, True))
-    elif layout in _NAMES and len(size) >= 2:
+    elif layout in _NAMES and split >= 2:
         if layout in BLOCKED and not block:
             raise NotSupported(f"zeros(layout={layout})", "use torch.sparse_bsr_tensor")
-        batch, (n, m) = size[:-2], size[-2:]
+        batch, (n, m) = size[: split - 2], size[split - 2 : split]
+        if block:
+            n, m = n // block[0], m // block[1]
         count = n if layout in ROWS else m
-        starts = from_host(np.zeros((*batch, count + 1), np.int64), device)
-        plain = from_host(np.zeros((*batch, 0), np.int64), device)
-        values = from_host(np.zeros((*batch, 0), dtype.numpy), device)
+        starts = from_host(np.zeros((*batch, count + 1), index_dtype.numpy), device)
+        plain = from_host(np.zeros((*batch, 0), index_dtype.numpy), device)
+        values = from_host(np.zeros((*batch, 0, *block, *size[split:]), dtype.numpy), device)
         out = wrap(Compressed(layout, starts, plain, values, size, block))
     else:
         raise RuntimeError(
@@ -283,6 +288,16 @@ def empty(size, layout, dtype=None, device=None, requires_grad=False, block=()):
             f"got size {list(size)}"
         )
     return creation.as_leaf(out, requires_grad)
+
+
+def cleared(x, dtype=None):
+    """A tensor of the layout and structure of a sparse one in which nothing is specified."""
+    pattern = x._value.segment
+    dense, dtype = len(pattern.dense), dtype or x.dtype
+    if pattern.__class__ is Coo:
+        return empty(x.shape, x.layout, dtype, x.device, dense=dense)
+    kind = pattern.compressed.dtype
+    return empty(x.shape, x.layout, dtype, x.device, False, pattern.block, dense, kind)
 
 
 def legacy(constructor, *args, dtype, device=None, **parts):

@@ -169,8 +169,9 @@ def sparse_sparse(a, b):
     device = a.device
     products = flat_values(a)[from_host(left, device)] * flat_values(b)[from_host(right, device)]
     out = coo(found[:, first], summed(products, group.reshape(-1), len(first)), size, True)
-    return named(out if layout is layouts.sparse_coo else converted(out, layout),
-                 "SparseSparseMatmulBackward0")  # fmt: skip
+    if layout is not layouts.sparse_coo:
+        out = converted(out, layouts.sparse_csr)
+    return named(out, "SparseSparseMatmulBackward0")
 
 
 _PAIRS = {
@@ -215,6 +216,11 @@ def addmm(input, a, b, beta=1, alpha=1):
         raise RuntimeError(
             "addmm_sparse_dense: expected strided result tensor, got tensor with layout "
             f"{LAYOUT_NAMES[input.layout]}"
+        )
+    if input._sparse and not (a._sparse and b._sparse):
+        raise RuntimeError(
+            "addmm: computation on CPU is not implemented for "
+            f"{LAYOUT_NAMES[input.layout]} + {LAYOUT_NAMES[a.layout]} @ {LAYOUT_NAMES[b.layout]}"
         )
     found = mm(a, b)
     if alpha is not None and alpha != 1:
