@@ -435,6 +435,30 @@ def case_losses_of_other_shapes(lib):
     return out
 
 
+def case_what_may_be_written_before_the_backward_pass(lib):
+    """Losses made of other ops save what these made; a batch norm does not save its bias."""
+    f, out = lib.nn.functional, []
+    calls = {
+        "hinge": (f.hinge_embedding_loss, (3,), (3,)),
+        "ranking": (f.margin_ranking_loss, (3,), (3,), (3,)),
+        "gaussian": (f.gaussian_nll_loss, (3,), (3,), (3,)),
+        "triplet": (f.triplet_margin_loss, (2, 3), (2, 3), (2, 3)),
+        "distance": (f.pairwise_distance, (2, 3), (2, 3)),
+        "kron": (lib.kron, (2,), (3,)),
+        "tanhshrink": (f.tanhshrink, (3,)),
+        "norm": (lambda x, w, b: f.batch_norm(x, None, None, w, b, True), (4, 3), (3,), (3,)),
+        "mse": (f.mse_loss, (3,), (3,)),
+    }
+    for name, (call, *shapes) in calls.items():
+        for written in range(len(shapes)):
+            given = [(ramp(lib, *s).cos().abs() + 0.1).requires_grad_() * 1 for s in shapes]
+            y = call(*given).sum()
+            with lib.no_grad():
+                given[written].add_(1)
+            out.append((name, told(y.backward)[0]))
+    return out
+
+
 # ---- attention ---------------------------------------------------------------------------------
 
 

@@ -230,7 +230,7 @@ def log_sigmoid(input):
 
 
 unary("softsign", lambda x: x / (1 + conventions.magnitude(x)), forms=(), grad_name="DivBackward0")
-unary("tanhshrink", lambda x: x - jnp.tanh(x), forms=(), grad_name="SubBackward0")
+unary("tanhshrink", lambda x: x - jnp.tanh(x), saves="nothing", forms=(), grad_name="SubBackward0")
 
 
 @layer("glu", computes="opmath", promotes="result")

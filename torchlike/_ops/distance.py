@@ -12,7 +12,10 @@ from torchlike._ops.table import Dim, torch_dtype
 from torchlike._ops.windows import layer
 
 
-@layer("pairwise_distance", promotes="result", forms=("function",), grad_name="NormBackward1")
+@layer(
+    "pairwise_distance", promotes="result", saves="nothing", forms=("function",),
+    grad_name="NormBackward1",
+)  # fmt: skip
 def pairwise_distance(x1, x2, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False):
     """The p-norm of x1 - x2 + eps over the last dimension."""
     difference = x1 - x2  # of integers by their own arithmetic

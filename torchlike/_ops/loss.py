@@ -123,6 +123,7 @@ def poisson_nll_loss(input, target, log_input: bool, full: bool, eps: float, red
 
 @_loss(
     "gaussian_nll_loss",
+    saves="nothing",  # PyTorch's is made of ops that save what they make of the operands
     grad_name=lambda c: _node("AddBackward0" if c.full else "MulBackward0")(c),
 )
 def gaussian_nll_loss(input, target, var, *, full: bool, eps: float, reduction: str):
@@ -426,7 +427,7 @@ def cross_entropy_soft(input, target, weight=None, *, reduction: str, label_smoo
 # ---- margins -----------------------------------------------------------------------------------
 
 
-@_loss("hinge_embedding_loss", grad_name=_node("AddBackward0"))
+@_loss("hinge_embedding_loss", saves="nothing", grad_name=_node("AddBackward0"))
 def hinge_embedding_loss(input, target, margin: float, reduction: str):
     """x where the target is 1, max(0, margin - x) where it is -1."""
     apart = jnp.where(target != 1, clamp_zero(margin - input), 0)
@@ -434,7 +435,7 @@ def hinge_embedding_loss(input, target, margin: float, reduction: str):
     return reduce_loss(apart + together, reduction)
 
 
-@_loss("margin_ranking_loss", grad_name=_node("ClampMinBackward0"))
+@_loss("margin_ranking_loss", saves="nothing", grad_name=_node("ClampMinBackward0"))
 def margin_ranking_loss(input1, input2, target, margin: float, reduction: str):
     """max(0, -target * (input1 - input2) + margin)."""
     return reduce_loss(clamp_zero(floating(-target * (input1 - input2)) + margin), reduction)
@@ -465,6 +466,7 @@ def cosine_embedding_loss(input1, input2, target, margin: float, reduction: str)
 
 @_loss(
     "triplet_margin_loss",
+    saves="nothing",
     grad_name=_node("ClampMinBackward0"),
     signature="triplet_margin_loss(anchor, positive, negative, margin, p, eps)",
 )

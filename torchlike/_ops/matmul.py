@@ -402,6 +402,7 @@ def tensordot(a, b, dims_a: Shape, dims_b: Shape):
 
 @op(
     "kron",
+    saves="nothing",
     promotes=None,
     numbers=(),
     multilinear=True,

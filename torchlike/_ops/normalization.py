@@ -68,14 +68,20 @@ def _batch_axes(x):
 
 def _batch_norm_vjp(c, g, *_):
     input, weight, _ = c.operands
-    x, g, axes = widen(input), widen(g), _batch_axes(input)
+    g, axes = widen(g), _batch_axes(g)
+    if not (c.need[0] or c.need[1]):  # the input is not kept for the bias
+        return None, None, g.sum(axes)
+    x = widen(input)
     normal, rstd = _standardize(x, axes, c.statics["eps"])
     scaled = g if weight is None else g * _per_channel(weight, x.ndim)
     dx = _pull_standardize(scaled, normal, rstd, axes) if c.need[0] else None
     return dx, (g * normal).sum(axes) if c.need[1] else None, g.sum(axes) if c.need[2] else None
 
 
-@layer("batch_norm_train", vjp=_batch_norm_vjp, grad_name="NativeBatchNormBackward0")
+@layer(
+    "batch_norm_train", vjp=_batch_norm_vjp, grad_name="NativeBatchNormBackward0",
+    needs={"input": ("input", "weight"), "weight": ("input",), "bias": ()},
+)  # fmt: skip
 def batch_norm_train(input, weight=None, bias=None, *, eps: float):
     """(result, mean, variance) by the statistics of the batch; the variance is unbiased."""
     require_floating(input, "batch_norm")
