@@ -69,8 +69,6 @@ def _batch_axes(x):
 def _batch_norm_vjp(c, g, *_):
     input, weight, _ = c.operands
     g, axes = widen(g), _batch_axes(g)
-    if not (c.need[0] or c.need[1]):  # the input is not kept for the bias
-        return None, None, g.sum(axes)
     x = widen(input)
     normal, rstd = _standardize(x, axes, c.statics["eps"])
     scaled = g if weight is None else g * _per_channel(weight, x.ndim)
@@ -78,9 +76,12 @@ def _batch_norm_vjp(c, g, *_):
     return dx, (g * normal).sum(axes) if c.need[1] else None, g.sum(axes) if c.need[2] else None
 
 
+_SAVED = ("input", "weight")  # whichever gradient is wanted
+
+
 @layer(
     "batch_norm_train", vjp=_batch_norm_vjp, grad_name="NativeBatchNormBackward0",
-    needs={"input": ("input", "weight"), "weight": ("input",), "bias": ()},
+    needs={"input": _SAVED, "weight": _SAVED, "bias": _SAVED},
 )  # fmt: skip
 def batch_norm_train(input, weight=None, bias=None, *, eps: float):
     """(result, mean, variance) by the statistics of the batch; the variance is unbiased."""
