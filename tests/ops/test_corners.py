@@ -8,6 +8,7 @@ from tests.test_idioms import outcome
 
 inf = float("inf")
 PRELUDE = """
+import operator as o
 T, F, lin, inf, nan = L.tensor, L.nn.functional, L.linalg, L.inf, L.nan
 a = lambda *s: L.arange(1.0, 1.0 + L.Size(s).numel()).double().reshape(s)
 m = a(3, 3) + 5 * L.eye(3)
@@ -78,6 +79,20 @@ CASES = [
     "L.ldexp(T([1e-30]), T([140]))", "L.ldexp(T([1, 2, 0.5]).half(), T([1, -3, 20]))",
     "L.ldexp(T(1.5).double(), T([2]))", "L.ldexp(T([1.0]), T([2.5]))",
     "T([1.0, 2.0]).ldexp_(T([3, 4]))",
+    "T([-inf, 4, 0]) ** -0.5", "T([4.0]).half() ** -0.5", "T([0j, 2j]) ** T([0j, 0j])",
+    "L.pow(T([0j]), 0j)", "L.pow(T([0, 2]), 0j)", "L.pow(0j, T([0.0, 1])).isnan()", "T([0j]) ** 0",
+    "L.ldexp(T([1.0]), T([True]))", "L.ldexp(T([1]), T([True]))",
+    "L.lerp(a(2), a(2), 1j)", "L.lerp(T([1.0]).half(), T([1.0]).half(), 1j)",
+    # NumPy's numbers and arrays.
+    *(f"T([2, 3]) {op} T(True).numpy()[()]" for op in ("+", "-", "*", "<", "&")),
+    "L.full((1,), T(True).numpy()[()])", "T([1]).masked_fill(T([True]), T(True).numpy()[()])",
+    *(f"[x := {x}, y := x, y := getattr(o, 'i{op}')(x, T({v}).numpy()), x is y]"
+      for x in ("T([1.5, 2])", "T([1, 2])") for v in ("[1, 2]", "[1.5, 2]")
+      for op in ("add", "truediv", "pow")),
+    *(f"T([True, False]).to(L.{d}) {op} T([1, 2]).to(L.{e}).numpy()"
+      for d in ("int32", "float16", "float32", "bool") for e in ("int64", "int8", "float32")
+      for op in "+/"),
+    "L.take_along_dim(a(3), T([2, 0]).int(), 0)", "L.take_along_dim(a(3), T([2, 0]).int())",
     # Numbers that a dtype cannot hold.
     *(f"L.clamp(T([1, 2], dtype=L.{d}), {limits})" for d, limits in (
         ("uint8", "-1, 3"), ("uint8", "max=300"), ("int8", "max=128"), ("int32", "max=2**31"),

@@ -122,6 +122,8 @@ def _same_dtypes(input, end, weight):
                 f"expected dtype {_C_NAMES.get(input.dtype, input.dtype.name)} for `{name}` but "
                 f"got dtype {_C_NAMES.get(x.dtype, x.dtype.name)}"
             )
+    if weight.__class__ is tuple and weight[0] is complex and input.dtype in _REAL:
+        raise dt.does_not_fit(dt.float64 if input.dtype is dt.float64 else dt.float32)
     if hasattr(input, "shape") and input.dtype.category <= dt.INTEGRAL:
         kernel = "lerp_kernel_tensor" if hasattr(weight, "shape") else "lerp_kernel_scalar"
         raise NotImplementedError(
@@ -129,6 +131,7 @@ def _same_dtypes(input, end, weight):
         )
 
 
+_REAL = (dt.float16, dt.bfloat16, dt.float32, dt.float64)
 _C_NAMES = {dt.float32: "float", dt.float64: "double", dt.int64: "long int", dt.int32: "int"}
 
 
@@ -272,7 +275,8 @@ def _power(x, y):
         return _integer_power(x, y)
     if jnp.iscomplexobj(x):
         powers = jnp.where((x == 0) & (y.real > 0), jnp.zeros((), x.dtype), jnp.power(x, y))
-        return jnp.where(y == 0, jnp.ones((), x.dtype), powers)
+        of_zero = jnp.where(x == 0, complex("nan+nanj"), 1).astype(x.dtype)  # e ** (0 * log(x))
+        return jnp.where(y == 0, of_zero, powers)
     return jnp.power(x, y)
 
 
@@ -302,6 +306,7 @@ def pow_constant(input, exponent: float):
 CLOSED_POWERS = {
     0: jnp.ones_like,
     0.5: jnp.sqrt,
+    -0.5: conventions.with_slopes(lambda x: 1 / jnp.sqrt(x), lambda r, x: -0.5 * r / x),
     1: lambda x: x,
     2: lambda x: x * x,
     3: lambda x: x * x * x,

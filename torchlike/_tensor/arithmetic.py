@@ -102,6 +102,9 @@ def pow_(input, exponent, *, out=None):
             return written(out, apply(_CLOSED, (input,), (exponent,)), input)
         if kind is int and exponent < 0 and category <= _INTEGRAL:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
+    if kind is complex and exponent == 0 and is_tensor(input):
+        ones = apply(_CLOSED, (input,), (0,))  # of zero, too, unlike the power of two tensors
+        return written(out, ones * (1 + 0j), input)
     return written(out, apply(_POW, (input, exponent)), input, exponent)
 
 
@@ -164,6 +167,8 @@ def ldexp(input, other, *, out=None):
             raise TypeError(
                 f"ldexp(): argument '{name}' (position {i}) must be Tensor, not {type(x).__name__}"
             )
+    if input.is_floating_point() and other.dtype is dt.bool_:
+        raise NotImplementedError("\"ldexp_cpu_exp\" not implemented for 'Bool'")
     if input.is_floating_point() and other.dtype.category == dt.INTEGRAL:
         # In two steps, as 2 ** other may be beyond what the result's dtype holds.
         half = other >> 1

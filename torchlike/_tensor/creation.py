@@ -390,6 +390,8 @@ def full(size, fill_value, *, out=None, dtype=None, device=None, requires_grad=F
 
 def python_number(function, argument, position, x):
     """A Python number; raises PyTorch's error for what is none."""
+    if isinstance(x, np.bool_):
+        return float(x)
     if isinstance(x, (np.generic, dispatch._Tensor)) and x.ndim == 0:
         x = x if getattr(x, "requires_grad", False) else x.item()
     if isinstance(x, (SymInt, SymFloat)):

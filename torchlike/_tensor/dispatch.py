@@ -190,7 +190,7 @@ def number(op: Op, x, position: int):
         TENSORS.add(type(x))
         return value_of(x)
     if isinstance(x, np.generic):
-        return x.item()
+        return float(x) if isinstance(x, np.bool_) else x.item()  # no bool: PyTorch makes it 1.0
     if isinstance(x, (bool, int, float, complex)):
         return next(kind(x) for kind in (bool, int, float, complex) if isinstance(x, kind))
     if isinstance(x, (SymInt, SymFloat)):

@@ -362,19 +362,25 @@ def _reflected_div(self, other):
 
 def _foreign(fn, a, b):
     """Arrays of other libraries take part as tensors do in PyTorch's operators with numpy."""
-    other = b if isinstance(a, Tensor) else a
-    if isinstance(other, (np.ndarray, jax.Array)):
-        other = FUNCTIONS["as_tensor"](other)
-        return fn(a, other) if isinstance(a, Tensor) else fn(other, b)
-    return NotImplemented
+    self, other = (a, b) if isinstance(a, Tensor) else (b, a)
+    if not isinstance(other, (np.ndarray, jax.Array)):
+        return NotImplemented
+    tensor = FUNCTIONS["as_tensor"](other)
+    if isinstance(other, np.ndarray) and self.dtype is not dt.bfloat16:
+        # PyTorch lets NumPy compute, by its promotion: int64 and float32 make float64.
+        common = dt.BY_NUMPY[np.result_type(self.dtype.numpy, other.dtype)]
+        if fn is FUNCTIONS["div"] and common.category <= dt.INTEGRAL:
+            common = dt.float64
+        self, tensor = self.to(common), tensor.to(common)
+    return fn(self, tensor) if isinstance(a, Tensor) else fn(tensor, self)
 
 
 def _inplace_operator(name):
     fn = METHODS[name + "_"]
 
     def inplace(self, other):
-        if not isinstance(other, _OPERANDS):
-            return NotImplemented
+        if not isinstance(other, _OPERANDS) or isinstance(other, np.ndarray):
+            return NotImplemented  # an array: Python adds, and binds the name to a new tensor
         return fn(self, other)
 
     return inplace

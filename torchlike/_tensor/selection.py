@@ -232,13 +232,13 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
 def take_along_dim(input, indices, dim=None, *, out=None):
     """``gather`` with broadcasting, as numpy's ``take_along_axis``."""
     need_tensor("take_along_dim", "indices", 2, indices)
+    if dim is None:
+        return into(out, gather(input.reshape(-1), 0, indices.reshape(-1)), True)
     if indices.dtype is not dt.int64:
         raise RuntimeError(
             "torch.take_along_dim(): dtype of indices should be Long but got "
             f"{dt.SCALAR_NAMES[indices.dtype]}"
         )
-    if dim is None:
-        return into(out, gather(input.reshape(-1), 0, indices.reshape(-1)), True)
     n = input._value.aval.ndim
     if n != indices._value.aval.ndim:
         raise RuntimeError(
