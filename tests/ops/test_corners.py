@@ -54,6 +54,13 @@ CASES = [
     "L.zeros(1).fill_(2**63).clamp(max=2**63)", "T([1]) ** 2**63",
     "T([1]).add(T([1]), alpha=2**63)", "G(lambda x: x * 2**63, T([1]))",
     "L.round(T([1.5]), decimals=400)", "L.polygamma(L.ones(2), 1)",
+    # Random integers from a number on; permutations in the dtype of ``out``.
+    *(f"[L.manual_seed(3), L.zeros(6, dtype=L.{d}).random_({args})][1]"
+      for d in ("uint8", "int64", "float16", "bfloat16", "float32", "bool")
+      for args in ("0, None", "1, None", "1, to=None", "-2**63, None", "2.5", "to=2")),
+    "[L.manual_seed(1), L.ones(1).expand(3).normal_()]",
+    *(f"L.randperm({n}, out=L.zeros(0, dtype=L.{d})).shape"
+      for n, d in ((256, "uint8"), (257, "uint8"), (2050, "float16"), (258, "bfloat16"))),
     # Ranges: what is written keeps its shape if it is as long, and numbers that do not fit.
     *(f"[L.{call}, out=(x := L.zeros(2, 3)).narrow(1, 1, 2)), x]" for call in (
         "arange(4", "range(0, 3", "linspace(0, 3, 4", "logspace(0, 3, 4", "arange(3")),

@@ -179,6 +179,18 @@ class HostStream(MersenneTwister):
         dtype = np.dtype(dtype)
         require(dtype, COMMON, "random_kernel_cpu")
         largest = largest_integer(dtype)
+        if low == -(2**63):
+            if scalar_name(dtype) not in ("Long", "Double", "Float", "BFloat16"):
+                if scalar_name(dtype) in ("Half", "Bool"):
+                    raise NotImplementedError(
+                        '"random_full_64_bits_range_kernel_cpu" not implemented for '
+                        f"'{scalar_name(dtype)}'"
+                    )
+                raise RuntimeError(
+                    "random_full_64_bits_range_kernel_cpu handles only int64, double, float and "
+                    "bfloat16"
+                )
+            return self._fill(shape, dtype, lambda count: self.long_words(count).view(np.int64))
         if low is not None:
             check_integer_bound(low, "from", dtype)
             if low > largest:

@@ -12,7 +12,7 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported, NotTraceable, type_name
 from torchlike._core.streams import HostStream
-from torchlike._core.symbolic import tracing
+from torchlike._core.symbolic import tracing, whole
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
 from torchlike._ops.table import TABLE, check_broadcast
@@ -30,7 +30,7 @@ from torchlike._tensor.dispatch import apply, aval_of
 from torchlike._tensor.forms import FUNCTIONS, function, method
 from torchlike._tensor.generators import generator_of
 from torchlike._tensor.modes import modes
-from torchlike._tensor.size_arguments import integer, lone_keyword
+from torchlike._tensor.size_arguments import integer, is_integer, lone_keyword
 
 # ---- drawing -----------------------------------------------------------------------------------
 
@@ -228,7 +228,7 @@ def randperm(n: int, *, generator=None, out=None, dtype=dt.int64, device=None, r
     n = integer("randperm", "n", 1, n, True)
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got{n}")
-    dtype = dt.as_dtype("randperm", dtype)
+    dtype = dt.as_dtype("randperm", dtype) if out is None else out.dtype
     t = draw((n,), dtype, target_device(device), generator,
              lambda s: s.randperm(n, dtype.numpy), "draw_permutation")  # fmt: skip
     return _finish(out, t, requires_grad, layout, "randperm")
@@ -442,6 +442,7 @@ def _first_to_ring(weights, num_samples: int, generator):
 def _refill(t, host, op_name, generator, after=None, numbers=()):
     """Overwrite a tensor by a draw of its own shape and dtype."""
     dispatch.check_inplace(t)
+    views.check_overlap(t)  # before anything is drawn
     a = t._value.aval
     # Ops draw geometric numbers for integers, too.
     dtype = dt.float32 if a.dtype.category < dt.FLOATING and after is not None else a.dtype
@@ -498,25 +499,24 @@ def normal_(self, mean: float = 0, std: float = 1, *, generator=None):
 
 
 @method("random_")
-def random_(self, from_=None, to=None, *, generator=None, **named):
-    """Overwrite with integers: in [from, to), [0, to), or over the dtype's whole range."""
+def random_(self, from_=None, to=(), *, generator=None, **named):
+    """Overwrite with integers: in [from, to), [0, to), or up to the dtype's largest number."""
     low, high = lone_keyword("random_", "from", named) if named else from_, to
-    if low is not None and high is None and "from" not in named:
-        low, high = 0, low
+    if to == ():  # none was given; ``None`` is "up to the largest"
+        low, high = (low, None) if named else (None, low)
+    if not all(x is None or is_integer(x) for x in (low, high)):
+        raise TypeError("random_() received an invalid combination of arguments - got (no integer)")
+    low, high = (x if x is None else whole(x) for x in (low, high))
     a = self._value.aval
     if a.dtype.is_complex:
-        raise NotImplementedError(
-            f"\"random_kernel_cpu\" not implemented for '{dt.SCALAR_NAMES[a.dtype]}'"
-        )
+        kind = dt.SCALAR_NAMES[a.dtype]
+        raise NotImplementedError(f"\"random_kernel_cpu\" not implemented for '{kind}'")
     if high is None:
         top = 2**53 if a.dtype is dt.float64 else 2**24 if a.dtype.category == dt.FLOATING else (
             2 if a.dtype is dt.bool_ else np.iinfo(a.dtype.numpy).max)  # fmt: skip
-        if low is None:
-            return _refill(self, lambda s, shape: s.random(shape, a.dtype.numpy), "draw_integers",
-                           generator, numbers=(0, int(top)))  # fmt: skip
         return _refill(self, lambda s, shape: s.random(shape, a.dtype.numpy, low), "draw_integers",
-                       generator, numbers=(int(low), int(top)))  # fmt: skip
-    low, high = int(low or 0), int(high)
+                       generator, numbers=(low or 0, int(top)))  # fmt: skip
+    low = low or 0
     if low >= high:
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
