@@ -263,7 +263,7 @@ def _storage_window(t: Tensor) -> tuple:
     """(storage, offset, stride): a tensor as a window on the elements that its views share."""
     own = value_of(t)  # brings a view up to date with its base
     shared = t._storage
-    if shared is None or shared.parted or views.conjugated(t):
+    if shared is None or shared.parted is not None or views.conjugated(t):
         key, value, (stride, offset) = ("tensor", id(t)), own, (None, 0)
         stride = views.contiguous_strides(own.aval.shape)
     else:

@@ -272,6 +272,8 @@ def array_of(tensor) -> np.ndarray:
 def _array_of(tensor) -> np.ndarray:
     if tensor._storage is None and tensor._geometry is None and can_share(tensor._value.aval):
         return _first_array(tensor)
+    if tensor._storage is not None and tensor._storage.parted is not None:
+        tensor._storage.parted.leave(tensor)  # NumPy may write to it
     storage = views.storage_of(tensor)
     tensor._refresh()
     if not can_share(storage.value.aval):

@@ -357,6 +357,8 @@ def rebind(target, result, fills=False):
             if target._retains:
                 keep_retained(target)
         return target
+    if storage.parted is not None:
+        storage = storage.parted.leave(target)
     with memory_lock:
         if target._chain:
             _write_through(target, result, line, fills)

@@ -20,12 +20,24 @@ from torchlike._tensor.tape import Refused, keep_retained
 _new = object.__new__
 
 
+class Parted:
+    """Says of a storage that for a user each of its handles has a memory of its own: copies and
+    files see it so."""
+
+    __slots__ = ()
+    holders = 0  # how many handles are left of those that have one memory
+
+    def leave(self, tensor) -> Storage:
+        """The storage of a handle that is about to be written; a window is written through."""
+        return tensor._storage
+
+
 class Storage:
     """What a tensor and its views share: the root's value and history, and a version counter.
 
     silent counts the versions that came through ``.data``, which autograd does not see; geometry
     is (strides, offset) of the root if it is not row-major; array and filled are bridge.py's.
-    parted says that for a user each handle has a memory of its own: so copies and files see them.
+    parted is None, or a ``Parted``.
     """
 
     __slots__ = (
@@ -41,7 +53,7 @@ class Storage:
         self.node, self.index = tensor._node, tensor._index
         self.version, self.silent = tensor._version_count, 0
         self.geometry = tensor._geometry
-        self.identity, self.parted = None, False
+        self.identity = self.parted = None
 
     @property
     def node(self):
@@ -154,7 +166,7 @@ def share_copies(copied, tensor, memo: dict) -> None:
     """Let the copies share memory that ``copy.deepcopy`` makes of tensors that do."""
     storage = tensor._storage
     # The references of a storage are its handles, and here the local name and the argument.
-    if storage is None or storage.parted or sys.getrefcount(storage) <= 3:
+    if storage is None or storage.parted is not None or sys.getrefcount(storage) <= 3:
         return
     made = memo.get(id(storage))
     if made is None:

@@ -57,10 +57,15 @@ class Conditional:
             tensors += [t for t, *_ in moved.values()]
             before += [replay(old, chain) for _, old, chain in moved.values()]
         line = user_line()
-        after = [wrap(value_of(t)) for t in tensors]
+        after, kept = [wrap(value_of(t)) for t in tensors], []
+        known: dict[tuple, Tensor] = {}  # step counts share what they were, and what they are
         with no_grad():
-            kept = [_where(skip, *pair) for pair in zip(before, after, strict=True)]
-        rebind_all(tensors, [t._value for t in kept], line)
+            for old, new in zip(before, after, strict=True):
+                pair = id(old._value), id(new._value)
+                if pair not in known:
+                    known[pair] = _where(skip, old, new)
+                kept.append(known[pair]._value)
+        rebind_all(tensors, kept, line)
         return True
 
     def _can_decide(self) -> bool:

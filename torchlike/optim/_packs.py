@@ -14,7 +14,7 @@ from torchlike._engine.values import Value, aval
 from torchlike._ops.table import TABLE
 from torchlike._tensor import dispatch
 from torchlike._tensor.tensor import Tensor, copy_value
-from torchlike._tensor.views import storage_of
+from torchlike._tensor.views import Parted, storage_of
 
 _INDEX, _VIEW = TABLE["index_basic"], TABLE["view"]
 _PACKED_NUMEL = 4096  # above, concatenating costs more than the arrays it saves
@@ -33,19 +33,17 @@ class Pack:
     """
 
     __slots__ = (
-        "bases", "entries", "flags", "followers", "ids", "names", "params", "plan", "slots",
-        "starts", "step",
+        "bases", "entries", "flags", "ids", "names", "params", "plan", "slots", "starts", "step",
     )  # fmt: skip
 
     def __init__(self, params, names, starts, counts: bool, state):
         self.params, self.ids, self.names = params, {id(p) for p in params}, names
         self.flags = self.plan = None
-        self.followers = []  # step counts of parameters that have one of their own, as seen last
         total = sum(p._value.aval.numel for p in params)
         flat = aval((total,), dt.float32, devices.CPU)
         self.bases = [dispatch.wrap(full(flat, start)) for start in starts]
         for base in self.bases:
-            storage_of(base).parted = True
+            storage_of(base).parted = _PARTED
         self.entries = []  # (state of a parameter, name, the view that stands there)
         if counts:
             share_steps(state, params, fresh=True)
@@ -76,19 +74,17 @@ class Pack:
         for slot, name, view in self.entries:
             if slot.get(name) is not view:
                 return False
-        self.followers = []
         for step in self.step:
-            value = dispatch.value_of(step)
+            storage = step._storage
             for slot in self.slots:
                 own = slot.get("step")
-                if own is step:
-                    continue
-                if not isinstance(own, Tensor) or dispatch.value_of(own) is not value:
+                if not isinstance(own, Tensor) or own._storage is not storage:
                     return False
-                if local.capture is not None:  # a replay would not see that one is written to
-                    return False
-                self.followers.append(own)
         return True
+
+    def counts_as_one(self) -> bool:
+        """Whether the step counts that the pack has made still share their memory."""
+        return all([_holders(step) == len(self.params) for step in self.step])
 
     def is_all(self, params) -> bool:
         """Whether these are the pack's parameters and no others."""
@@ -107,98 +103,127 @@ class Pack:
                 view._storage = view._base = view._geometry = None  # no window on the pack's memory
                 view._chain, view._detached = (), False
                 view._value, view._seen, view._version_count = value, 0, version
-        if self.step and all(slot.get("step") is self.step[0] for slot in self.slots):
-            share_steps(state, self.params)
 
 
 # ---- step counts -------------------------------------------------------------------------------
 
+_PARTED = Parted()
+
+
+class Count(Parted):
+    """The step count of ``holders`` parameters, whose states' tensors share one memory: one
+    addition counts for all. One that somebody writes to leaves the others."""
+
+    __slots__ = ("holders",)
+
+    def __init__(self, holders: int):
+        self.holders = holders
+
+    def leave(self, tensor):
+        if self.holders == 1:
+            return tensor._storage
+        if local.capture is not None:
+            local.capture.refuse("a step count of an optimizer is written")
+        self.holders -= 1
+        value, version = copy_value(dispatch.value_of(tensor)), tensor._storage.version
+        tensor._storage, tensor._detached = None, False
+        tensor._value, tensor._seen, tensor._version_count = value, 0, version
+        storage = storage_of(tensor)
+        storage.parted = Count(1)
+        return storage
+
+
+def _holders(step) -> int:
+    """How many states count by the memory of a tensor; 0 if it was not made for that."""
+    storage = step._storage if step.__class__ is Tensor else None
+    count = None if storage is None else storage.parted
+    return count.holders if count.__class__ is Count else 0
+
+
+def _is_alone(step) -> bool:
+    """Whether a step count is a tensor that shares its memory with no other."""
+    if step.__class__ is not Tensor or step._chain:
+        return False
+    storage = step._storage
+    return storage is None or getrefcount(storage) <= 3  # the handle, the local name, the argument
+
+
+def _handles(value: Value, holders: int) -> list[Tensor]:
+    """So many tensors that share the memory of a value."""
+    first = dispatch.wrap(value)
+    storage = storage_of(first)
+    storage.parted = Count(holders)
+    out = [first]
+    for _ in range(holders - 1):
+        t = dispatch.wrap(Value(value.aval))
+        t._storage, t._detached, t._seen = storage, True, -1
+        out.append(t)
+    return out
+
 
 def share_steps(state, params, fresh: bool = False) -> None:
-    """Let states of equal step count hold one tensor for it: one addition counts for all.
+    """Let states of equal step count hold tensors that share it.
 
     It is on the device of the parameters, as all that their step's program reads.
     """
-    shared: dict[tuple, Tensor] = {}
+    alike: dict[tuple, list] = {}
     for p in params:
-        slot, device = state[p], p._value.aval.device
-        step = None if fresh else slot["step"]
-        count = 0.0 if step is None else float(step)
-        counter = shared.get((count, device))
-        if counter is None:
-            start = Value(aval((), dt.float32, device), np.array(count, np.float32))
-            counter = shared[count, device] = dispatch.wrap(start)
-            counter.holders = 0
-        slot["step"] = counter
-        counter.holders += 1
-
-
-def own_steps(state) -> None:
-    """Give each state a tensor of its own for a step count that it shares: what is written to one
-    changes no other.
-
-    They go on sharing the value, and by that count together until somebody writes to one.
-    """
-    leaders: dict[int, Tensor] = {}
-    for slot in state.values():
-        step = slot.get("step") if isinstance(slot, dict) else None
-        if step.__class__ is not Tensor or getattr(step, "holders", 0) < 2:
-            continue
-        if id(step) not in leaders:
-            leaders[id(step)] = step
-        else:
-            slot["step"] = dispatch.wrap(dispatch.value_of(step))
-            slot["step"].holders = 1
-    for step in leaders.values():
-        step.holders = 1
+        count = 0.0 if fresh else float(state[p]["step"])
+        alike.setdefault((count, p._value.aval.device), []).append(p)
+    for (count, device), members in alike.items():
+        start = Value(aval((), dt.float32, device), np.array(count, np.float32))
+        for p, step in zip(members, _handles(start, len(members)), strict=True):
+            state[p]["step"] = step
 
 
 def by_step(params, state):
     """Parameters ordered by their step count: (params, sizes of the runs, their tensors, whether
-    a state got another one, followers).
+    a state got another one).
 
-    A parameter that missed a step (it had no gradient) leaves those it shared a count with; the
-    tensor's ``holders`` tells how many share it. ``followers`` are pairs of a tensor with the value
-    of a run's and the number of that run.
+    A parameter that missed a step (it had no gradient) leaves those it shared a count with.
     """
     first = state[params[0]]["step"]
-    if first.__class__ is Tensor and getattr(first, "holders", 0) == len(params):
+    if _holders(first) == len(params):
+        storage = first._storage
         for p in params:
-            if state[p]["step"] is not first:
+            if state[p]["step"]._storage is not storage:
                 break
         else:
-            return params, (len(params),), [first], False, ()
+            return params, (len(params),), [first], False
     runs: dict[int, tuple] = {}
     changed = False
     for p in params:
         step = state[p]["step"]
-        if step.__class__ is not Tensor or not hasattr(step, "holders"):
+        if not _holders(step):
             changed = True
-            share_steps(state, [p])
-            step = state[p]["step"]
-        runs.setdefault(id(step), (step, []))[1].append(p)
-    cohorts: dict[int, tuple] = {}  # by the value of their count: (its tensor, members, followers)
+            if _is_alone(step) and step._value.aval is aval((), dt.float32, p._value.aval.device):
+                storage_of(step).parted = Count(1)  # whoever holds it goes on seeing what it counts
+            else:
+                share_steps(state, [p])
+                step = state[p]["step"]
+        runs.setdefault(id(step._storage), (step, []))[1].append(p)
+    out, sizes, counters = [], [], []
     for step, members in runs.values():
-        if step.holders != len(members):
+        count = step._storage.parted
+        if count.holders != len(members):
             changed = True
-            step.holders -= len(members)
-            step = step.clone()
-            step.holders = len(members)
-            for p in members:
-                state[p]["step"] = step
-        # A replay would not see that one of those that share a value is written to.
-        same = step if local.capture is not None else dispatch.value_of(step)
-        lead, all_members, others = cohorts.setdefault(id(same), (step, [], []))
-        all_members += members
-        if lead is not step:
-            others.append(step)
-    out, sizes, counters, followers = [], [], [], []
-    for i, (step, members, others) in enumerate(cohorts.values()):
+            count.holders -= len(members)
+            new = _handles(dispatch.value_of(step.clone()), len(members))
+            for p, other in zip(members, new, strict=True):
+                own = state[p]["step"]
+                if local.capture is not None:  # a replay can put another one there
+                    state[p]["step"] = other
+                else:
+                    own._value, own._storage, own._seen = (
+                        Value(other._value.aval),
+                        other._storage,
+                        -1,
+                    )
+            step = state[members[0]]["step"]
         out += members
         sizes.append(len(members))
         counters.append(step)
-        followers += [(t, i) for t in others]
-    return out, tuple(sizes), counters, changed, followers
+    return out, tuple(sizes), counters, changed
 
 
 def full(a, number) -> Value:

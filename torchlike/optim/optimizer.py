@@ -24,7 +24,7 @@ from torchlike._tensor.tensor import Tensor
 from torchlike.optim import sparse_steps
 from torchlike.optim._conditional import Conditional
 from torchlike.optim._hooks import with_hooks
-from torchlike.optim._packs import Pack, by_step, full, is_small, own_steps, share_steps
+from torchlike.optim._packs import Pack, by_step, full, is_small, share_steps
 from torchlike.optim._rebinding import rebind_all
 
 _STEP, _STEP_PACKED = TABLE["optimizer_step"], TABLE["optimizer_step_packed"]
@@ -96,10 +96,7 @@ class Optimizer(Conditional):
     def state(self) -> defaultdict:
         """The states by parameter, under PyTorch's names; it may be changed."""
         self._watched = True
-        state = self.__dict__["state"]
-        if local.capture is None:
-            own_steps(state)
-        return state
+        return self.__dict__["state"]
 
     @state.setter
     def state(self, state: dict) -> None:
@@ -249,6 +246,8 @@ class Optimizer(Conditional):
         """Whether the states of a pack's parameters are the pack's own, and those of the rule."""
         if pack.flags != flags and RULES[self.rule].state(flags) != pack.names:
             return False
+        if not pack.counts_as_one():
+            return False
         return not self._watched or pack.is_whole(self.__dict__["state"])
 
     def _run_packed(self, group, pack, flags, line) -> None:
@@ -269,12 +268,7 @@ class Optimizer(Conditional):
             self._note(group)
         values, _ = record(_STEP_PACKED, (pack.plan,), operands)
         packed = Packed(values.pop(len(pack.step)))
-        followers = pack.followers
-        rebind_all(
-            [*pack.step, *pack.params, *pack.bases, *followers],
-            [*values, *[values[0]] * len(followers)],
-            line,
-        )
+        rebind_all([*pack.step, *pack.params, *pack.bases], values, line)
         for p, start in zip(pack.params, pack.starts, strict=True):
             if local.capture is None:
                 cut_from(packed, p._grad._value, start)
@@ -321,7 +315,7 @@ class Optimizer(Conditional):
             for name, start in zip(names, starts, strict=True):
                 slot[name] = dispatch.wrap(full(self.state_aval(p, name), start))
         if loose and rule.counts:
-            share_steps(state, loose)
+            share_steps(state, loose, fresh=True)
         return fresh
 
     def _run(self, group, params, names, flags, line) -> None:
@@ -329,12 +323,12 @@ class Optimizer(Conditional):
         rule = RULES[self.rule]
         state = self.__dict__["state"]
         if group.get("differentiable"):
-            self._run_taped(group, params, names, flags)
+            self._run_taped(group, params, names, flags, line)
             return
         numbers = [_number(x) for x in self.scalars(group)]
-        cohorts, counters, followers = (len(params),), [], ()
+        cohorts, counters = (len(params),), []
         if rule.counts:
-            params, cohorts, counters, changed, followers = by_step(params, state)
+            params, cohorts, counters, changed = by_step(params, state)
             self._watched = self._watched or changed
         plan = Plan(self.rule, tuple(flags.items()), rule.scalars, cohorts, names)
         slots = [state[p] for p in params] if names else []
@@ -358,19 +352,15 @@ class Optimizer(Conditional):
             for members in places.values():
                 self._run(group, members, names, flags, line)
             return
-        rebind_all(
-            [*counters, *params, *states, *[t for t, _ in followers]],
-            [*values, *[values[i] for _, i in followers]],
-            line,
-        )
+        rebind_all([*counters, *params, *states], values, line)
 
-    def _run_taped(self, group, params, names, flags) -> None:
+    def _run_taped(self, group, params, names, flags, line) -> None:
         """The step as an in-place op on the tape: parameters and states depend on what they were,
         on the gradients and on numbers that are tensors."""
         rule, state = RULES[self.rule], self.__dict__["state"]
-        cohorts, counters, followers = (len(params),), [], ()
+        cohorts, counters = (len(params),), []
         if rule.counts:
-            params, cohorts, counters, changed, followers = by_step(params, state)
+            params, cohorts, counters, changed = by_step(params, state)
             self._watched = self._watched or changed
         plan = Plan(self.rule, tuple(flags.items()), rule.scalars, cohorts, names)
         states = [state[p][name] for name in names for p in params]
@@ -383,10 +373,10 @@ class Optimizer(Conditional):
             operands = (*numbers, *old[:at], *grads, *old[at:])
             new = dispatch.apply(_STEP_TAPED, operands, (plan,))
             new = new if isinstance(new, tuple) else (new,)
-            for i, (t, value) in enumerate(zip(changed, new, strict=True)):
-                t.copy_(value.detach() if i < len(counters) else value)
-        for t, i in followers:
-            t.copy_(counters[i])
+            # The counts first, and not by copy_: one that is written leaves the others.
+            rebind_all(counters, [t._value for t in new[: len(counters)]], line)
+            for t, value in zip(changed[len(counters) :], new[len(counters) :], strict=True):
+                t.copy_(value)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
@@ -409,7 +399,7 @@ class Optimizer(Conditional):
     def state_dict(self) -> dict[str, Any]:
         """State and groups with parameters by number, as PyTorch saves them.
 
-        The states are the optimizer's own, not copies: they follow what becomes of them.
+        The tensors are the optimizer's own, not copies: they follow what becomes of them.
         """
         for hook in self._state_hooks["state_dict_pre"].values():
             hook(self)
@@ -423,8 +413,8 @@ class Optimizer(Conditional):
             packed["params"] = [numbers[id(p)] for p in group["params"]]
             groups.append(packed)
         state = {
-            (numbers[id(p)] if isinstance(p, Tensor) else p): slot
-            for p, slot in self.state.items()
+            (numbers[id(p)] if isinstance(p, Tensor) else p): _given(slot) if self.rule else slot
+            for p, slot in self.__dict__["state"].items()
             if not (self.rule and isinstance(slot, dict)) or slot
         }
         out = {"state": state, "param_groups": groups}
@@ -554,6 +544,11 @@ def _number(x):
     if isinstance(x, str):
         raise TypeError(f"an option of a group must be Number, not str: {x!r}")
     return float(x)
+
+
+def _given(slot):
+    """A parameter's state to give away: another dict, which nobody has to watch."""
+    return dict(slot) if isinstance(slot, dict) else slot
 
 
 def _loaded(name, x, p, own: bool):

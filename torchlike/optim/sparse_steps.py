@@ -82,10 +82,7 @@ def adagrad(p, grad, state, group) -> None:
     if group["weight_decay"]:
         raise RuntimeError("weight_decay option is not compatible with sparse gradients")
     step = state["step"]
-    if hasattr(step, "holders"):  # others go on sharing it
-        step.holders -= 1
-    state["step"] = step = step + 1
-    step.holders = 1
+    step += 1  # it leaves those that share its memory
     rate = float(group["lr"])
     if group["lr_decay"]:
         rate /= 1 + (float(step) - 1) * group["lr_decay"]
