@@ -8,6 +8,7 @@ from operator import attrgetter
 
 import numpy as np
 
+from torchlike._engine.values import TRACED
 from torchlike._tensor import views
 from torchlike._tensor.dispatch import TENSORS
 from torchlike._tensor.tensor import FIELDS, Tensor, _holds
@@ -20,10 +21,11 @@ _FEW = 16
 _TENSOR = "tensor"
 
 # What is compared of a tensor; of one with a history or strides of its own, more.
-_STATE = attrgetter(
+_STATES = (
     "_value.aval", "__class__", "_requires_grad", "_hooks", "_after_hooks", "_node", "_chain",
     "_geometry", "_base",
 )  # fmt: skip
+_STATE = attrgetter(*_STATES)
 _PLAIN = (None, (), None, None)
 
 
@@ -194,6 +196,79 @@ class Flat:
     def identities(self) -> list[tuple[int, int]]:
         """Of each tensor, which it is and which memory it shows; of use while they live."""
         return [(id(t), id(t if t._storage is None else t._storage)) for t in self.tensors]
+
+
+class Tensors:
+    """The arguments of a call of which all are tensors, in the place of its ``Flat``."""
+
+    __slots__ = ("tensors",)
+    owners = homes = ()
+
+    def __init__(self, tensors: tuple):
+        self.tensors = tensors
+
+
+class Usual:
+    """The arguments of a recording that one look tells from others: tensors, each with a memory of
+    its own that nothing else shows, and of which no gradient is read."""
+
+    __slots__ = ("count", "look", "states")
+
+    @classmethod
+    def of(cls, replay) -> Usual | None:
+        """What a recording's arguments have to be; None if that takes more than a look."""
+        spec, states, no_grad = replay.spec, replay.states, replay.no_grad
+        alone = tuple([x for i in range(len(spec)) for x in (i, i, None, None)])
+        if (
+            any(x != _TENSOR for x in spec) or any(state[5:] != _PLAIN for state in states)
+            or replay.used or replay.alias != alone or not all(x is True for x in no_grad or ())
+        ):  # fmt: skip
+            return None
+        usual = cls()
+        usual.count = len(spec)
+        usual.look, usual.states = _STATE, states
+        if no_grad is not None:
+            usual.look, usual.states = _STATE_AND_GRAD, [(*state, None) for state in states]
+        return usual
+
+    def holds(self, args: tuple, lasting: dict) -> bool:
+        """Whether these are such arguments; ``lasting`` has the tensors that may not be."""
+        if len(args) != self.count:
+            return False
+        try:
+            storages = list(map(_storage, args))
+            for t, storage in zip(args, storages, strict=True):
+                if storage is not None and t._seen != storage.version:
+                    t._sync()
+            if list(map(self.look, args)) != self.states:
+                return False
+            kinds = set(map(type, map(_array, args)))
+        except AttributeError:  # not a tensor
+            return False
+        identities = set(map(id, args))
+        if len(identities) != self.count or not lasting.keys().isdisjoint(identities):
+            return False
+        if any(storages):
+            memories = set(map(id, filter(None, storages)))
+            if (
+                len(memories) + storages.count(None) != self.count
+                or not lasting.keys().isdisjoint(memories)
+                or any(storage.geometry is not None for storage in filter(None, storages))
+            ):
+                return False
+        for own in map(_holds, args):
+            if own and not FIELDS.issuperset(own):
+                return False
+        if not _computed.issuperset(kinds):
+            if any(issubclass(kind, TRACED) for kind in kinds):
+                return False
+            _computed.update(kinds)
+        return True
+
+
+_STATE_AND_GRAD = attrgetter(*_STATES, "_grad")
+_array, _storage = attrgetter("_value.array"), attrgetter("_storage")
+_computed: set = set()  # classes of arrays that were met and are none of JAX's tracers
 
 
 def _is_record(x, kind: type) -> bool:

@@ -22,6 +22,10 @@ from torchlike.compiler._parts import (
     Part,
     Slots,
 )
+from torchlike.compiler._written import written
+
+# So often a look is at lists; from then on it is a function of its own.
+_OFTEN = 64
 
 _TENSOR_STATE = attrgetter(
     "_value.aval", "_requires_grad", "_node", "_hooks", "_after_hooks", "_storage"
@@ -116,6 +120,9 @@ class Guards:
         self, parts: list[Part], tensors: list[Tensor], grads: dict, places: list, instances: list,
         constants=(), used=(),
     ):  # fmt: skip
+        storages = [t._storage for t in tensors if t._storage is not None]
+        parted = {id(s.parted): s.parted for s in storages if s.parted is not None}
+        parts = [*parts, *[Slots(x, "a shared memory", ("holders",)) for x in parted.values()]]
         self.parts, self.tensors = parts, tensors
         self.constants = constants if grads else ()  # tensors that a gradient may come to be
         # Of tensors of which the gradient is read, or added to, what it was.
@@ -157,6 +164,13 @@ class Guards:
         self.found, self.met = found, self._met(found)
         self.turned, self.shown = turned.count, list(map(_shown, self.tensors))
         self.memory = {id(t._storage) for t in self.tensors if self.places}
+        looks = {
+            self.is_whole: self.wholes, self.is_listed: self.lists,
+            self.is_stated: self.tensors, self.is_used: self.found or self.used,
+            self.is_placed: self.places, self.is_same: self.others,
+        }  # fmt: skip
+        self.looks = [look for look, needed in looks.items() if needed]
+        self.times, self.written = 0, None
 
     def _met(self, found: dict) -> list:
         """Which gradients are other known tensors, or show the memory of one."""
@@ -184,16 +198,13 @@ class Guards:
     def hold(self) -> bool:
         """Whether everything is as it was."""
         try:
+            if self.written is not None:
+                return self.written()
             if (
                 turned.count == self.turned
                 and list(map(len, self.sized)) == self.sizes
                 and list(map(type, self.instances)) == self.kinds
                 and all(map(is_, map(_attributes, self.instances), self.attributes))
-                and all(
-                    map(is_, chain.from_iterable(map(dict.values, self.wholes)), self.whole_values)
-                )
-                and list(chain.from_iterable(self.by_text)) == self.texts
-                and all(map(is_, chain.from_iterable(self.by_object), self.keys))
                 and all(
                     map(
                         is_,
@@ -201,19 +212,47 @@ class Guards:
                         self.picked,
                     )
                 )
-                and all(map(is_, chain.from_iterable(self.lists), self.listed))
-                # Lists of what has no __eq__ are compared by identity, and faster than by is_.
-                and list(chain.from_iterable(map(_TENSOR_STATE, self.tensors))) == self.states
                 and [t._grad is None for t in self.grads] == self.no_grad
-                and (not self.found or self._met(self.found) == self.met)
-                and (not self.used or list(map(gradient_state, self.used)) == self.used_states)
-                and all([self._state_at(*place[:2]) == place[2] for place in self.places])
-                and all([all(map(same, p.old, p.now())) for p in self.others])
+                and all([look() for look in self.looks])
             ):
+                self.times += 1
+                if self.times == _OFTEN:
+                    self.written = written(self)
                 return True
         except (KeyError, AttributeError, ValueError):  # ValueError: an empty cell
             pass
         return False
+
+    def is_whole(self) -> bool:
+        """Whether the dicts that are read whole hold the same, in the same order."""
+        return (
+            all(map(is_, chain.from_iterable(map(dict.values, self.wholes)), self.whole_values))
+            and list(chain.from_iterable(self.by_text)) == self.texts
+            and all(map(is_, chain.from_iterable(self.by_object), self.keys))
+        )
+
+    def is_listed(self) -> bool:
+        """Whether the lists hold the same."""
+        return all(map(is_, chain.from_iterable(self.lists), self.listed))
+
+    def is_stated(self) -> bool:
+        """Whether the tensors are of the same kinds."""
+        # Lists of what has no __eq__ are compared by identity, and faster than by is_.
+        return list(chain.from_iterable(map(_TENSOR_STATE, self.tensors))) == self.states
+
+    def is_used(self) -> bool:
+        """Whether the gradients that are read, or may be other tensors, are alike."""
+        return (not self.found or self._met(self.found) == self.met) and (
+            not self.used or list(map(gradient_state, self.used)) == self.used_states
+        )
+
+    def is_placed(self) -> bool:
+        """Whether what each call replaces is alike."""
+        return all([self._state_at(*place[:2]) == place[2] for place in self.places])
+
+    def is_same(self) -> bool:
+        """Whether all else is equal."""
+        return all([all(map(same, p.old, p.now())) for p in self.others])
 
     def failed(self) -> str | None:
         """What differs, in words; None if only equal things took each other's place."""

@@ -16,7 +16,7 @@ from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.tensor import Tensor
 from torchlike.compiler._direct import Direct
 from torchlike.compiler._opening import hang
-from torchlike.compiler._values import Known, Moment, Result, ValueOf
+from torchlike.compiler._values import Argument, Known, Moment, Passed, Result, ValueOf
 
 
 def _objects(group: dict) -> list:
@@ -40,6 +40,7 @@ class Replay:
     fragile   references that lead elsewhere once the call has written
     opened    None, or what the new tape node is made of
     targets   where that leads
+    usual     None, or what tells the arguments of most calls in one look
     used      the identities that the gradients had which are read or added to
     """
 
@@ -58,7 +59,7 @@ class Replay:
         self.targets: list = []
         self.used: list = []
         self.paths: dict = {}
-        self.surround = self.no_grad = None
+        self.surround = self.no_grad = self.usual = None
         self.runs = 0
 
     def settle(self) -> None:
@@ -81,6 +82,8 @@ class Replay:
                 and not source.tensor.tensor._chain
             ):
                 self.direct.append((i, source.tensor.tensor))
+            elif source.__class__ is ValueOf and source.tensor.__class__ is Argument:
+                self.given.append((i, None, Passed(source.tensor.place)))
             else:
                 self.given.append((i, None, source))
         self.quick, self.slow = [], []

@@ -104,6 +104,19 @@ class ValueOf:
         return tensor._value
 
 
+class Passed:
+    """The value of the n-th tensor among the arguments, which the look at them has brought up to
+    date with its memory."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place):
+        self.place = place
+
+    def get(self, moment):
+        return moment.arguments[self.place]._value
+
+
 class RootOf:
     """The value of the storage that such a tensor is a view of."""
 
@@ -217,7 +230,7 @@ class NewStorage:
             made.value = self.value.get(moment)
             made.node, made.index = None, 0
             made.version, made.silent = self.version, self.silent
-            made.geometry, made.identity = self.geometry, None
+            made.geometry, made.identity, made.parted = self.geometry, None, None
         return made
 
 
