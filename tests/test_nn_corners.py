@@ -436,7 +436,8 @@ def case_losses_of_other_shapes(lib):
 
 
 def case_what_may_be_written_before_the_backward_pass(lib):
-    """Losses made of other ops save what these made; a batch norm does not save its bias."""
+    """Losses made of other ops save what these made; a batch norm does not save its bias; nor a
+    solver its right side."""
     f, out = lib.nn.functional, []
     calls = {
         "hinge": (f.hinge_embedding_loss, (3,), (3,)),
@@ -448,6 +449,9 @@ def case_what_may_be_written_before_the_backward_pass(lib):
         "tanhshrink": (f.tanhshrink, (3,)),
         "norm": (lambda x, w, b: f.batch_norm(x, None, None, w, b, True), (4, 3), (3,), (3,)),
         "mse": (f.mse_loss, (3,), (3,)),
+        "solve": (lib.linalg.solve, (2, 2), (2, 3)),
+        "triangular": (lambda a, b: lib.linalg.solve_triangular(a, b, upper=True), (2, 2), (2, 3)),
+        "qr": (lambda a: lib.linalg.qr(a)[0].abs() + lib.linalg.qr(a)[1].sum(), (2, 3)),
     }
     for name, (call, *shapes) in calls.items():
         for written in range(len(shapes)):

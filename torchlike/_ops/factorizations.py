@@ -291,20 +291,19 @@ def _qr_rule(c, gq, gr):
     q, r = c.results
     if m >= n:
         return _square_qr_rule(q, r, gq, gr)
-    a = c.operands[0]
     left, right = (None, None) if gr is None else (gr[..., :, :m], gr[..., :, m:])
     if gr is not None:
-        more = product(a[..., :, m:], adjoint(right))
+        more = product(q, product(r[..., :, m:], adjoint(right)))
         gq = more if gq is None else gq + more
     first = _square_qr_rule(q, r[..., :, :m], gq, left)
-    rest = jnp.zeros_like(a[..., :, m:]) if gr is None else product(q, right)
+    rest = jnp.zeros_like(r[..., :, m:]) if gr is None else product(q, right)
     return jnp.concatenate([first, rest], -1)
 
 
 _qr_rule.refuse = _refuse_qr
 
 
-@op("linalg_qr", saves="both", vjp=_qr_rule, grad_name="LinalgQrBackward0")
+@op("linalg_qr", saves="result", vjp=_qr_rule, grad_name="LinalgQrBackward0")
 def linalg_qr(A, mode: str = "reduced"):
     """Orthonormal and upper triangular factors."""
     if mode not in ("reduced", "complete", "r"):

@@ -266,7 +266,10 @@ def _solve_rule(c, g, _=None):
     return grad_a, grad_b
 
 
-@op("linalg_solve_ex", saves="both", vjp=_solve_rule, grad_name="LinalgSolveExBackward0")
+@op(
+    "linalg_solve_ex", saves="both", needs={"A": ("A",), "B": ("A",)}, vjp=_solve_rule,
+    grad_name="LinalgSolveExBackward0",
+)  # fmt: skip
 def linalg_solve_ex(A, B, left: bool = True, check_errors: bool = False):
     """The solutions of linear systems, and where the factorization met a zero."""
     check_floating("linalg.solve", A)
@@ -292,7 +295,7 @@ def _triangular_rule(c, g):
     return jnp.triu(grad_a, off) if upper else jnp.tril(grad_a, -off), grad_b
 
 
-@op("linalg_solve_triangular", saves="both", vjp=_triangular_rule)
+@op("linalg_solve_triangular", saves="both", needs={"A": ("A",), "B": ("A",)}, vjp=_triangular_rule)
 def linalg_solve_triangular(
     A, B, *, upper: bool, left: bool = True, unitriangular: bool = False
 ):  # fmt: skip
