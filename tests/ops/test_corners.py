@@ -59,6 +59,8 @@ CASES = [
       for d in ("uint8", "int64", "float16", "bfloat16", "float32", "bool")
       for args in ("0, None", "1, None", "1, to=None", "-2**63, None", "2.5", "to=2")),
     "[L.manual_seed(1), L.ones(1).expand(3).normal_()]",
+    "[L.manual_seed(0), L.zeros(3).double().uniform_(-8e307, 8e307) / 1e307][1]",
+    "[L.manual_seed(0), L.zeros(3).double().normal_(8e307, 1e307) / 1e307][1]",
     *(f"L.randperm({n}, out=L.zeros(0, dtype=L.{d})).shape"
       for n, d in ((256, "uint8"), (257, "uint8"), (2050, "float16"), (258, "bfloat16"))),
     # Ranges: what is written keeps its shape if it is as long, and numbers that do not fit.

@@ -49,6 +49,8 @@ def libm(function, values: np.ndarray) -> np.ndarray:
 def fused(a: np.ndarray, b: float, c: float) -> np.ndarray:
     """float64 ``a * b + c`` rounded once, as PyTorch's kernels do it on processors with FMA."""
     b, c = np.float64(b), np.float64(c)
+    if 2.0**960 < max(abs(b), abs(c)) < np.inf:  # the halves of such numbers would overflow
+        return fused(a, b * 2.0**-64, c * 2.0**-64) * 2.0**64
     product = a * b
     a_high, a_low = _split(a)
     b_high, b_low = _split(b)
