@@ -155,6 +155,14 @@ CASES = [
     *(f"F.interpolate(u(1, 5, 9, 11), scale_factor={scale}, mode='{mode}').tolist()"
       for scale in (0.3, 1.7, 2) for mode in ("bilinear", "bicubic")),
     "L.kron(T([1], dtype=L.uint8), T(1, dtype=L.int16))", "L.kron(T([1.0]), T(1.0).double())",
+    # Quotients by one number, which XLA would rather multiply by its reciprocal.
+    *(f"(lambda x: {call})(L.arange(1.0, 20001)).tolist()" for call in (
+        "x.div(47, rounding_mode='trunc')", "x.div(T(47.0), rounding_mode='trunc')",
+        "(x / 10).round(decimals=1)", "(x / 16).histc(49, 0, 490)",
+        "F.hardswish(x / 5000)", "F.hardsigmoid(x / 5000)",
+        "G(lambda y: x.double().fmod(y), T([49.0]).double())[0]",
+        "L.gradient(x.remainder(13) * x, spacing=0.7)[0]",
+    )),
     # What is refused.
     "L.from_dlpack(w)", "L.from_dlpack(w.detach())",
     "lin.inv(m, out=L.empty(3, 3))", "lin.vector_norm(m, out=L.empty(()))",

@@ -110,7 +110,7 @@ def hardsigmoid(input):
 
 # A sixth in single precision, whatever the dtype.
 _hardsigmoid = conventions.with_slopes(
-    lambda x: jnp.where(x <= -3, 0, jnp.where(x >= 3, 1, x / 6 + 0.5)).astype(x.dtype),
+    lambda x: conventions.by_number(jnp.clip(x + 3, 0, 6), 6),
     lambda r, x: ((x > -3) & (x < 3), jnp.asarray(np.float32(1 / 6), x.dtype)),
 )
 
@@ -123,7 +123,7 @@ def hardswish(input):
 
 
 _hardswish = conventions.with_slopes(
-    lambda x: x * jnp.clip(x + 3, 0, 6) / 6,
+    lambda x: conventions.by_number(x * jnp.clip(x + 3, 0, 6), 6),
     lambda r, x: jnp.where(x <= -3, 0, jnp.where(x < 3, x / 3 + 0.5, 1)).astype(x.dtype),
 )
 

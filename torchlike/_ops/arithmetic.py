@@ -174,7 +174,7 @@ def divide_toward_zero(x, y):
     """The quotient rounded toward zero."""
     refuse("div_trunc_cpu", x, dt.BOOL, dt.COMPLEX)
     if is_floating(x):
-        return jnp.trunc(x / y)
+        return jnp.trunc(conventions.quotient(x, y))
     return lax.div(*jnp.broadcast_arrays(x, y))
 
 

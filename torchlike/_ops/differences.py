@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import conventions
 from torchlike._ops.table import op, torch_dtype
 
 
@@ -19,13 +20,14 @@ def _part(x, dim: int, start: int, stop: int):
 def gradient_even(input, spacing, dim: int, edge_order: int):
     """The derivative along a dimension whose samples are ``spacing`` apart."""
     part = lambda start, stop: _part(input, dim, start, stop)  # noqa: E731
-    middle = (part(2, 0) - part(0, -2)) / (2 * spacing)
+    over = conventions.quotient
+    middle = over(part(2, 0) - part(0, -2), 2 * spacing)
     if edge_order == 1:
-        first = (part(1, 2) - part(0, 1)) / spacing
-        last = (part(-1, 0) - part(-2, -1)) / spacing
+        first = over(part(1, 2) - part(0, 1), spacing)
+        last = over(part(-1, 0) - part(-2, -1), spacing)
     else:
-        first = (-3 * part(0, 1) + 4 * part(1, 2) - part(2, 3)) / (2 * spacing)
-        last = (3 * part(-1, 0) - 4 * part(-2, -1) + part(-3, -2)) / (2 * spacing)
+        first = over(-3 * part(0, 1) + 4 * part(1, 2) - part(2, 3), 2 * spacing)
+        last = over(3 * part(-1, 0) - 4 * part(-2, -1) + part(-3, -2), 2 * spacing)
     return jnp.concatenate([first, middle, last], dim)
 
 

@@ -99,8 +99,8 @@ def round_(input, *, decimals: int = 0):
         return jnp.round(input)
     scale = jnp.asarray(float(f"1e{abs(decimals)}"), input.dtype)  # infinite, where 10.0**n raises
     if decimals < 0:
-        return jnp.round(input / scale) * scale
-    return jnp.round(input * scale) / scale
+        return jnp.round(conventions.by_number(input, scale)) * scale
+    return conventions.by_number(jnp.round(input * scale), scale)
 
 
 # ---- limits ------------------------------------------------------------------------------------

@@ -164,6 +164,6 @@ def histc(input, low: Number, high: Number, bins: int):
     x = widened(input.reshape(-1))
     low, high = low.astype(x.dtype), high.astype(x.dtype)
     inside = (x >= low) & (x <= high)
-    at = ((x - low) / (high - low) * bins).astype(np.int64)
+    at = conventions.quotient((x - low) * bins, high - low).astype(np.int64)
     at = jnp.clip(jnp.where(inside, at, 0), 0, bins - 1)
     return jnp.zeros(bins, x.dtype).at[at].add(inside.astype(x.dtype)).astype(input.dtype)
