@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.tensor import Tensor
-from torchlike.nn.parameter import Parameter
 
 _NOTHING = object()
 
@@ -128,7 +127,9 @@ def replaced(module, tensors: dict, tie_weights: bool, strict: bool):
             raise TypeError(f"attribute `{key}`: {below} is not an instance of torch.Tensor")
         below = module.get_submodule(path)
         computed = isinstance(getattr(type(below), key, None), property)  # a parametrization
-        new = below._parameters if isinstance(tensors[name], Parameter) else vars(below)
+        t = tensors[name]
+        is_parameter = isinstance(t, Tensor) and (t._is_parameter or "_is_param" in vars(t))
+        new = below._parameters if is_parameter else vars(below)
         places[name] = _Properties(below) if computed else new, key
     before = {}
     extra = {n: tensors[n] for n in unexpected}
