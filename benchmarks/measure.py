@@ -11,8 +11,6 @@ def wait(result) -> None:
     """Wait for a result of PyTorch, torchlike or JAX."""
     if hasattr(result, "block_until_ready"):
         result.block_until_ready()
-    elif hasattr(result, "jax"):
-        result.jax().block_until_ready()
 
 
 def in_turn(sides: dict[str, Callable], calls: int, rounds: int = 15) -> dict[str, float]:

@@ -3,8 +3,8 @@
     python benchmarks/ops.py [--only REGEX] [--forward] [--eager]
 
 The same code on both sides, forward and backward with a given gradient where the op has one. On
-torchlike's side it is compiled by ``jax.jit``, so that the op itself is measured; with ``--eager``
-every call is recorded, run and waited for.
+torchlike's side it is ``torchlike.compile(mode="max-autotune")``; with ``--eager`` every call is
+recorded and run. Each call is waited for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import re
 from functools import partial
 
-import jax
 import numpy as np
 import torch
 from measure import busy, calls_for, in_turn, table, wait
@@ -153,17 +152,12 @@ def derived(lib, op, *operands):
     return [out.detach(), *lib.autograd.grad(out, leaves, operands[-1])]
 
 
-def compiled(run):
-    """torchlike's code as one program that jax.jit makes of it."""
-    program = jax.jit(lambda *xs: [y.jax() for y in run(*map(torchlike.from_jax, xs))])
-    return lambda *xs: program(*[x.jax() for x in xs])
-
-
 def synchronously(call):
     """PyTorch computes when called; torchlike's program is done when any of its results is."""
 
     def run():
-        wait(call()[-1])
+        results = call()  # all of them are wanted, not only the one that is waited for
+        wait(results[-1])
 
     return run
 
@@ -183,7 +177,7 @@ def main() -> None:
             for lib in (torch, torchlike):
                 run, operands = body(lib, make, shape, options.forward)
                 if lib is torchlike and not options.eager:
-                    run = compiled(run)
+                    run = torchlike.compile(run, mode="max-autotune")
                 sides[lib.__name__] = synchronously(partial(run, *operands))
             us = {k: 1e6 * s for k, s in in_turn(sides, calls_for(sides["torch"], 0.02)).items()}
             ratio = us["torchlike"] / us["torch"]

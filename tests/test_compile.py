@@ -459,6 +459,8 @@ def test_arguments_of_compile():
             assert call.__name__ == "f" and call.__doc__ == "Adds one."
             assert [call(x).tolist() for _ in range(3)] == [[1.0, 1.0]] * 3
     assert torch.compile(torch.compile(f))(x).tolist() == [1.0, 1.0]
+    tuned = torch.compile(f, mode="max-autotune").compiled.tuned
+    assert tuned and not torch.compile(f, options={"max_autotune": False}).compiled.tuned
     with pytest.raises(RuntimeError, match="Unrecognized mode=fast"):
         torch.compile(f, mode="fast")
     with pytest.raises(RuntimeError, match="Either mode or options"):

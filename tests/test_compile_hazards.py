@@ -28,10 +28,17 @@ from tests.hazards import (
     values,
 )
 from torchlike._core.errors import NotSupported
+from torchlike.compiler import _guards
 
 assert alike and given and gradients and handles and hidden and kept  # they fill the table
 assert made_up and modules and recipes and tensors and training and unseen and values
 NAMED = {hazard.name: hazard for hazard in HAZARDS}
+
+
+@pytest.fixture(autouse=True)
+def both_guards(monkeypatch):
+    """Each recording is guarded by lists at first, and soon by the function that is written out."""
+    monkeypatch.setattr(_guards, "_OFTEN", 2)
 
 
 def uncompiled(function):

@@ -21,7 +21,7 @@ class Composite:
 
     __slots__ = ("avals", "floats", "ints", "node", "noted", "op", "outs")
 
-    def __init__(self, name: str, segment: Segment, outs, noted=(), donates=()):
+    def __init__(self, name: str, segment: Segment, outs, noted=(), donates=(), tuned=False):
         node = self.node = segment.node
         self.outs, self.noted = tuple(outs), tuple(noted)
         self.floats = tuple(segment.floats[: node.floats])
@@ -37,7 +37,7 @@ class Composite:
             name, _function(self, calls, node.externals), promotes="raw", differentiable=False,
             checks=any(c.op.checks for c in calls), shapes=lambda statics, in_avals: shapes,
             donates=(lambda statics: donates) if donates else None, inner=node,
-            places=lambda statics: homes,
+            places=lambda statics: homes, tuned=tuned,
             made_of=("composite", calls, self.outs, self.noted, self.floats, self.ints, donates),
         )  # fmt: skip
 

@@ -245,7 +245,9 @@ def effort(node: Prefix) -> dict | None:
     if devices.jax_device(node.device).platform != "cpu":
         return None
     options = _MIDDLE if node.work <= node.calls * _EACH else None
-    if node.work <= _LITTLE:
+    if any(call.op.tuned for call in node.path()):
+        options = None
+    elif node.work <= _LITTLE:
         options = _UNFUSED if any(map(_compares_results, node.path())) else _QUICK
     if any(map(_has_halves, node.path())):
         return _ROUNDED if options is None else options | _ROUNDED

@@ -90,14 +90,15 @@ class Op:
     forward      for a derivative: the op that it differentiates
     inner        for an op that stands for recorded calls: the prefix that they end in
     made_of      for an op that is made at run time: what tells it from all others
+    tuned        XLA is to work on its program as hard as it can, however long that takes
     """
 
     __slots__ = (
         "checks", "computes", "differentiable", "donates", "fn", "forms", "forward", "grad_name",
         "hosted", "inferred", "inner", "inputs", "linear", "list_at", "made_of", "multilinear",
         "name", "needs", "numbers", "params", "places", "pointwise", "promotes", "refuses",
-        "run_body", "run_time", "saves", "shapes", "signature", "singles", "statics", "vjp",
-        "vjp_ops", "view", "write", "__weakref__",
+        "run_body", "run_time", "saves", "shapes", "signature", "singles", "statics", "tuned",
+        "vjp", "vjp_ops", "view", "write", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -105,7 +106,7 @@ class Op:
         multilinear=False, vjp=None, differentiable=True, view=False, write=None, checks=False,
         donates=None, needs=None, numbers=None, refuses=None, shapes=None, grad_name=None,
         pointwise=None, forward=None, inner=None, made_of=None, forms=(), signature=None,
-        places=None,
+        places=None, tuned=False,
     ):  # fmt: skip
         self.name, self.fn = name, fn
         self.promotes, self.computes = promotes, computes
@@ -113,6 +114,7 @@ class Op:
         self.linear, self.multilinear, self.vjp = linear, multilinear, vjp
         self.differentiable, self.view, self.checks = differentiable, view, checks
         self.donates, self.forms, self.signature = donates, forms, signature
+        self.tuned = tuned or (forward is not None and forward.tuned)
         self.write, self.shapes, self.forward, self.inner = write, shapes, forward, inner
         self.made_of, self.places = made_of, places
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"

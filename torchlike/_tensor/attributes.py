@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotSupported
+from torchlike._engine.flush import host_array, jax_array
+from torchlike._engine.range_checks import check_bad_indices
 from torchlike._ops.table import TABLE
-from torchlike._tensor import layouts, views
+from torchlike._tensor import dispatch, layouts, views
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.forms import FUNCTIONS, METHODS, function, method
 from torchlike._tensor.host_data import number_held
@@ -162,6 +165,18 @@ def _make_subclass(cls, data, require_grad: bool = False, **policies):
 
 
 Tensor._make_subclass = staticmethod(_make_subclass)
+
+
+@method("block_until_ready")
+def block_until_ready(self):
+    """The tensor, computed; under JAX's name, so that ``jax.block_until_ready`` waits for it."""
+    value = dispatch.value_of(self)
+    if value.aval.device is devices.CPU:
+        host_array(value)
+    elif value.aval.device is not devices.META:
+        jax_array(value).block_until_ready()
+        check_bad_indices()
+    return self
 
 
 @method("record_stream")

@@ -22,7 +22,7 @@ from torchlike._tensor.tensor import Tensor
 
 OVERRIDERS: set = set()  # classes of tensors that override; others are asked for the attribute
 _MODULES = ("nn.functional", "linalg", "fft", "special")
-_OWN = ("accumulate_grad", "jax")  # methods that PyTorch's Tensor has not
+_OWN = ("accumulate_grad", "block_until_ready", "jax")  # methods that PyTorch's Tensor has not
 _IGNORED = ("as_subclass", "is_tensor", "set_default_dtype", "to_dlpack")
 _SPECIAL = (
     "__getitem__", "__setitem__", "__len__", "__bool__", "__float__", "__int__", "__index__",

@@ -236,10 +236,9 @@ class Usual:
         if len(args) != self.count:
             return False
         try:
-            storages = list(map(_storage, args))
-            for t, storage in zip(args, storages, strict=True):
-                if storage is not None and t._seen != storage.version:
-                    t._sync()
+            storages = list(filter(None, map(_storage, args)))
+            if storages and not self._have_own_memories(args, storages, lasting):
+                return False
             if list(map(self.look, args)) != self.states:
                 return False
             kinds = set(map(type, map(_array, args)))
@@ -248,22 +247,26 @@ class Usual:
         identities = set(map(id, args))
         if len(identities) != self.count or not lasting.keys().isdisjoint(identities):
             return False
-        if any(storages):
-            memories = set(map(id, filter(None, storages)))
-            if (
-                len(memories) + storages.count(None) != self.count
-                or not lasting.keys().isdisjoint(memories)
-                or any(storage.geometry is not None for storage in filter(None, storages))
-            ):
-                return False
-        for own in map(_holds, args):
-            if own and not FIELDS.issuperset(own):
-                return False
+        if any(map(_holds, args)) and not all(map(FIELDS.issuperset, map(_holds, args))):
+            return False
         if not _computed.issuperset(kinds):
             if any(issubclass(kind, TRACED) for kind in kinds):
                 return False
             _computed.update(kinds)
         return True
+
+    def _have_own_memories(self, args: tuple, storages: list, lasting: dict) -> bool:
+        """Whether each shows the whole of a memory of its own, and what that holds now."""
+        for t in args:
+            storage = t._storage
+            if storage is not None and t._seen != storage.version:
+                t._sync()
+        memories = set(map(id, storages))
+        return (
+            len(memories) == len(storages)
+            and lasting.keys().isdisjoint(memories)
+            and all([storage.geometry is None for storage in storages])
+        )
 
 
 _STATE_AND_GRAD = attrgetter(*_STATES, "_grad")

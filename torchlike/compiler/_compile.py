@@ -56,14 +56,14 @@ class Compiled:
 
     def __init__(
         self, function, *, fullgraph=False, dynamic=None, name=None, limit=None, eager=False,
-        backend=None,
+        backend=None, tuned=False,
     ):  # fmt: skip
         self.backend = backend  # of the user's own, with its options
         if backend is not None:
             name = name or getattr(function, "__name__", None)
             function = graphed()(function, *backend)
         self.function, self.fullgraph, self.dynamic = function, fullgraph, dynamic
-        self.limit, self.eager = limit, eager
+        self.limit, self.eager, self.tuned = limit, eager, tuned
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.lock = threading.RLock()
         self.place = place_of_function(function, "compiled call")
@@ -88,7 +88,8 @@ class Compiled:
         for composite in known:
             if composite.same_numbers(segment):
                 return composite
-        composite = Composite(f"compiled_{self.name}", segment, outs, noted, donates)
+        name = f"compiled_{self.name}"
+        composite = Composite(name, segment, outs, noted, donates, self.tuned)
         known.append(composite)
         return composite
 
@@ -244,6 +245,8 @@ def _shown(x) -> str:
 _MODES = (
     "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "lite",
 )  # fmt: skip
+_TUNED = ("max-autotune", "max-autotune-no-cudagraphs")
+_TUNED_BY = ("max_autotune", "max_autotune_pointwise", "max_autotune_gemm")  # inductor's options
 BACKENDS = ("inductor", "cudagraphs", "openxla", "tvm", "onnxrt")
 EAGER_BACKENDS = ("eager", "aot_eager", "aot_eager_decomp_partition")
 
@@ -256,9 +259,10 @@ def compile(
 ):  # fmt: skip
     """A callable that runs as one XLA program (https://pytorch.org/docs/stable/generated/torch.compile.html).
 
-    Every mode gives the same program: XLA has no slower one. A ``backend`` of your own, called
-    with a ``torch.fx.GraphModule`` and its inputs, says what runs instead. Raises ``RuntimeError``
-    for an unknown mode or option.
+    Small programs are compiled in a hurry, with the bits of eager mode; with the mode
+    "max-autotune" XLA works as hard as it can on them, too, and results may be rounded otherwise.
+    A ``backend`` of your own, called with a ``torch.fx.GraphModule`` and its inputs, says what runs
+    instead. Raises ``RuntimeError`` for an unknown mode or option.
     """
     if model is None:
         return functools.partial(
@@ -278,6 +282,8 @@ def compile(
         raise errors.NotSupported("shapes_spec", "every size is exact: leave it out")
     backend = default.backend if backend is None else known_backend(backend)
     kept = {"fullgraph": fullgraph, "dynamic": dynamic, "limit": recompile_limit}
+    if mode in _TUNED or any((options or {}).get(name) for name in _TUNED_BY):
+        kept["tuned"] = True
     if name is not None:
         kept["name"] = name
     if callable(backend):

@@ -249,12 +249,23 @@ class StorageOf:
 class New:
     """A tensor that the call makes: what its handle holds, found again for each replay.
 
-    shared says that the call leaves it in more than one place.
+    shared says that the call leaves it in more than one place, alone that it is a result and
+    nothing else (None until that is asked for).
     """
 
-    __slots__ = ("base", "fields", "index", "kind", "node", "shared", "stale", "storage", "value")
+    __slots__ = (
+        "alone", "base", "fields", "index", "kind", "node", "shared", "stale", "storage", "value",
+    )  # fmt: skip
 
     def find(self, moment):
+        if self.alone is None:
+            self.alone = self.value.__class__ is Result and not (
+                self.shared or self.storage or self.base or self.node or self.fields
+            )
+        if self.alone:
+            made = _new(self.kind)
+            made._value = moment.results[self.value.place]
+            return made
         made = moment.made.get(self)
         if made is not None:
             return made
@@ -356,6 +367,7 @@ class Namer:
         new = self._new[id(t)] = New()
         self._keep.append(t)
         new.kind, new.index, new.node, new.shared = t.__class__, t._index, None, False
+        new.alone = None
         new.stale = t._storage is not None and t._seen != t._storage.version
         node = t._node
         if node is not None:
