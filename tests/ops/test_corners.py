@@ -159,7 +159,11 @@ CASES = [
     *(f"(lambda x: {call})(L.arange(1.0, 20001)).tolist()" for call in (
         "x.div(47, rounding_mode='trunc')", "x.div(T(47.0), rounding_mode='trunc')",
         "(x / 10).round(decimals=1)", "(x / 16).histc(49, 0, 490)",
-        "F.hardswish(x / 5000)", "F.hardsigmoid(x / 5000)",
+        "F.hardswish(x / 5000)", "F.hardsigmoid(x / 5000)", "G(F.hardswish, x / 5000 - 2)[0]",
+        "F.smooth_l1_loss(x, x.flip(0) / 7, reduction='none', beta=9000)",
+        *(f"F.grid_sample(x[None, None, :2, None] ** 2 + x[:{n}] ** 2, L.stack([x[:20] - 10, "
+          f"L.zeros(20)], -1)[None, None], '{mode}', 'reflection', {n % 2 == 0})"
+          for n in (41, 42, 83) for mode in ("bilinear", "nearest")),
         "G(lambda y: x.double().fmod(y), T([49.0]).double())[0]",
         "L.gradient(x.remainder(13) * x, spacing=0.7)[0]",
     )),

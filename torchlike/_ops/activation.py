@@ -124,7 +124,9 @@ def hardswish(input):
 
 _hardswish = conventions.with_slopes(
     lambda x: conventions.by_number(x * jnp.clip(x + 3, 0, 6), 6),
-    lambda r, x: jnp.where(x <= -3, 0, jnp.where(x < 3, x / 3 + 0.5, 1)).astype(x.dtype),
+    lambda r, x: jnp.where(
+        x <= -3, 0, jnp.where(x < 3, conventions.by_number(x, 3) + 0.5, 1)
+    ).astype(x.dtype),
 )
 
 
@@ -219,7 +221,8 @@ def softplus(input, beta: float, threshold: float):
     require_floating(input, "softplus_cpu")
     scaled = input * beta
     linear = scaled > threshold
-    return jnp.where(linear, input, jnp.log1p(jnp.exp(jnp.where(linear, 0, scaled))) / beta)
+    soft = jnp.log1p(jnp.exp(jnp.where(linear, 0, scaled)))
+    return jnp.where(linear, input, conventions.by_number(soft, beta))
 
 
 @_activation("log_sigmoid", grad_name="LogSigmoidBackward0")

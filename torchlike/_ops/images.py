@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import conventions
 from torchlike._ops.resizing import cubic
 from torchlike._ops.table import Shape, torch_dtype
 from torchlike._ops.windows import layer, require_floating, slices
@@ -332,7 +333,7 @@ def _fold_back(x, n, padding_mode, align_corners):
         if span == 0:
             return jnp.zeros_like(x)
         x = jnp.abs(x - low)
-        turns, extra = jnp.floor(x / span), jnp.fmod(x, span)
+        turns, extra = jnp.floor(conventions.by_number(x, span)), jnp.fmod(x, span)
         x = jnp.where(turns % 2 == 0, extra + low, span - extra + low)
     if padding_mode != "zeros":
         x = jnp.where(x > 0, jnp.where(x >= n - 1, n - 1, x), 0).astype(x.dtype)  # nan: 0

@@ -84,9 +84,8 @@ def smooth_l1_loss(input, target, reduction: str, beta: float):
     if beta == 0:
         return reduce_loss(conventions.magnitude(input - target), reduction)
     size = jnp.abs(input - target)
-    return reduce_loss(
-        jnp.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta), reduction
-    )
+    square = conventions.by_number(0.5 * size * size, beta)
+    return reduce_loss(jnp.where(size < beta, square, size - 0.5 * beta), reduction)
 
 
 @_loss("huber_loss")
