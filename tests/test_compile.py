@@ -647,3 +647,39 @@ def test_a_second_process_finds_the_programs_on_disk(tmp_path):
         subprocess.run([sys.executable, "-c", _CACHED], env=environment, check=True, timeout=300)
         found.append({p.name for p in tmp_path.iterdir() if not p.name.endswith("-atime")})
     assert found[0] and found[0] == found[1]
+
+
+FACTORED = {
+    "cholesky": lambda lib, x: lib.linalg.cholesky(x),
+    "inv": lambda lib, x: lib.linalg.inv(x),
+    "solve": lambda lib, x: lib.linalg.solve(x, lib.ones(2, 3, 1)),
+    "lu_factor": lambda lib, x: lib.linalg.lu_factor(x)[0],
+}
+
+
+@pytest.mark.parametrize("name", FACTORED)
+def test_a_matrix_that_cannot_be_factored_raises_at_the_next_value(name):
+    reference = pytest.importorskip("torch")
+    data = [[[4.0, 1.0, 0.0], [1.0, 3.0, 1.0], [0.0, 1.0, 2.0]], [[0.0] * 3] * 3]
+    call = torch.compile(lambda x: FACTORED[name](torch, x), fullgraph=True)
+    good = torch.tensor(data[:1] * 2)
+    for _ in range(2):
+        assert torch.equal(call(good), FACTORED[name](torch, good))
+    with pytest.raises(RuntimeError) as theirs:
+        FACTORED[name](reference, reference.tensor(data))
+    with pytest.raises(RuntimeError) as ours:
+        call(torch.tensor(data)).tolist()
+    assert type(ours.value).__name__ == type(theirs.value).__name__
+    assert str(ours.value).partition(" (recorded at")[0] == str(theirs.value)
+
+
+def test_a_call_that_catches_what_a_factorization_raises_has_its_value():
+    def factor(x):
+        try:
+            return torch.linalg.cholesky(x)
+        except torch.linalg.LinAlgError:
+            return torch.linalg.cholesky(x + torch.eye(2))
+
+    call = torch.compile(factor)
+    for x in (torch.eye(2), -0.5 * torch.eye(2), torch.eye(2)):
+        assert torch.equal(call(x), factor(x))

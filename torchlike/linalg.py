@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from torchlike._core.errors import LinAlgError
 from torchlike._tensor.linear_algebra import (
-    LinAlgError,
     cholesky,
     cholesky_ex,
     cross,

@@ -95,6 +95,42 @@ _NO_SVD = (
     "values."
 )
 _NO_EIG = "torch.linalg.eig: input tensor should not contain infs or NaNs."
+# What raises where LAPACK says that it could not do with a matrix: its number in the batch and the
+# code are put in.
+FAILURE = "refuse_failed"  # the op whose statics are one of these and the name of the function
+MOST_CODES = 1 << 32  # a program reports the matrix's number times this, the code, and 1
+FAILURES = {
+    "inverse": (
+        LinAlgError,
+        "{name}: {where}The diagonal element {code} is zero, the inversion could not be completed "
+        "because the input matrix is singular.",
+    ),
+    "solution": (
+        LinAlgError,
+        "{name}: {where}The solver failed because the input matrix is singular.",
+    ),
+    "cholesky": (
+        LinAlgError,
+        "{name}: {where}The factorization could not be completed because the input is not "
+        "positive-definite (the leading minor of order {code} is not positive-definite).",
+    ),
+    "lu": (
+        RuntimeError,
+        "{name}: {where}U[{code},{code}] is zero and using it on lu_solve would result in a "
+        "division by zero. If you still want to perform the factorization, consider calling "
+        "linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)",
+    ),
+    "ldl": (RuntimeError, "{name}: {where}D[{code},{code}] is zero: the matrix is singular"),
+}
+
+
+def failure(kind: str, name: str, matrix: int | None, code: int) -> RuntimeError:
+    """The error of a matrix of a batch, or of the one that there is."""
+    error, text = FAILURES[kind]
+    where = "" if matrix is None else f"(Batch element {matrix}): "
+    return error(text.format(name=name, where=where, code=code))
+
+
 # What an op that is not given numbers raises, at the next value that is looked at.
 NOT_FINITE = dict.fromkeys(
     ("linalg_svd", "linalg_svdvals", "linalg_pinv", "linalg_matrix_rank"), (LinAlgError, _NO_SVD)

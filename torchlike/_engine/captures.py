@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+from dis import _parse_exception_table as _tries
 
 from torchlike._core import errors
 from torchlike._engine.prefix import local
@@ -22,15 +24,17 @@ class Capture:
     casts       what autocast keeps of the casts of weights, until the call ends
     broken      (why, user's line) of what made it impossible to keep the call in one program
     start       the number of the first tape node that the call makes
+    caller      the code that runs the call
     """
 
     __slots__ = (
-        "actions", "broken", "casts", "constants", "cuts", "gradients", "inside", "segment",
-        "start", "strict",
+        "actions", "broken", "caller", "casts", "constants", "cuts", "gradients", "inside",
+        "segment", "start", "strict",
     )  # fmt: skip
 
     def __init__(self, segment, strict: bool = False, start: int = 0):
         self.segment, self.strict, self.start = segment, strict, start
+        self.caller = sys._getframe(1).f_code
         self.actions: list = []
         self.cuts: list = []
         self.constants: dict[int, Value] = {}
@@ -69,6 +73,17 @@ class Capture:
         """Called when the host reads numbers: those of a constant are the same the next time."""
         if self.constants.get(id(value)) is not value and self.broken is None:
             self.refuse("a value is needed")
+
+    def is_tried(self) -> bool:
+        """Whether the call itself might catch what is raised now, in a ``try`` or a ``with``."""
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code is not self.caller:
+            code = frame.f_code
+            tries = () if code.co_filename.startswith(errors.PACKAGE) else _tries(code)
+            if any(at.start <= frame.f_lasti < at.end for at in tries):
+                return True
+            frame = frame.f_back
+        return False
 
     def constant(self, value: Value) -> None:
         """Note a Value made of Python data."""

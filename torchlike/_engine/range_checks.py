@@ -44,6 +44,11 @@ def bad_value_error(call: Prefix, index: int, size: int) -> Exception:
     if name == errors.REQUIREMENT:
         kind, text = call.statics
         return getattr(builtins, kind)(text + at)
+    if name == errors.FAILURE:
+        matrix, code = divmod(index - 1, errors.MOST_CODES)
+        error = errors.failure(*call.statics, matrix if call.in_avals[0].ndim else None, code)
+        error.args = (str(error) + at,)
+        return error
     if name in errors.NOT_FINITE:
         kind, text = errors.NOT_FINITE[name]
         return kind(text + at)

@@ -8,7 +8,8 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import LinAlgError
+from torchlike._core.errors import FAILURE, failure
+from torchlike._engine.prefix import local
 from torchlike._ops.table import TABLE
 from torchlike._tensor.dispatch import apply, into, value_of
 from torchlike._tensor.forms import FUNCTIONS, input_named, numpy_named, structseq
@@ -68,35 +69,18 @@ def _failure(info):
         return None
     flat = host.reshape(-1)
     first = int((flat != 0).argmax())
-    return (f"(Batch element {first}): " if host.ndim else ""), int(flat[first])
+    return (first if host.ndim else None), int(flat[first])
 
 
-def _check_inverse(info, name="linalg.inv"):
-    failure = _failure(info)
-    if failure is not None:
-        where, code = failure
-        raise LinAlgError(
-            f"{name}: {where}The diagonal element {code} is zero, the inversion could not be "
-            "completed because the input matrix is singular."
-        )
-
-
-def _check_solve(info, name="torch.linalg.solve"):
-    failure = _failure(info)
-    if failure is not None:
-        raise LinAlgError(
-            f"{name}: {failure[0]}The solver failed because the input matrix is singular."
-        )
-
-
-def _check_cholesky(info, name):
-    failure = _failure(info)
-    if failure is not None:
-        where, code = failure
-        raise LinAlgError(
-            f"{name}: {where}The factorization could not be completed because the input is not "
-            f"positive-definite (the leading minor of order {code} is not positive-definite)."
-        )
+def _check(info, kind: str, name: str) -> None:
+    """Raise for the first matrix that failed; in a recorded call, when the next value is read."""
+    capture = local.capture
+    if capture is not None and capture.broken is None and not capture.is_tried():
+        apply(TABLE[FAILURE], (info,), (kind, name))
+        return
+    failed = _failure(info)
+    if failed is not None:
+        raise failure(kind, name, *failed)
 
 
 # ---- determinants and inverses -----------------------------------------------------------------
@@ -118,7 +102,7 @@ def inv(A, *, out=None):
     """The inverse (https://pytorch.org/docs/stable/generated/torch.linalg.inv.html)."""
     need_tensor("linalg_inv", "A", 1, A)
     result, info = apply(TABLE["linalg_inv_ex"], (A,), (False,))
-    _check_inverse(info)
+    _check(info, "inverse", "linalg.inv")
     return into(out, result, exact=True)
 
 
@@ -127,7 +111,7 @@ def inv_ex(A, *, check_errors: bool = False, out=None):
     need_tensor("linalg_inv_ex", "A", 1, A)
     result = apply(TABLE["linalg_inv_ex"], (A,), (False,))
     if check_errors:
-        _check_inverse(result[1], "linalg.inv_ex")
+        _check(result[1], "inverse", "linalg.inv_ex")
     return _named("linalg_inv_ex", result, out)
 
 
@@ -170,7 +154,7 @@ def solve(A, B, *, left: bool = True, out=None):
     need_tensor("linalg_solve", "A", 1, A)
     need_tensor("linalg_solve", "B", 2, B)
     result, info = apply(TABLE["linalg_solve_ex"], (A, B), (left, False))
-    _check_solve(info)
+    _check(info, "solution", "torch.linalg.solve")
     return into(out, result, exact=True)
 
 
@@ -180,7 +164,7 @@ def solve_ex(A, B, *, left: bool = True, check_errors: bool = False, out=None):
     need_tensor("linalg_solve_ex", "B", 2, B)
     result = apply(TABLE["linalg_solve_ex"], (A, B), (left, False))
     if check_errors:
-        _check_solve(result[1], "torch.linalg.solve_ex")
+        _check(result[1], "solution", "torch.linalg.solve_ex")
     return _named("linalg_solve_ex", result, out)
 
 
@@ -296,7 +280,7 @@ def tensorinv(A, ind: int = 2, *, out=None):
             f"prod(self.shape[:ind]), but got {columns} != {rows}"
         )
     result, info = apply(TABLE["linalg_inv_ex"], (A.reshape(rows, columns),), (False,))
-    _check_inverse(info, "inv")
+    _check(info, "inverse", "inv")
     return into(out, result.reshape(*shape[ind:], *shape[:ind]))
 
 
@@ -321,7 +305,7 @@ def tensorsolve(A, B, dims=None, *, out=None):
 
 def _cholesky(A, upper, name):
     result, info = apply(TABLE["linalg_cholesky_ex"], (A,), (upper, False))
-    _check_cholesky(info, name)
+    _check(info, "cholesky", name)
     return result
 
 
@@ -336,7 +320,7 @@ def cholesky_ex(A, *, upper: bool = False, check_errors: bool = False, out=None)
     need_tensor("linalg_cholesky_ex", "A", 1, A)
     result = apply(TABLE["linalg_cholesky_ex"], (A,), (upper, False))
     if check_errors:
-        _check_cholesky(result[1], "linalg.cholesky_ex")
+        _check(result[1], "cholesky", "linalg.cholesky_ex")
     return _named("linalg_cholesky_ex", result, out)
 
 
@@ -347,22 +331,11 @@ def lu(A, *, pivot: bool = True, out=None):
     return _named("linalg_lu", (p.detach(), lower, upper), out)
 
 
-def _check_lu(info, name="torch.linalg.lu_factor"):
-    failure = _failure(info)
-    if failure is not None:
-        where, code = failure
-        raise RuntimeError(
-            f"{name}: {where}U[{code},{code}] is zero and using it on lu_solve "
-            "would result in a division by zero. If you still want to perform the factorization, "
-            "consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"
-        )
-
-
 def lu_factor(A, *, pivot: bool = True, out=None):
     """Packed LU factors (https://pytorch.org/docs/stable/generated/torch.linalg.lu_factor.html)."""
     need_tensor("linalg_lu_factor", "A", 1, A)
     packed, pivots, info = apply(TABLE["linalg_lu_factor_ex"], (A,), (pivot, False))
-    _check_lu(info)
+    _check(info, "lu", "torch.linalg.lu_factor")
     return _named("linalg_lu_factor", (packed, pivots), out)
 
 
@@ -371,7 +344,7 @@ def lu_factor_ex(A, *, pivot: bool = True, check_errors: bool = False, out=None)
     need_tensor("linalg_lu_factor_ex", "A", 1, A)
     result = apply(TABLE["linalg_lu_factor_ex"], (A,), (pivot, False))
     if check_errors:
-        _check_lu(result[2], "torch.linalg.lu_factor_ex")
+        _check(result[2], "lu", "torch.linalg.lu_factor_ex")
     return _named("linalg_lu_factor_ex", result, out)
 
 
@@ -379,7 +352,7 @@ def ldl_factor(A, *, hermitian: bool = False, out=None):
     """Packed LDL factors (https://pytorch.org/docs/stable/generated/torch.linalg.ldl_factor.html)."""
     need_tensor("linalg_ldl_factor", "A", 1, A)
     packed, pivots, info = apply(TABLE["linalg_ldl_factor_ex"], (A,), (hermitian, False))
-    _check_ldl(info, "torch.linalg.ldl_factor")
+    _check(info, "ldl", "torch.linalg.ldl_factor")
     return _named("linalg_ldl_factor", (packed, pivots), out)
 
 
@@ -388,15 +361,8 @@ def ldl_factor_ex(A, *, hermitian: bool = False, check_errors: bool = False, out
     need_tensor("linalg_ldl_factor_ex", "A", 1, A)
     result = apply(TABLE["linalg_ldl_factor_ex"], (A,), (hermitian, False))
     if check_errors:
-        _check_ldl(result[2], "torch.linalg.ldl_factor_ex")
+        _check(result[2], "ldl", "torch.linalg.ldl_factor_ex")
     return _named("linalg_ldl_factor_ex", result, out)
-
-
-def _check_ldl(info, name):
-    failure = _failure(info)
-    if failure is not None:
-        where, code = failure
-        raise RuntimeError(f"{name}: {where}D[{code},{code}] is zero: the matrix is singular")
 
 
 def ldl_solve(LD, pivots, B, *, hermitian: bool = False, out=None):
