@@ -197,3 +197,10 @@ def test_a_gpu_answers():
         assert torchlike.zeros(2, device="cuda").device == torchlike.device("cuda", 0)
     assert torchlike.accelerator.current_accelerator() == torchlike.device("cuda")
     assert np.isfinite(x.sum().item())
+
+
+def test_synchronize_waits_for_the_cpu():
+    x = torchlike.ones(1500, 1500)
+    y = torchlike.compile(lambda x: (x @ x) @ x)(x)  # runs at once, on another thread
+    torchlike.cpu.synchronize()
+    assert y._value.array.is_ready()

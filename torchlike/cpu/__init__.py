@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib as _contextlib
 
-from torchlike._engine.flush import flush as _flush
+from torchlike._tensor.queues import wait_for as _wait_for
 from torchlike.cpu import amp as amp
 
 __all__ = [
@@ -94,8 +94,5 @@ def stream(stream) -> _contextlib.AbstractContextManager:
 
 
 def synchronize(device=None) -> None:
-    """Run what is recorded on this thread, and wait for it."""
-    import jax
-
-    _flush(why="synchronize")
-    jax.effects_barrier()
+    """Run what is recorded on this thread, and wait until the CPU has done it."""
+    _wait_for("cpu")
