@@ -46,11 +46,7 @@ class _Writer:
 
     def item(self, owner, key) -> str:
         """How it reads an entry of a container."""
-        return (
-            f"{self.name(owner)}[{key!r}]"
-            if key.__class__ is str
-            else f"{self.name(owner)}[{self.name(key)}]"
-        )
+        return f"{self.name(owner)}[{repr(key) if key.__class__ is str else self.name(key)}]"
 
 
 def _is_name(key: str) -> bool:
@@ -64,13 +60,9 @@ def _write_whole(writer: _Writer, guards) -> bool:
     name, add = writer.name, writer.conditions.append
     for owners, keys in ((guards.by_text, guards.texts), (guards.by_object, guards.keys)):
         if owners:  # their order, too
-            found = f"{name(chain.from_iterable)}({name(owners)})"
-            text = owners is guards.by_text
-            add(
-                f"[*{found}] == {name(keys)}"
-                if text
-                else f"all(map({name(is_)}, {found}, {name(keys)}))"
-            )
+            found, wanted = f"{name(chain.from_iterable)}({name(owners)})", name(keys)
+            by_text = owners is guards.by_text
+            add(f"[*{found}] == {wanted}" if by_text else f"all(map({name(is_)}, {found}, {wanted}))")
     values = iter(guards.whole_values)
     for owner in guards.wholes:
         for key, value in zip(owner, values):
@@ -106,10 +98,6 @@ def written(guards):
     for look in guards.looks:
         if look != guards.is_whole or not _write_whole(writer, guards):
             add(f"{name(look)}()")
-    text = (
-        "def hold():\n    return ("
-        + "\n        and ".join(dict.fromkeys(writer.conditions))
-        + ")\n"
-    )
-    exec(compile(text, "<guards>", "exec"), writer.names)
+    looks = "\n        and ".join(dict.fromkeys(writer.conditions))
+    exec(compile(f"def hold():\n    return ({looks})\n", "<guards>", "exec"), writer.names)
     return writer.names["hold"]

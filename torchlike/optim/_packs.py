@@ -214,11 +214,8 @@ def by_step(params, state):
                 if local.capture is not None:  # a replay can put another one there
                     state[p]["step"] = other
                 else:
-                    own._value, own._storage, own._seen = (
-                        Value(other._value.aval),
-                        other._storage,
-                        -1,
-                    )
+                    own._value, own._storage = Value(other._value.aval), other._storage
+                    own._seen = -1
             step = state[members[0]]["step"]
         out += members
         sizes.append(len(members))
