@@ -61,8 +61,8 @@ def _write_whole(writer: _Writer, guards) -> bool:
     for owners, keys in ((guards.by_text, guards.texts), (guards.by_object, guards.keys)):
         if owners:  # their order, too
             found, wanted = f"{name(chain.from_iterable)}({name(owners)})", name(keys)
-            by_text = owners is guards.by_text
-            add(f"[*{found}] == {wanted}" if by_text else f"all(map({name(is_)}, {found}, {wanted}))")
+            same = f"all(map({name(is_)}, {found}, {wanted}))"
+            add(f"[*{found}] == {wanted}" if owners is guards.by_text else same)
     values = iter(guards.whole_values)
     for owner in guards.wholes:
         for key, value in zip(owner, values):
