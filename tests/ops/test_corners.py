@@ -167,6 +167,16 @@ CASES = [
         "G(lambda y: x.double().fmod(y), T([49.0]).double())[0]",
         "L.gradient(x.remainder(13) * x, spacing=0.7)[0]",
     )),
+    *(f"L.linspace({ends}, dtype=L.{d}).tolist()" for d in ("float64", "int64") for ends in (
+        "-3, 7, 7", "0, 1, 77", "-3, 7.5, 10", "1, 49, 5000", "1e-270, 9e-270, 50",
+        "-1e18, 1e18, 14",
+    )),
+    *(f"L.linspace(0, {end}, {steps}, dtype=L.{dtype})" for steps in (1, 3) for end, dtype in (
+        ("1e39", "float32"), ("-1e39", "bfloat16"), ("7e4", "float16"), ("1e39", "complex64"),
+        ("inf", "float16"),
+    )),
+    "L.linspace(0, inf, 4, dtype=L.float64)",
+    "L.linspace(-1e308, 1e308, 5, dtype=L.float64)",
     # What is refused.
     "L.from_dlpack(w)", "L.from_dlpack(w.detach())",
     "lin.inv(m, out=L.empty(3, 3))", "lin.vector_norm(m, out=L.empty(()))",

@@ -7,6 +7,7 @@ import numpy as np
 from jax.core import max_dim
 
 from torchlike._core import dtypes as dt
+from torchlike._ops import conventions
 from torchlike._ops.table import Dim, Dtype, Shape, op
 
 
@@ -81,6 +82,21 @@ def arange(start, step, size: Shape, dtype: Dtype):
 _LANES = {dt.float32: 8, dt.float64: 4}
 
 
+def _fused(a, step, count):
+    """a + step * count in double, rounded once, for less than 2 ** 26 steps."""
+    count = count.astype(a.dtype)
+    plain = a + step * count
+    high = step * (2**27 + 1.0)
+    high = high - (high - step)  # half of the digits: the products of both parts are exact
+    big = high * count
+    total = a + big
+    back = total - a
+    lost = (a - (total - back)) + (big - back)
+    exact = total + (lost + (step - high) * count)
+    # XLA has 0 for the parts of the smallest steps.
+    return jnp.where(jnp.isfinite(exact) & (jnp.abs(step) > 1e-280), exact, plain)
+
+
 def _steps(start, end, n, dtype, rounded=False):
     """n numbers from start to end, counted from the nearer end as PyTorch does; float64."""
     working = dtype.numpy if dtype.category >= dt.FLOATING else jnp.float64
@@ -88,11 +104,13 @@ def _steps(start, end, n, dtype, rounded=False):
         start, end = (x.astype(jnp.int64).astype(dtype.numpy) for x in (start, end))
     a, b = start.astype(working), end.astype(working)
     wide = jnp.complex128 if dtype.category == dt.COMPLEX else jnp.float64
-    # The step is rounded to the dtype, the products are not: PyTorch's kernel fuses them. XLA
-    # would divide by a constant with its reciprocal, which is close enough in double only.
-    step = ((b - a).astype(wide) / max_dim(n - 1, 1)).astype(working)
+    # The step is rounded to the dtype, the products are not: PyTorch's kernel fuses them.
+    step = conventions.by_number((b - a).astype(wide), max_dim(n - 1, 1)).astype(working)
     a, b, step = a.astype(wide), b.astype(wide), step.astype(wide)
     index = jnp.arange(n, dtype=jnp.int64)
+    if working == np.float64:
+        early = index < n // 2
+        return _fused(jnp.where(early, a, b), step, jnp.where(early, index, index - (n - 1)))
     rise, fall = step * index, step * (n - 1 - index)
     if rounded:  # after every operation
         half = lambda i: (step * i.astype(dtype.numpy).astype(wide)).astype(dtype.numpy)  # noqa: E731

@@ -133,9 +133,11 @@ def _ramp_dtype(name, dtype, out, start, end, steps):
 
 def _ramp_ends(name, start, end, steps, d):
     ends = _end(name, 0, start), _end(name, 1, end)
-    for x in ends[: steps if d.category == dt.INTEGRAL else 0]:
-        if x.__class__ in (int, float):
+    for x in ends[:steps]:
+        if x.__class__ in (int, float) and d.category == dt.INTEGRAL:
             fitting(x, d, dt.does_not_fit)
+        elif x.__class__ in (int, float) and steps > 1:
+            dt.check_held(x, d)
     return ends
 
 
