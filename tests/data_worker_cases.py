@@ -38,6 +38,24 @@ class Big(Dataset):
         return {"x": x, "array": values, "label": torchlike.tensor(i), "text": ["a" * i]}
 
 
+class Sparse(Dataset):
+    """Sparse tensors of each layout, one of which the dataset holds."""
+
+    layouts = ("sparse", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc")
+
+    def __init__(self):
+        self.held = torchlike.eye(2).to_sparse()
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, i):
+        if i == 5:
+            return self.held * 2
+        x = torchlike.eye(4) * (i + 1)
+        return getattr(x, f"to_{self.layouts[i]}")(*[(2, 2)] * (i > 2))
+
+
 class Noisy(Dataset):
     """A number of each global generator, for each sample."""
 

@@ -83,6 +83,15 @@ def test_big_arrays_of_each_dtype():
     assert all(type(w["x"]) is torch.Tensor for w in workers)
 
 
+def test_sparse_tensors_travel_as_their_parts():
+    there = list(DataLoader(cases.Sparse(), None, num_workers=2))
+    here = list(DataLoader(cases.Sparse(), None))
+    assert [x.layout for x in there] == [x.layout for x in here]
+    assert [repr(x) for x in there] == [repr(x) for x in here]
+    (batch,) = DataLoader([here[0].requires_grad_()], collate_fn=list, num_workers=1)
+    assert batch[0].is_coalesced() and batch[0].requires_grad
+
+
 def test_batches_may_be_written_and_kept():
     """The memory of a batch is nobody else's as long as somebody holds the batch."""
     loader = DataLoader(cases.Big(), 1, num_workers=1)
