@@ -37,8 +37,9 @@ shared = _Shared()
 class SharedStorage(Storage):
     """A storage whose truth is the memory of a NumPy array.
 
-    ``array`` is that memory; ``filled`` lists the stretches [start, end) of it that somebody has
-    asked for, in order; None means all of it. A row of a large tensor costs a row.
+    ``array`` is that memory, ``seen`` a value that it held with its bytes; ``filled`` lists the
+    stretches [start, end) of it that somebody has asked for, in order; None means all of it. A row
+    of a large tensor costs a row.
     """
 
     __slots__ = ()
@@ -132,7 +133,7 @@ def look(storage: SharedStorage) -> None:
 def _part(storage: SharedStorage) -> None:
     """End the sharing."""
     storage.__class__ = Storage
-    storage.array = None
+    storage.array = storage.seen = None
 
 
 def _last_seen(value: Value) -> np.ndarray:
@@ -142,15 +143,25 @@ def _last_seen(value: Value) -> np.ndarray:
     return value.array if value.array.__class__ is np.ndarray else host_copy(value.array)
 
 
+def _is_seen(storage: SharedStorage, old: Value, now: np.ndarray) -> bool:
+    """Whether the memory still holds ``old``, of which the bytes are kept if they are few."""
+    if now.nbytes > _SHORT:
+        return _same_bits(now, _last_seen(old))
+    found = now.tobytes()
+    if storage.seen is None or storage.seen[0] is not old:
+        storage.seen = old, _last_seen(old).tobytes()
+    return storage.seen[1] == found
+
+
 def _take_over(storage: SharedStorage) -> None:
     old = _value.__get__(storage)
-    seen = _last_seen(old)
     if storage.filled is None:
         now = _root(storage)
-        if _same_bits(now, seen):
+        if _is_seen(storage, old, now):
             return
         now = np.array(now)
     else:
+        seen = _last_seen(old)
         seen, array = seen.reshape(-1), storage.array
         written = [(i, j) for i, j in storage.filled if not _same_bits(array[i:j], seen[i:j])]
         if not written:

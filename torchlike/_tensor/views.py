@@ -36,13 +36,13 @@ class Storage:
     """What a tensor and its views share: the root's value and history, and a version counter.
 
     silent counts the versions that came through ``.data``, which autograd does not see; geometry
-    is (strides, offset) of the root if it is not row-major; array and filled are bridge.py's.
+    is (strides, offset) of the root if it is not row-major; array, filled and seen are bridge.py's.
     parted is None, or a ``Parted``.
     """
 
     __slots__ = (
-        "_held", "array", "filled", "geometry", "identity", "index", "parted", "silent", "value",
-        "version",
+        "_held", "array", "filled", "geometry", "identity", "index", "parted", "seen", "silent",
+        "value", "version",
     )  # fmt: skip
 
     def __deepcopy__(self, memo):
@@ -53,7 +53,7 @@ class Storage:
         self.node, self.index = tensor._node, tensor._index
         self.version, self.silent = tensor._version_count, 0
         self.geometry = tensor._geometry
-        self.identity = self.parted = None
+        self.identity = self.parted = self.seen = None
 
     @property
     def node(self):

@@ -230,7 +230,8 @@ class NewStorage:
             made.value = self.value.get(moment)
             made.node, made.index = None, 0
             made.version, made.silent = self.version, self.silent
-            made.geometry, made.identity, made.parted = self.geometry, None, None
+            made.geometry = self.geometry
+            made.identity = made.parted = made.seen = None
         return made
 
 
