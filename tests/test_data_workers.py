@@ -92,6 +92,11 @@ def test_sparse_tensors_travel_as_their_parts():
     assert batch[0].is_coalesced() and batch[0].requires_grad
 
 
+def test_a_meta_tensor_travels_as_its_shape():
+    (x,) = DataLoader([torch.empty(2, 3, device="meta")], None, num_workers=1)
+    assert x.is_meta and x.shape == (2, 3)
+
+
 def test_batches_may_be_written_and_kept():
     """The memory of a batch is nobody else's as long as somebody holds the batch."""
     loader = DataLoader(cases.Big(), 1, num_workers=1)

@@ -32,7 +32,7 @@ class CannotTravel(pickle.PicklingError):
 def reduced_tensor(tensor):
     """How to pickle a tensor of the CPU: as its memory, a sparse one as its parts; one of another
     device cannot travel."""
-    if isinstance(tensor, UninitializedTensorMixin) or tensor._sparse:
+    if isinstance(tensor, UninitializedTensorMixin) or tensor._sparse or tensor.is_meta:
         return NotImplemented
     if tensor._value.aval.device is not devices.CPU:
         raise CannotTravel(f"cannot send a tensor on {tensor.device} to a worker")
