@@ -97,6 +97,13 @@ def test_a_meta_tensor_travels_as_its_shape():
     assert x.is_meta and x.shape == (2, 3)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of MaskedTensors")
+def test_a_tensor_travels_as_its_class_says():
+    hidden = torch.masked.masked_tensor(torch.ones(2), torch.tensor([True, False]))
+    (x,) = DataLoader([hidden], None, num_workers=1)
+    assert x.get_mask().tolist() == [True, False]
+
+
 def test_batches_may_be_written_and_kept():
     """The memory of a batch is nobody else's as long as somebody holds the batch."""
     loader = DataLoader(cases.Big(), 1, num_workers=1)
