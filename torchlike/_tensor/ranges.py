@@ -133,6 +133,8 @@ def _ramp_dtype(name, dtype, out, start, end, steps):
 
 def _ramp_ends(name, start, end, steps, d):
     ends = _end(name, 0, start), _end(name, 1, end)
+    if steps.__class__ is not int:  # an open size: as many as make use of both
+        steps = 2
     for x in ends[:steps]:
         if x.__class__ in (int, float) and d.category == dt.INTEGRAL:
             fitting(x, d, dt.does_not_fit)
@@ -163,7 +165,8 @@ def logspace(
     refuse_unknown("logspace", extra)
     steps = _check_steps(steps)
     d = _ramp_dtype("logspace", dtype, out, start, end, steps)
-    ends = _ramp_ends("logspace", start, end, steps if steps > 1 else 0, d)
+    used = 0 if steps.__class__ is int and steps <= 1 else steps
+    ends = _ramp_ends("logspace", start, end, used, d)
     base = float(python_number("logspace", "base", 4, base))
     return _counted(out, make("logspace", (*ends, base), (steps, d), device, requires_grad))
 
