@@ -287,10 +287,18 @@ def _op(program, name: str, changed: int) -> Op:
                 given.append(np.zeros(shape, dtype.numpy))
             else:
                 given.append(grads[n])
-        found = program.backward.on(c.statics["platform"]).call(*c.operands, *given)
+        platform = c.statics["platform"]
         out: list = [None] * len(c.operands)
-        for n, g in zip(program.wanted, found, strict=True):
-            out[n] = g
+        missing = any(grads[n] is None for n in program.alone)
+        if not missing:
+            parts = [(program.backward, program.wanted, given)]
+        else:
+            at = {n: g for n, g in zip(program.floats, given, strict=True) if grads[n] is not None}
+            parts = [(*program.alone[n], [at[n]]) for n in program.alone if n in at]
+        for backward, wanted, cotangents in parts:
+            found = backward.on(platform).call(*c.operands, *cotangents) if wanted else ()
+            for n, g in zip(wanted, found, strict=True):
+                out[n] = g if out[n] is None else out[n] + g
         return tuple(out)
 
     def refuse(statics, in_avals):

@@ -51,6 +51,10 @@ def _described(runner: Runner) -> tuple[dict, dict]:
     if isinstance(backward, (Lowered, Loaded)):
         files["backward"] = bytes(lowered_for_all(backward)[0].serialize())
         backward = True
+    alone = {n: wanted for n, (_, wanted) in program.alone.items()}
+    for n in alone:
+        one = lowered_for_all(program.alone[n][0])[0]
+        files[f"backward_{n}"] = bytes(one.serialize())
     return {
         "name": runner.op.name,
         "state": runner.state,
@@ -64,6 +68,7 @@ def _described(runner: Runner) -> tuple[dict, dict]:
         "changed": program.changed,
         "requires": list(program.requires),
         "wanted": list(program.wanted),
+        "alone": list(alone.items()),
         "floats": list(program.floats),
         "first": program.first,
         "shapes": program.shapes,
@@ -90,6 +95,8 @@ def _runner(data: dict, files: dict) -> Runner:
     program.backward = data["backward"]
     if program.backward is True:
         program.backward = Loaded(_deserialized(files["backward"], data))
+    for n, wanted in data.get("alone", ()):  # older files have none
+        program.alone[n] = Loaded(_deserialized(files[f"backward_{n}"], data)), wanted
     program.outputs = [(kind, _from_constant(what)) for kind, what in data["outputs"]]
     program.changed = [tuple(c) for c in data["changed"]]
     program.requires, program.wanted = data["requires"], data["wanted"]
@@ -217,10 +224,8 @@ def read(f, extra_files: dict | None = None, device=None) -> Content:
         tensors = _weights.from_bytes(blobs[_WEIGHTS], device or devices.CPU)
         out.runners = []
         for n, data in enumerate(meta["programs"]):
-            files = {
-                name: blobs[f"programs/{n}.{name}"] for name in ("forward", "backward")
-                if f"programs/{n}.{name}" in blobs
-            }  # fmt: skip
+            start = f"programs/{n}."
+            files = {k.removeprefix(start): x for k, x in blobs.items() if k.startswith(start)}
             out.runners.append((data["method"], data["mode"], _runner(data, files)))
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise RuntimeError(f"{shown} is broken: {error!r}") from error

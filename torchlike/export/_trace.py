@@ -89,11 +89,16 @@ class Program:
     requires    per tensor result, whether it has a gradient
     floats      tensor results that have a gradient given to ``backward``
     wanted      inputs of the program that ``backward`` gives gradients of
+    alone       per result, if there are several: (the derivative of it alone, its ``wanted``), for
+                calls of which others get no gradient: zeros for those would not be nothing
     changed     ("state", name) or ("input", n) of what the call changes, in order
     """
 
     backward = None
     requires = wanted = floats = backward_conditions = ()
+
+    def __init__(self):
+        self.alone: dict[int, tuple] = {}
 
 
 @contextlib.contextmanager
@@ -331,33 +336,43 @@ class Tracer:
             program.requires = [False] * len(program.results)
             return
 
-        def backward(*arrays):
-            first = len(arrays) - len(floats)
-            symbols.begin_trace()
-            with enable_grad():
-                out, _, _, _, _, sources = self._call(symbols, arrays[:first], True)
-                results = [x for x, place in zip(out, program.outputs, strict=True)
-                           if place[0] == "tensor"]  # fmt: skip
-                program.requires = [x.requires_grad for x in results]
-                given = zip(floats, arrays[first:], strict=True)
-                pairs = [(results[n], a) for n, a in given if results[n].requires_grad]
-                asked = [t for t in sources if t is not None]
-                grads = [None] * len(asked)
-                if pairs and asked:
-                    given = [dispatch.wrap(from_array(a, t.device)) for t, a in pairs]
-                    grads = autograd_grad([t for t, _ in pairs], asked, given, allow_unused=True)
-            at = [n for n, t in enumerate(sources) if t is not None]
-            program.wanted = [n for n, g in zip(at, grads, strict=True) if g is not None]
-            return [array_of(dispatch.value_of(g)) for g in grads if g is not None]
+        def backward_of(chosen: list[int]) -> tuple:
+            """The derivative of some results, and which inputs it gives gradients of."""
+            wanted: list[int] = []
 
-        extra = [symbols.struct(*program.results[n]) for n in floats]
-        lowered = self._lowered(backward, symbols, shapes, extra)
-        program.backward_conditions = [
-            c for c in symbols.conditions if not any(c.says(d) for d in program.conditions)
-        ]
+            def backward(*arrays):
+                first = len(arrays) - len(chosen)
+                symbols.begin_trace()
+                with enable_grad():
+                    out, _, _, _, _, sources = self._call(symbols, arrays[:first], True)
+                    results = [x for x, place in zip(out, program.outputs, strict=True)
+                               if place[0] == "tensor"]  # fmt: skip
+                    program.requires = [x.requires_grad for x in results]
+                    given = zip(chosen, arrays[first:], strict=True)
+                    pairs = [(results[n], a) for n, a in given if results[n].requires_grad]
+                    asked = [t for t in sources if t is not None]
+                    grads = [None] * len(asked)
+                    if pairs and asked:
+                        given = [dispatch.wrap(from_array(a, t.device)) for t, a in pairs]
+                        outputs = [t for t, _ in pairs]
+                        grads = autograd_grad(outputs, asked, given, allow_unused=True)
+                at = [n for n, t in enumerate(sources) if t is not None]
+                wanted[:] = [n for n, g in zip(at, grads, strict=True) if g is not None]
+                return [array_of(dispatch.value_of(g)) for g in grads if g is not None]
+
+            extra = [symbols.struct(*program.results[n]) for n in chosen]
+            return self._lowered(backward, symbols, shapes, extra), wanted
+
+        lowered, program.wanted = backward_of(floats)
         program.floats = floats
         if program.wanted:
             program.backward = lowered
+            tracked = [n for n in floats if program.requires[n]]
+            if len(tracked) > 1:
+                program.alone = {n: backward_of([n]) for n in tracked}
+        program.backward_conditions = [
+            c for c in symbols.conditions if not any(c.says(d) for d in program.conditions)
+        ]
 
 
 def _inside_an_op(error) -> bool:
