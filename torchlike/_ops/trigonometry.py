@@ -88,7 +88,11 @@ unary("cosh", jnp.cosh)
 unary("tanh", jnp.tanh, saves="result", vjp=conventions.tanh)
 unary("asinh", jnp.arcsinh)
 unary("acosh", jnp.arccosh)
-unary("atanh", conventions.with_slopes(jnp.arctanh, lambda r, x: 1 / (1 - x * x)))
+# Not 1 - x * x, which is another number near 1 where it is computed in one step.
+_atanh_slope = conventions.with_slopes(
+    lambda x: 1 / ((1 - x) * (1 + x)), lambda slope, x: 2 * x * slope * slope
+)
+unary("atanh", conventions.with_slopes(jnp.arctanh, lambda r, x: _atanh_slope(x)))
 
 
 def _sinc_slope(r, x):
