@@ -257,3 +257,15 @@ def test_sparse_momentum_keeps_its_layout():
     buffer = opt.state[w]["momentum_buffer"]
     assert buffer.is_sparse
     assert buffer._nnz() == 3
+
+
+@pytest.mark.parametrize("start", ["to_sparse", "to_sparse_csr"])
+@pytest.mark.parametrize("way", ["to_sparse", "to_sparse_csr", "to_sparse_csc"])
+def test_a_tensor_that_specifies_nothing_stays_on_the_tape(start, way):
+    found = []
+    for lib in (torch, torchlike):
+        x = getattr(lib.zeros(2, 3), start)().requires_grad_()
+        out = getattr(x, way)()
+        out.to_dense().sum().backward()
+        found.append((out.requires_grad, out._nnz(), x.grad.to_dense().tolist()))
+    assert found[1] == found[0]

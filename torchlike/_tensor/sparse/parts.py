@@ -373,7 +373,10 @@ def read(x, pattern):
         order = np.argsort(have, kind="stable")
         have = have[order]
     if not len(have):
-        return values.new_zeros(pattern.values_shape)
+        if not values.requires_grad:
+            return values.new_zeros(pattern.values_shape)
+        nothing = values.sum(0)  # zeros on the tape, as all other values are
+        return nothing.expand(len(wanted), *nothing.shape).reshape(pattern.values_shape)
     at = np.minimum(np.searchsorted(have, wanted), len(have) - 1)
     hit = have[at] == wanted
     if order is not None:
