@@ -7,7 +7,7 @@ import os
 import pickle
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from types import FunctionType
 from typing import Any, BinaryIO
@@ -24,6 +24,7 @@ from torchlike._engine.prefix import local
 from torchlike._engine.values import Value
 from torchlike._ops.table import TABLE
 from torchlike._serialization import options
+from torchlike._serialization.locations import MapLocation, device_of, location_hook
 from torchlike._serialization.options import (
     LoadEndianness,
     get_crc32_options,
@@ -63,7 +64,6 @@ __all__ = [
 ]
 
 File = str | os.PathLike | BinaryIO
-MapLocation = Callable | devices.device | str | bytes | dict[str, str] | None
 
 
 def save(
@@ -133,7 +133,7 @@ def load(
         },
         weights_only=weights_only,
         extra_globals=allowed if weights_only else _Globals(allowed),
-        map_location_hook=_location_hook(map_location),
+        map_location_hook=location_hook(map_location),
         mmap=bool(mmap),
         encoding=encoding,
     )
@@ -305,7 +305,7 @@ class _Maker:
         whole = whole and prod(size) == storage.numel
         if key not in self._bases:
             shape = size if whole else (storage.numel,)
-            base = from_host(storage.array.reshape(shape), _device(storage.location))
+            base = from_host(storage.array.reshape(shape), device_of(storage.location))
             self._bases[key] = storage, base
             if whole:
                 return base.requires_grad_() if requires_grad else base
@@ -382,83 +382,6 @@ def _sparse_tensor(layout: str, parts: tuple, size: tuple, coalesced: bool):
     if layout == "sparse_coo":
         return make(*parts, size, is_coalesced=coalesced, check_invariants=True)
     return make(*parts, size, check_invariants=True)
-
-
-class _LoadedStorage:
-    """What a ``map_location`` function gets: it says where the storage shall go."""
-
-    def __init__(self, location: str):
-        self.location = location
-
-    def cpu(self) -> _LoadedStorage:
-        """To the CPU."""
-        return _LoadedStorage("cpu")
-
-    def cuda(self, device=None, non_blocking: bool = False) -> _LoadedStorage:
-        """To a GPU."""
-        if device is None:
-            return _LoadedStorage("cuda:0")
-        return _LoadedStorage(f"cuda:{device}" if isinstance(device, int) else str(device))
-
-    def to(self, *, device, non_blocking: bool = False) -> _LoadedStorage:
-        """To any device."""
-        return _LoadedStorage(str(device))
-
-    @property
-    def device(self) -> devices.device:
-        """Where it is to go."""
-        return devices.device(self.location)
-
-
-def _location_hook(map_location: MapLocation):
-    """The reader's hook: (storage, location in the file) -> location."""
-
-    def hook(storage, location: str) -> str:
-        if map_location is None:
-            target = location
-        elif isinstance(map_location, dict):
-            target = map_location.get(location, location)
-        elif isinstance(map_location, (str, devices.device)):
-            target = map_location
-        elif isinstance(map_location, bytes):
-            target = map_location.decode()
-        else:
-            # The file's bytes are on the CPU: a function that hands them back leaves them there.
-            moved = map_location(_LoadedStorage("cpu"), location)
-            target = location if moved is None else moved.location
-        return str(_device(target))
-
-    return hook
-
-
-def _device(location) -> devices.device:
-    """The device of a location; raises PyTorch's errors where this machine has none such."""
-    try:
-        device = devices.canonical(location)
-    except (RuntimeError, TypeError):
-        device = None
-    if device is None or device.type not in ("cpu", "cuda", "tpu", "meta"):
-        raise RuntimeError(
-            "don't know how to restore data location of torch.storage.UntypedStorage (tagged with "
-            f"{location})"
-        )
-    if device.type in ("cuda", "tpu"):
-        kind, shown = device.type, device.type.upper()
-        count = devices.device_count(kind)
-        if not count:
-            raise RuntimeError(
-                f"Attempting to deserialize object on a {shown} device but "
-                f"torch.{kind}.is_available() is False. If you are running on a CPU-only machine, "
-                "please use torch.load with map_location=torch.device('cpu') to map your storages "
-                "to the CPU."
-            )
-        if device.index >= count:
-            raise RuntimeError(
-                f"Attempting to deserialize object on {shown} device {device.index} but "
-                f"torch.{kind}.device_count() is {count}. Please use torch.load with map_location "
-                "to map your storages to an existing device."
-            )
-    return device
 
 
 # ---- names: torch.nn.modules.linear.Linear in the file is torchlike's here ---------------------

@@ -114,7 +114,7 @@ class Op:
         self.linear, self.multilinear, self.vjp = linear, multilinear, vjp
         self.differentiable, self.view, self.checks = differentiable, view, checks
         self.donates, self.forms, self.signature = donates, forms, signature
-        self.tuned = tuned or (forward is not None and forward.tuned)
+        self.tuned = tuned
         self.write, self.shapes, self.forward, self.inner = write, shapes, forward, inner
         self.made_of, self.places = made_of, places
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"

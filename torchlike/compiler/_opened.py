@@ -33,10 +33,11 @@ class Backward:
 
     __slots__ = (
         "_homes", "_leads", "_ways", "guards", "mixed", "name", "node", "numbers", "places",
-        "sources",
+        "sources", "tuned",
     )  # fmt: skip
 
-    def __init__(self, name: str, segment, places, sources, shapes, derived):
+    def __init__(self, name: str, segment, places, sources, shapes, derived, tuned: bool):
+        self.tuned = tuned
         self.guards, self.name, self.places, self.sources = None, name, places, sources
         self.node = segment.node
         floats = [np.float64(x) for x in segment.floats[: self.node.floats]]
@@ -102,7 +103,7 @@ class Backward:
             return tuple([values[p] if p >= 0 else given[~p] for p in places])
 
         op = Op(
-            self.name, backward_call, promotes="raw", differentiable=False,
+            self.name, backward_call, promotes="raw", differentiable=False, tuned=self.tuned,
             shapes=lambda statics, in_avals: results, places=lambda statics: homes,
             made_of=("opened", calls, roles, places, floats, ints, tuple(zeros.items())),
         )  # fmt: skip
@@ -360,7 +361,7 @@ class Again:
         # Its operands are what the call was given, which the call itself may have overwritten.
         return Op(
             f"{composite.op.name}_backward", again_call, promotes="raw", shapes=derivative.shapes,
-            made_of=made_of, saves="nothing",
+            made_of=made_of, saves="nothing", tuned=derivative.tuned,
         )  # fmt: skip
 
 

@@ -115,8 +115,9 @@ class Opening:
                     else:
                         raise Unreplayable("backward reads a value that comes from elsewhere")
                 backward = Backward(
-                    f"{self.compiled.name}_backward", body, places, sources, shapes, derived
-                )
+                    f"{self.compiled.name}_backward", body, places, sources, shapes, derived,
+                    self.compiled.tuned,
+                )  # fmt: skip
                 if backward.mixed:
                     raise NotTraceable("a backward that is told which gradients there are")
                 leaves = interior = grads = roots = derived = None

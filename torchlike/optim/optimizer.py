@@ -479,7 +479,8 @@ class Optimizer(Conditional):
             share_steps(self.__dict__["state"], counted)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+        own = self.__dict__  # a copy is taken: nobody comes to hold the state
+        return {name: own[name] for name in ("defaults", "state", "param_groups")}
 
     def __repr__(self) -> str:
         text = f"{type(self).__name__} ("

@@ -81,8 +81,8 @@ def adagrad(p, grad, state, group) -> None:
     """One step of Adagrad on the rows that the gradient names."""
     if group["weight_decay"]:
         raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+    state["step"] += 1  # it leaves those that share its memory
     step = state["step"]
-    step += 1  # it leaves those that share its memory
     rate = float(group["lr"])
     if group["lr_decay"]:
         rate /= 1 + (float(step) - 1) * group["lr_decay"]
