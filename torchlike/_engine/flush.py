@@ -292,7 +292,9 @@ def protect(segment: Segment, program: Program, arrays: list) -> list:
     seen = [
         d
         for d in program.donated
-        if owners[d]() is not None or arrays[d].__class__ is np.ndarray or id(arrays[d]) in exposed
+        if owners[d]() is not None
+        or arrays[d].__class__ is np.ndarray
+        or (exposed and id(arrays[d]) in exposed)
     ]
     if len({*map(id, arrays)}) != len(arrays):
         seen += [d for d in program.donated if sum(arrays[d] is a for a in arrays) > 1]

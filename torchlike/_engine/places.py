@@ -8,10 +8,11 @@ from torchlike._core import errors
 class Place:
     """A line of the user's code that forces flushes: does compiling pay there?"""
 
-    __slots__ = ("always", "compiled", "flushes", "fresh", "line", "reused", "row", "why")
+    __slots__ = ("always", "code", "compiled", "flushes", "fresh", "line", "reused", "row", "why")
 
-    def __init__(self, why: str, line: str, always: bool = False):
+    def __init__(self, why: str, line: str, always: bool = False, code=None):
         self.why, self.line = why, line
+        self.code = code  # keeps alive whose id it is found by
         self.always = always  # whether to compile at once: the user has asked for it
         self.flushes = 0  # counted into the statistics when they are asked for
         self.reused = True  # whether an earlier program has paid
@@ -27,13 +28,15 @@ _MAX_PLACES = 10_000
 def place_of(why: str) -> Place:
     """The record of the user's line that is running now."""
     frame = errors.user_frame()
-    key = (frame.f_code, frame.f_lasti, why)
+    # By id: the hash of a code object is that of all its names and constants, of nested ones too,
+    # which takes 15 us for a script of some length.
+    key = (id(frame.f_code), frame.f_lasti, why)
     place = _places.get(key)
     if place is None:
         if len(_places) > _MAX_PLACES:
             _places.clear()
         line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        place = _places[key] = Place(why, line)
+        place = _places[key] = Place(why, line, code=frame.f_code)
     return place
 
 

@@ -80,6 +80,9 @@ class Prefix:
         return nodes
 
 
+_RLock = type(threading.RLock())  # which is a function of Python's around it
+
+
 class Segment:
     """The ops recorded since the last flush, on one thread.
 
@@ -104,7 +107,7 @@ class Segment:
         self.done = False
         self.doubts = 0  # numbers read on which the calls after them may depend (glances.py)
         self.frame = None  # of the body that is being traced into it (bodies.py): it never runs
-        self.lock = threading.RLock()
+        self.lock = _RLock()
 
     def end(self) -> None:
         """Let go of the inputs: it has run, or need not run."""
@@ -275,14 +278,7 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
                 segment.rollback()
                 return apply_traced(op, statics, operands)
             node = _extend(segment, parent, op, statics, operands, key)
-        slot = parent.slots
-        refs = segment.refs
-        values = []
-        for a in node.avals:
-            value = Value(a, None, segment, slot)
-            refs.append(_ref(value))
-            values.append(value)
-            slot += 1
+        values = _results(segment, node.avals, parent.slots)
         segment.node = node
     except BaseException:
         segment.rollback()
@@ -291,6 +287,20 @@ def record(op: Op, statics: tuple, operands) -> tuple[list[Value], Prefix]:
     if node.depth >= settings.max_ops or node.nbytes > settings.max_bytes or settings.immediate:
         flush_hook[0](segment, "bound")
     return values, node
+
+
+def _results(segment: Segment, avals, slot: int) -> list[Value]:
+    """Pending values for the next slots of a segment."""
+    put = segment.refs.append
+    values = []
+    for a in avals:
+        value = _new(Value)  # and its fields, without the call that would set them: half the time
+        value.aval, value.array, value.segment, value.slot = a, None, segment, slot
+        value.bounds = value.epoch = None
+        put(_ref(value))
+        values.append(value)
+        slot += 1
+    return values
 
 
 def record_again(token, op: Op, statics: tuple, operands, grads) -> list[Value]:
@@ -324,14 +334,7 @@ def record_again(token, op: Op, statics: tuple, operands, grads) -> list[Value]:
                     segment.floats.append(x)
                 elif x.__class__ is int:
                     segment.ints.append(x)
-        slot = parent.slots
-        refs = segment.refs
-        values = []
-        for a in node.avals:
-            value = Value(a, None, segment, slot)
-            refs.append(_ref(value))
-            values.append(value)
-            slot += 1
+        values = _results(segment, node.avals, parent.slots)
         segment.node = node
     except BaseException:
         segment.rollback()
@@ -375,7 +378,9 @@ def record_stretch(stretch: Stretch, floats, ints) -> list[Value]:
         refs += stretch.dead
         values = []
         for slot, a in stretch.kept:
-            value = Value(a, None, segment, first + slot)
+            value = _new(Value)  # see _results
+            value.aval, value.array, value.segment, value.slot = a, None, segment, first + slot
+            value.bounds = value.epoch = None
             refs[first + slot] = _ref(value)
             values.append(value)
         stats.ops += end.depth - segment.node.depth
@@ -388,15 +393,17 @@ def record_stretch(stretch: Stretch, floats, ints) -> list[Value]:
     return values
 
 
-def cut_from(packed: Packed, value: Value, start: int) -> None:
-    """Let a pending value be a piece of a flat one that the same segment computes."""
-    segment = packed.flat.segment
-    if value.array is None and value.segment is segment:
-        packed.starts[value.slot] = start
-        value.segment = packed
-        segment.refs[value.slot] = dead
+def cut_from(packed: Packed, values, starts) -> None:
+    """Let pending values be the pieces of a flat one that the same segment computes."""
+    segment, found = packed.flat.segment, packed.starts
+    for value, start in zip(values, starts, strict=True):
+        if value.array is None and value.segment is segment:
+            found[value.slot] = start
+            value.segment = packed
+            segment.refs[value.slot] = dead
 
 
+_new = object.__new__
 _ref = weakref.ref
 _Tracer = jax.core.Tracer
 dead = _ref(type("Gone", (), {})())  # stands for the reference to a value that nobody has

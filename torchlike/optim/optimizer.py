@@ -258,8 +258,9 @@ class Optimizer(Conditional):
             names, sizes = rule.state(flags), (len(pack.params),)
             pack.plan = Plan(self.rule, tuple(flags.items()), rule.scalars, sizes, names)
             pack.flags = flags
+        grads = [p._grad for p in pack.params]
         operands = numbers
-        for t in (*pack.step, *pack.params, *[p._grad for p in pack.params], *pack.bases):
+        for t in (*pack.step, *pack.params, *grads, *pack.bases):
             storage = t._storage
             if storage is not None and t._seen != storage.version:
                 t._sync()
@@ -269,11 +270,11 @@ class Optimizer(Conditional):
         values, _ = record(_STEP_PACKED, (pack.plan,), operands)
         packed = Packed(values.pop(len(pack.step)))
         rebind_all([*pack.step, *pack.params, *pack.bases], values, line)
-        for p, start in zip(pack.params, pack.starts, strict=True):
-            if local.capture is None:
-                cut_from(packed, p._grad._value, start)
-            else:  # the call goes on, and may use the gradient
-                local.capture.cuts.append((packed, p._grad._value, start))
+        cut = packed, [g._value for g in grads], pack.starts
+        if local.capture is None:
+            cut_from(*cut)
+        else:  # the call goes on, and may use the gradients
+            local.capture.cuts.append(cut)
 
     def _note(self, group) -> None:
         """Tell the recording of a compiled function where the step that follows finds its numbers.
