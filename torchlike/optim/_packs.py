@@ -84,10 +84,7 @@ class Pack:
 
     def counts_as_one(self) -> bool:
         """Whether the step counts that the pack has made still share their memory."""
-        for step in self.step:
-            if _holders(step) != len(self.params):
-                return False
-        return True
+        return all([_holders(step) == len(self.params) for step in self.step])
 
     def is_all(self, params) -> bool:
         """Whether these are the pack's parameters and no others."""
