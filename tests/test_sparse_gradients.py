@@ -95,6 +95,31 @@ GRADIENTS |= {
     ).pow(2).sum()
     for mode in ("sum", "mean") for kw in ("", "padding_idx", "include_last_offset")
 }  # fmt: skip
+# What arrives is specified everywhere, and no gradient is cut to the pattern of an operand.
+UNCUT = {
+    "number": lambda x: x.s * 3 / 2 + x.u * 2 - x.s.clone(),
+    "number of csr": lambda x: x.c * 3 + x.c.neg() + x.c.clone(),
+    "dtype": lambda x: x.s.double(),
+    "unary": lambda x: x.s.abs() + x.s.frac() + x.s.round() + x.s.deg2rad() + x.s**3,
+    "sparse * sparse": lambda x: x.s * x.k.float() * x.u,
+    "csr * csr": lambda x: x.c * x.m.eye(4, 3).to_sparse_csr(),
+    "sparse * dense": lambda x: x.s * x.d.detach(),
+    "sparse @ sparse": lambda x: x.s @ x.k.float().t() @ x.u,
+    "transposed": lambda x: (x.s.t() * 2 + x.u.t()).t(),
+    "coalesced": lambda x: x.u.coalesce(),
+    "coo to csr": lambda x: x.s.to_sparse_csr(),
+    "csr to coo": lambda x: x.c.to_sparse_coo(),
+    "dense to sparse": lambda x: (x.d - 1).to_sparse(),
+    "stack": lambda x: x.m.stack([x.s, x.u]),
+    "in place": lambda x: x.s.clone().mul_(2).add_(x.u),
+    "mm": lambda x: ((x.s * 2) @ x.e).to_sparse(),
+}
+GRADIENTS |= {
+    f"uncut {name}": lambda x, program=program: (
+        lambda y: (y.to_dense(masked_grad=False) * x.m.arange(float(y.numel())).view(y.shape)).sum()
+    )(program(x))
+    for name, program in UNCUT.items()
+}  # fmt: skip
 LEAVES = ("s", "u", "c", "b", "d", "e", "v")
 
 

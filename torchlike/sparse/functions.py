@@ -84,7 +84,7 @@ def addmm(mat, mat1, mat2, *, beta=1.0, alpha=1.0):
         found = found * alpha
     if beta == 0:
         return found
-    return (mat if beta == 1 else mat * beta) + found
+    return named((mat if beta == 1 else mat * beta) + found, "SparseAddmmBackward0")
 
 
 class _Plus(Function):
@@ -167,8 +167,10 @@ def sum(input, dim=None, dtype=None):
     dims = range(n) if dim is None else (dim,) if isinstance(dim, int) else dim
     dims = reductions.unique([wrapped(d, n) for d in dims])
     if len(dims) == n:
-        return flat_values(input).sum(dtype=dtype)
-    return reductions.summed_along(input, dims, dtype=dtype, widens=False)
+        out = flat_values(input).sum(dtype=dtype)
+    else:
+        out = reductions.summed_along(input, dims, dtype=dtype, widens=False)
+    return out if dim is None else named(out, "SparseSumBackward0")
 
 
 def softmax(input, dim: int, *, dtype=None):

@@ -17,6 +17,7 @@ from torchlike._tensor.sparse.parts import (
     ROWS,
     Compressed,
     Coo,
+    derived,
     is_coo,
     named,
     need_coo,
@@ -277,7 +278,7 @@ def to(self, *args, device=None, dtype=None, non_blocking=False, copy=False, mem
     from torchlike._tensor.methods import _parse_to
 
     device, dtype = _parse_to(args if other is None else (other, *args), device, dtype)
-    found = values_of(self)
+    found = parts_of(self).values
     moved = found.to(device=device, dtype=dtype)
     pattern = parts_of(self)
     if moved is found or (moved.dtype is self.dtype and moved.device is self.device):
@@ -291,7 +292,12 @@ def to(self, *args, device=None, dtype=None, non_blocking=False, copy=False, mem
                 moved.detach(), pattern.size, pattern.block,
             )
         )  # fmt: skip
-    return named(parts.build(pattern, moved), "ToCopyBackward0")
+
+    def run(self):
+        return parts.build(pattern, values_of(self).to(device=device, dtype=dtype))
+
+    here = self.device
+    return derived("ToCopyBackward0", run, lambda grad, needs: grad.to(here), self)
 
 
 @_method("copy_")

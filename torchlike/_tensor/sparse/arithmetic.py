@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from torchlike._core import dtypes as dt
@@ -19,9 +21,11 @@ from torchlike._tensor.sparse.parts import (
     build,
     coalesced,
     coo,
+    derived,
     flat_values,
     is_coo,
     named,
+    others,
     parts_of,
     read,
     values_of,
@@ -32,7 +36,11 @@ from torchlike._tensor.tensor import Tensor
 
 # ---- one tensor --------------------------------------------------------------------------------
 
-_LINEAR = ("neg", "clone", "to_dtype", "conj_view", "conj_physical", "real", "alias")
+_LINEAR = {  # the op: its derivative
+    "neg": lambda grad: -grad, "clone": lambda grad: grad, "to_dtype": lambda grad: grad,
+    "conj_view": lambda grad: grad.conj(), "conj_physical": lambda grad: grad.conj(),
+    "real": lambda grad: grad, "alias": lambda grad: grad,
+}  # fmt: skip
 ZERO_PRESERVING = (
     "abs", "asin", "asinh", "atan", "atanh", "ceil", "erf", "erfinv", "expm1", "floor", "frac",
     "isinf", "isnan", "isneginf", "isposinf", "log1p", "nan_to_num", "relu", "round", "sgn", "sign",
@@ -40,21 +48,45 @@ ZERO_PRESERVING = (
 )  # fmt: skip
 
 
-def _unary(op, linear):
+def _nothing(grad):
+    return zeros_like(grad) if grad._sparse else grad.new_zeros(grad.shape)
+
+
+# Of the others PyTorch has no derivative: theirs is taken through the values.
+_FORMULAS = _LINEAR | {
+    "abs": lambda grad, x: grad * x.sgn(),
+    "deg2rad": lambda grad: grad * (math.pi / 180), "rad2deg": lambda grad: grad * (180 / math.pi),
+    "frac": lambda grad: grad,
+    "log1p": lambda grad, x: grad * (x.to_dense() + 1).conj().reciprocal(),
+    **dict.fromkeys(("ceil", "floor", "round", "sign", "trunc"), _nothing),
+}  # fmt: skip
+
+
+def _unary(op, linear, formula):
+    saves = formula is not None and formula.__code__.co_argcount > 1
+
     def on_values(x, *rest):
         if not x._sparse:
             return None
-        if not linear:
-            x = coalesced(x)
         n = len(op.inputs) - 1
-        values = apply(op, (values_of(x), *rest[:n]), rest[n:])
-        return build(parts_of(x), values, op.grad_name)
+        name = op.node_name(rest[n:], (x._value.aval, *rest[:n]))
+
+        def run(x):
+            if not linear:
+                x = coalesced(x)
+            values = apply(op, (values_of(x), *rest[:n]), rest[n:])
+            return build(parts_of(x), values, name)
+
+        if formula is None:
+            return run(x)
+        back = (lambda grad, needs, x: formula(grad, x)) if saves else lambda g, needs: formula(g)
+        return derived(name, run, back, x, saved=(x,) if saves else ())
 
     RULES[op.name] = on_values
 
 
 for _name in (*_LINEAR, *ZERO_PRESERVING):
-    _unary(TABLE[_name], _name in _LINEAR)
+    _unary(TABLE[_name], _name in _LINEAR, _FORMULAS.get(_name))
 
 
 @rule("pow", "pow_constant")
@@ -67,8 +99,17 @@ def power(x, exponent):
             "pow: cannot raise to zeroth power on sparse tensor; it would make the result tensor "
             "dense"
         )
-    x = coalesced(x)
-    return build(parts_of(x), values_of(x) ** exponent, "PowBackward0")
+
+    def run(x):
+        x = coalesced(x)
+        return build(parts_of(x), values_of(x) ** exponent)
+
+    def formula(grad, needs, x):
+        return grad * ((x ** (exponent - 1)) * exponent).conj()
+
+    if exponent == 1:  # the power of zero is dense
+        return derived("PowBackward0", run, lambda grad, needs: grad, x)
+    return derived("PowBackward0", run, formula, x, saved=(x,))
 
 
 @rule("zeros_like")
@@ -189,7 +230,6 @@ def _scaled(name):
     op = TABLE[name]
 
     def scale(a, b):
-        number = b
         if not isinstance(a, Tensor) or not a._sparse:
             return None
         if isinstance(b, Tensor) and (b._sparse or b.ndim):
@@ -197,11 +237,40 @@ def _scaled(name):
                 "Sparse division requires a scalar or zero-dim dense tensor divisor (got shape "
                 f"{list(b.shape)} for divisor)"
             )
-        if name != "true_divide":
-            a = coalesced(a)
-        return build(parts_of(a), apply(op, (values_of(a), number)), op.grad_name)
+
+        def run(a, b):
+            if name != "true_divide":
+                a = coalesced(a)
+            return build(parts_of(a), apply(op, (values_of(a), b)))
+
+        if name == "floor_divide":  # has no derivative
+            return named(run(a, b), op.grad_name)
+        formula = _of_quotient if name == "true_divide" else _of_rounded
+        return derived(op.grad_name, run, formula, a, b, saved=others(a, b))
 
     RULES[name] = scale
+
+
+def _conj(x):
+    return x.conj() if isinstance(x, Tensor) else x.conjugate()
+
+
+def _of_product(grad, needs, a, b):
+    return (
+        grad * _conj(b) if needs[0] else None,
+        grad * _conj(a) if needs[1] else None,
+    )
+
+
+def _of_quotient(grad, needs, a, b):
+    return (
+        grad / _conj(b) if needs[0] else None,
+        -grad * _conj(a / b / b) if needs[1] else None,
+    )
+
+
+def _of_rounded(grad, needs, a, b):
+    return tuple([_nothing(grad) if need else None for need in needs])
 
 
 for _name in ("true_divide", "div_floor", "div_trunc", "floor_divide"):
@@ -216,16 +285,19 @@ def mul(a, b):
     if isinstance(b, Tensor) and b._sparse and a.ndim != b.ndim and 0 in (a.ndim, b.ndim):
         a, b = (b, a) if not a.ndim else (a, b)
         b = scattered(b)
+    return derived("MulBackward0", _mul, _of_product, a, b, saved=others(a, b))
+
+
+def _mul(a, b):
     if not isinstance(b, Tensor) or _as_number(b):
-        return build(parts_of(a), apply(TABLE["mul"], (values_of(a), b)), "MulBackward0")
+        return build(parts_of(a), apply(TABLE["mul"], (values_of(a), b)))
     if b._sparse:
         return _mul_sparse(a, b)
     shape = np.broadcast_shapes(tuple(a.shape), tuple(b.shape))
     if shape != tuple(a.shape):
         a = _broadcast(a, shape)
     pattern = parts_of(a)
-    values = values_of(a) * read(b.expand(shape), pattern)
-    return build(pattern, values, "MulBackward0")
+    return build(pattern, values_of(a) * read(b.expand(shape), pattern))
 
 
 def _broadcast(x, shape):
@@ -268,13 +340,15 @@ def _mul_sparse(a, b):
         a, b = _broadcast(a, shape), _broadcast(b, shape)
     p, q = parts_of(a), parts_of(b)
     if p.is_like(q) and p.coalesced and q.coalesced:
-        return build(p, values_of(a) * values_of(b), "MulBackward0")
+        return build(p, values_of(a) * values_of(b))
     if not is_coo(a):
         layout, block = a.layout, p.block or None
         out = _mul_sparse(converted(a, layouts.sparse_coo), converted(b, layouts.sparse_coo))
         return converted(out, layout, block)
-    a, b = coalesced(a), coalesced(b)
-    p, q = parts_of(a), parts_of(b)
+    if not p.coalesced or not q.coalesced:  # the pattern of one of them, as PyTorch picks it
+        if p.coalesced or (not q.coalesced and p.nnz >= q.nnz):
+            a, b, p = b, a, q
+        return build(p, values_of(a) * read(b, p))
     _, left, right = np.intersect1d(
         p.keys(), q.keys(), assume_unique=True, return_indices=True
     )  # fmt: skip

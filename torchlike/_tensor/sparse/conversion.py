@@ -20,6 +20,7 @@ from torchlike._tensor.sparse.parts import (
     Coo,
     build,
     coalesced,
+    derived,
     flat_values,
     keys_of,
     named,
@@ -185,12 +186,11 @@ def converted(x, layout, block=None, dense_dim=None, sparse_dim=None):
             if dense_dim is not None:
                 sparse_dim = x.ndim - dense_dim
             dims = x.ndim if sparse_dim is None else sparse_dim
-            found, dense = _specified(x, dims), x.ndim - dims
+            found = _specified(x, dims)
         elif pattern.__class__ is Coo:
             return x
         else:
             found = pattern.coordinates()
-            dense = len(pattern.dense)
         target = pattern_of(found, x.shape, layout, (), x.device)
         return named(_hold(x, target), "ToSparseBackward0")
     dense = dense_dim or 0 if pattern is None else len(pattern.dense)
@@ -236,8 +236,36 @@ def converted(x, layout, block=None, dense_dim=None, sparse_dim=None):
 
 def _hold(x, target):
     """The elements of a tensor at the positions of a pattern that has no values yet."""
-    target.values = x if not x._sparse else parts_of(x).values  # says the device
-    return build(target, read(x, target))
+    if x._sparse:
+        pattern = parts_of(x)
+        target.values = pattern.values  # says the device
+        layout, *split = x.layout, getattr(pattern, "block", None) or None, None, None
+        if pattern.__class__ is Coo:
+            split[2] = pattern.sparse_dim
+        else:
+            split[1] = len(pattern.dense)
+        return derived(
+            None,
+            lambda x: build(target, read(x, target)),
+            lambda grad, needs: converted(grad, layout, *split),
+            x,
+        )
+    target.values = x
+    if not x.requires_grad:
+        return build(target, read(x, target))
+    return _FromDense.apply(x, target)
+
+
+class _FromDense(Function):
+    """A dense tensor's elements at the positions of a pattern; the gradient is not cut to it."""
+
+    @staticmethod
+    def forward(ctx, x, target):
+        return build(target, read(x, target))
+
+    @staticmethod
+    def backward(ctx, grad):
+        return (scattered(grad) if grad._sparse else grad), None
 
 
 @method("to_sparse")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchlike._core import dtypes as dt
 from torchlike._core.dtypes import int64 as _INT
 from torchlike._core.errors import NotSupported, SparseOperand
 from torchlike._engine.values import Parts, Value, aval
@@ -333,6 +334,71 @@ def build(pattern, values, name: str | None = None) -> SparseTensor:
     return named(_Build.apply(values, pattern), name)
 
 
+class _Derived(Function):
+    """A rule with the formula of its derivative; the gradients come and go as they are."""
+
+    @staticmethod
+    def forward(ctx, run, formula, saved, *operands):
+        ctx.save_for_backward(*[x if isinstance(x, Tensor) else None for x in saved])
+        ctx.others = [None if isinstance(x, Tensor) else x for x in saved]
+        ctx.formula = formula
+        ctx.kinds = [
+            (x._value.aval, x._sparse) if isinstance(x, Tensor) else None for x in operands
+        ]
+        return run(*operands)
+
+    @staticmethod
+    def backward(ctx, grad):
+        needs = ctx.needs_input_grad[3:]
+        saved = zip(ctx.saved_tensors, ctx.others, strict=True)
+        found = ctx.formula(grad, needs, *[b if a is None else a for a, b in saved])
+        found = found if isinstance(found, tuple) else (found,)
+        return (
+            None,
+            None,
+            None,
+            *[
+                _as(g, kind) if need else None
+                for g, need, kind in zip(found, needs, ctx.kinds, strict=True)
+            ],
+        )
+
+
+def _as(grad, of):
+    """A gradient of an operand's shape and dtype; of a dense operand it may be in coordinates."""
+    kind, sparse = of
+    if not sparse and grad._sparse and not is_coo(grad):
+        grad = grad.to_dense()
+    extra = grad.ndim - len(kind.shape)
+    wide = [d for d, n in enumerate(kind.shape, extra) if n == 1 != grad.shape[d]]
+    if wide:
+        grad = grad.sum(wide, keepdim=True)
+    if extra:
+        grad = grad.sum(tuple(range(extra)))
+    if grad.is_complex() and kind.dtype.category is not dt.COMPLEX:
+        grad = grad.real
+    return grad.to(kind.dtype)
+
+
+def derived(name: str | None, run, formula, *operands, saved=()):
+    """run(*operands), whose gradients are ``formula(grad, needs, *saved)``, summed to their shapes.
+
+    Formulas are PyTorch's own, of sparse tensors: no gradient is cut to the pattern of an operand.
+    Behind a tensor that was made of values on the tape every gradient is cut in the end, and so
+    the rule is differentiated through the values, which need not become a matrix first.
+    """
+    tracked = [x for x in operands if isinstance(x, Tensor) and x._sparse and x.requires_grad]
+    if all(x._node is not None and x._node.function is _Build for x in tracked):
+        return named(run(*operands), name)
+    return named(_Derived.apply(run, formula, saved, *operands), name)
+
+
+def others(a, b) -> tuple:
+    """Of two operands those that the other one's derivative needs."""
+    first, second = (isinstance(x, Tensor) and x.requires_grad for x in (a, b))
+    return a if second else None, b if first or second else None
+
+
 def values_of(x):
     """The values of a sparse tensor, on the tape if it is."""
     if x._node is None and not x._requires_grad:
@@ -390,9 +456,13 @@ def read(x, pattern):
 
 def coalesced(x):
     """The tensor with each position once, in order; itself if it is so already."""
-    pattern = parts_of(x)
-    if pattern.coalesced:
+    if parts_of(x).coalesced:
         return x
+    return derived("CoalesceBackward0", _coalesced, lambda grad, needs: grad, x)
+
+
+def _coalesced(x):
+    pattern = parts_of(x)
     keys = pattern.keys()
     unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     found = pattern.coordinates()
@@ -402,7 +472,7 @@ def coalesced(x):
             values = values[from_host(first, values.device)]
     else:
         values = summed(flat_values(x), inverse.reshape(-1), len(unique))
-    return named(coo(found[:, first], values, pattern.size, True), "CoalesceBackward0")
+    return coo(found[:, first], values, pattern.size, True)
 
 
 def summed(values, group: np.ndarray, count: int):

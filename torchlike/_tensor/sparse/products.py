@@ -17,10 +17,12 @@ from torchlike._tensor.sparse.parts import (
     build,
     coalesced,
     coo,
+    derived,
     flat_values,
     is_coo,
     keys_of,
     named,
+    others,
     parts_of,
     summed,
 )
@@ -135,7 +137,16 @@ def multiplied(x, dense, transposed=False):
 
 
 def sparse_sparse(a, b):
-    """The product of two sparse matrices: a sparse one, whose pattern is found on the host."""
+    """The product of two sparse matrices: a sparse one, whose pattern is found on the host; the
+    gradients keep to the patterns."""
+    return named(_sparse_sparse(a, b), "SparseSparseMatmulBackward0")
+
+
+def _mm_gradients(grad, needs, a, b):
+    return (grad @ b.mH if needs[0] else None, a.mH @ grad if needs[1] else None)
+
+
+def _sparse_sparse(a, b):
     p, q = _matrix(a, "mm"), _matrix(b, "mm")
     if p.size[1] != q.size[0]:
         raise RuntimeError(
@@ -171,7 +182,7 @@ def sparse_sparse(a, b):
     out = coo(found[:, first], summed(products, group.reshape(-1), len(first)), size, True)
     if layout is not layouts.sparse_coo:
         out = converted(out, layouts.sparse_csr)
-    return named(out, "SparseSparseMatmulBackward0")
+    return out
 
 
 _PAIRS = {
@@ -188,7 +199,7 @@ _PAIRS = {
 def mm(a, b):
     """The product of two matrices of which one or both are sparse."""
     if a._sparse and b._sparse:
-        return sparse_sparse(a, b)
+        return derived("MmBackward0", _sparse_sparse, _mm_gradients, a, b, saved=others(a, b))
     if a._sparse:
         return multiplied(a, b)
     if a.shape[1] != parts_of(b).size[0]:
@@ -196,7 +207,7 @@ def mm(a, b):
             f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and "
             f"{b.shape[0]}x{b.shape[1]})"
         )
-    return multiplied(b, a.mT, True).mT
+    return named(multiplied(b, a.mT, True).mT, "MmBackward0")
 
 
 @rule("mv")
@@ -206,7 +217,7 @@ def mv(a, x):
         return None
     if a.shape[1] != x.shape[0]:
         raise RuntimeError("mv: expected self.size(-1) == vec.size(-1)")
-    return multiplied(a, x.unsqueeze(1)).squeeze(1)
+    return named(multiplied(a, x.unsqueeze(1)).squeeze(1), "MvBackward0")
 
 
 @rule("addmm")
@@ -227,7 +238,8 @@ def addmm(input, a, b, beta=1, alpha=1):
         found = found * alpha
     if beta == 0:
         return found
-    return (input if beta is None or beta == 1 else input * beta) + found
+    out = (input if beta is None or beta == 1 else input * beta) + found
+    return named(out, "AddmmBackward0")
 
 
 @rule("linear")
@@ -248,6 +260,14 @@ def bmm(a, b):
     """A batch of sparse matrices times a batch of dense ones, as one block matrix."""
     if not a._sparse or b._sparse or not is_coo(a):
         return None
+    return derived("BmmBackward0", _bmm, _bmm_gradients, a, b, saved=others(a, b))
+
+
+def _bmm_gradients(grad, needs, a, b):
+    return (grad @ b.mH if needs[0] else None, a.mH.bmm(grad) if needs[1] else None)
+
+
+def _bmm(a, b):
     pattern = parts_of(a)
     count, n, m = pattern.size
     if b.shape[0] != count or b.shape[1] != m:

@@ -52,15 +52,16 @@ def total(x, dim=None, keepdim=False, dtype=None):
         return summed_along(x, [], dtype=dtype)  # as PyTorch: of dense tensors it is all of them
     dims = range(n) if dim is None or dim == () else (dim,) if isinstance(dim, int) else dim
     dims = unique([wrapped(d, n) for d in dims])
-    if len(dims) == n and not keepdim:
-        return named(_Total.apply(x, dtype), "SumBackward0")
+    if len(dims) == n:
+        out = named(_Total.apply(x, dtype), "SumBackward0" if dim is None else "SumBackward1")
+        return out.reshape((1,) * n) if keepdim and is_coo(x) else out
     if not is_coo(x):
         if not keepdim:
             raise RuntimeError(
                 "reduction operations on CSR tensors with keepdim=False is unsupported"
             )
         return converted(total(converted(x, layouts.sparse_coo), dim, True, dtype), x.layout)
-    return summed_along(x, dims, keepdim, dtype)
+    return named(summed_along(x, dims, keepdim, dtype), "SumBackward1")
 
 
 def unique(dims):
@@ -96,7 +97,7 @@ def summed_along(x, dims, keepdim=False, dtype=None, widens=True):
         found = np.where(np.isin(np.arange(k), dims)[:, None], 0, found)
     else:
         found = found[kept]
-    return named(coalesced(coo(found, values, size, False)), "SumBackward0")
+    return coalesced(coo(found, values, size, False))
 
 
 @rule("norm")

@@ -15,7 +15,9 @@ from torchlike._tensor.sparse.parts import (
     build,
     coalesced,
     coo,
+    derived,
     is_coo,
+    named,
     parts_of,
     values_of,
 )
@@ -42,11 +44,17 @@ def joined(tensors, dim=0):
 @rule("permute")
 def permute(x, dims):
     """The sparse dimensions in another order; rows and columns of a compressed tensor exchanged."""
-    pattern = parts_of(x)
-    dims, n = tuple(dims), x.ndim
+    dims = tuple(dims)
+    back = tuple(np.argsort(dims).tolist())
+    name = "PermuteBackward0" if dims == back == tuple(range(x.ndim)) else "TransposeBackward0"
+    return derived(name, lambda x: _permuted(x, dims), lambda grad, needs: grad.permute(back), x)
+
+
+def _permuted(x, dims):
+    pattern, n = parts_of(x), x.ndim
     size = tuple(pattern.size[d] for d in dims)
     if dims == tuple(range(n)):
-        return build(pattern, values_of(x), "PermuteBackward0")
+        return build(pattern, values_of(x))
     if pattern.__class__ is Compressed:
         lead = len(pattern.batch)
         turned = (*range(lead), lead + 1, lead, *range(lead + 2, n))
@@ -64,7 +72,7 @@ def permute(x, dims):
         new = Compressed(
             layout, pattern.compressed, pattern.plain, values.detach(), size, pattern.block[::-1]
         )
-        return build(new, values, "TransposeBackward0")
+        return build(new, values)
     k = pattern.sparse_dim
     if sorted(dims[:k]) != list(range(k)):
         if n == 2:
@@ -81,18 +89,53 @@ def permute(x, dims):
     return coo(pattern.coordinates()[list(dims[:k])], values, size, False)
 
 
+# ---- slices: the gradient of one is put back where it was cut out ------------------------------
+
+
+def placed(grad, dim: int, at: np.ndarray, size):
+    """Zeros of a size, to which the slices of a tensor are added at places along a dimension."""
+    if not grad._sparse:
+        return grad.new_zeros(size).index_add(dim, from_host(at, grad.device), grad)
+    x = converted(grad, layouts.sparse_coo)
+    pattern, values = parts_of(x), values_of(x)
+    k, found = pattern.sparse_dim, pattern.coordinates()
+    if dim >= k:
+        inner = (values.shape[0], *size[k:])
+        return coo(found, placed(values, dim - k + 1, at, inner), size, pattern.coalesced)
+    found = found.copy()
+    found[dim] = at[found[dim]]
+    return converted(coalesced(coo(found, values, size, False)), grad.layout)
+
+
+def _cut(name, run, x, dim, at):
+    """A slice of a tensor, ``run(x)``: of the places ``at`` along a dimension, a number or many."""
+    size = tuple(x.shape)
+
+    def formula(grad, needs):
+        return placed(grad if np.ndim(at) else grad.unsqueeze(dim), dim, np.atleast_1d(at), size)
+
+    return derived(name, run, formula, x)
+
+
 @rule("unsqueeze")
 def unsqueeze(x, dim):
     """A dimension of size one put in: sparse, or dense if it comes after dense ones."""
     if not is_coo(x):
         return None
+    return derived(
+        "UnsqueezeBackward0", lambda x: _unsqueezed(x, dim),
+        lambda grad, needs: grad.select(dim, 0), x,
+    )  # fmt: skip
+
+
+def _unsqueezed(x, dim):
     pattern, values = parts_of(x), values_of(x)
     size = (*pattern.size[:dim], 1, *pattern.size[dim:])
     k = pattern.sparse_dim
     if dim > k:
         return coo(pattern.coordinates(), values.unsqueeze(dim - k + 1), size, pattern.coalesced)
     found = np.insert(pattern.coordinates(), dim, 0, axis=0)
-    return coo(found, values, size, pattern.coalesced)
+    return coo(found, values, size, False)
 
 
 def select(x, dim: int, index: int):
@@ -105,8 +148,13 @@ def select(x, dim: int, index: int):
         return build(
             Compressed(pattern.layout, *parts, values.detach(), size, pattern.block), values
         )
-    if not is_coo(x):
+    ordered = not is_coo(x)
+    if ordered:
         x = converted(x, layouts.sparse_coo)
+    return _cut("SelectBackward0", lambda x: _selected(x, dim, index, ordered), x, dim, index)
+
+
+def _selected(x, dim, index, ordered):
     pattern, values = parts_of(x), values_of(x)
     size, k = (*pattern.size[:dim], *pattern.size[dim + 1 :]), pattern.sparse_dim
     if dim >= k:
@@ -118,17 +166,22 @@ def select(x, dim: int, index: int):
     values = values[from_host(at, x.device)]
     if k == 1:
         return values.sum(0).to(x.dtype)
-    return coo(np.delete(found, dim, axis=0)[:, at], values, size, pattern.coalesced)
+    return coo(np.delete(found, dim, axis=0)[:, at], values, size, ordered)
 
 
 def narrow(x, dim: int, start: int, length: int, step: int = 1):
     """Slices along a dimension."""
     if not is_coo(x):
         return None
+    if length == x.shape[dim]:
+        return x
+    at = np.arange(start, start + length * step, step)
+    return _cut("SliceBackward0", lambda x: _narrowed(x, dim, start, length, step), x, dim, at)
+
+
+def _narrowed(x, dim, start, length, step):
     pattern, values = parts_of(x), values_of(x)
     size, k = (*pattern.size[:dim], length, *pattern.size[dim + 1 :]), pattern.sparse_dim
-    if length == pattern.size[dim]:
-        return x
     found = pattern.coordinates()
     if dim >= k:
         at = dim - k + 1
@@ -184,8 +237,14 @@ def index_select(x, index, dim, checked):
     """The slices that an index names, in its order."""
     if not x._sparse or not is_coo(x):
         return None
+    host = index._host().reshape(-1)
+    at = host % max(x.shape[dim], 1)
+    return _cut("IndexSelectBackward0", lambda x: _picked(x, index, dim, host), x, dim, at)
+
+
+def _picked(x, index, dim, host):
     pattern, values = parts_of(x), values_of(x)
-    k, host = pattern.sparse_dim, index._host().reshape(-1)
+    k = pattern.sparse_dim
     if dim >= k:
         return coo(
             pattern.coordinates(), values.index_select(dim - k + 1, index),
@@ -198,8 +257,6 @@ def index_select(x, index, dim, checked):
                 f"index_select(): index contains {i} that is out of range for tensor of size "
                 f"{list(pattern.size)} at dimension {dim}"
             )
-    x = coalesced(x)
-    pattern, values = parts_of(x), values_of(x)
     found = pattern.coordinates()
     order = np.argsort(found[dim], kind="stable")
     starts = np.searchsorted(found[dim][order], np.arange(n + 1))
@@ -211,7 +268,7 @@ def index_select(x, index, dim, checked):
     new = found[:, take]
     new[dim] = np.repeat(np.arange(len(host)), counts)
     size = (*pattern.size[:dim], len(host), *pattern.size[dim + 1 :])
-    return coo(new, values[from_host(take, x.device)], size, dim == 0)
+    return coo(new, values[from_host(take, x.device)], size, False)
 
 
 @rule("embedding")
@@ -247,7 +304,21 @@ def cat(*args):
                 f"All tensors must have the same shape: {list(first.size)} (except in the "
                 f"concatenating dimension), but found shape: {list(p.size)} at position {i}."
             )
-    kind = tensors[0].dtype
+    ends = np.cumsum([x.shape[dim] for x in tensors]).tolist()
+
+    def formula(grad, needs):
+        return tuple(
+            [
+                grad.narrow_copy(dim, end - x.shape[dim], x.shape[dim]) if need else None
+                for x, end, need in zip(tensors, ends, needs, strict=True)
+            ]
+        )
+
+    return derived("CatBackward0", lambda *tensors: _joined(tensors, dim), formula, *tensors)
+
+
+def _joined(tensors, dim):
+    first, kind = parts_of(tensors[0]), tensors[0].dtype
     for x in tensors:
         kind = dt.promote_types(kind, x.dtype)
     size = list(first.size)
@@ -266,8 +337,7 @@ def cat(*args):
         offset += x.shape[dim]
         found.append(here)
         values.append(v)
-    ordered = dim == 0 and k > 0 and all(parts_of(x).coalesced for x in tensors)
-    return coo(np.concatenate(found, axis=1), joined(values), size, ordered)
+    return coo(np.concatenate(found, axis=1), joined(values), size, False)
 
 
 @rule("stack")
@@ -277,4 +347,4 @@ def stack(*args):
     if any(not x._sparse or not is_coo(x) for x in tensors):
         return None
     dim = wrapped(dim, tensors[0].ndim + 1)
-    return cat(*[unsqueeze(x, dim) for x in tensors], dim)
+    return named(cat(*[unsqueeze(x, dim) for x in tensors], dim), "StackBackward0")
