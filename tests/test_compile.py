@@ -203,6 +203,29 @@ def test_second_derivatives_through_a_replay():
         torch.testing.assert_close(second, 6 * x.detach())
 
 
+def test_second_derivatives_through_a_function_of_ones_own_raise():
+    """What its backward sees as constants no recording tells; PyTorch's compile() has none."""
+
+    class Cube(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx, gradient):
+            (x,) = ctx.saved_tensors
+            return 3 * x.detach() * x * gradient
+
+    f = torch.compile(lambda x: Cube.apply(x).sum())
+    for _ in range(3):
+        x = torch.tensor([1.0, 2.0], requires_grad=True)
+        (first,) = torch.autograd.grad(f(x), x, create_graph=True)
+        torch.testing.assert_close(first.detach(), 3 * x.detach() ** 2)
+        with pytest.raises(RuntimeError, match="does not currently support double backward"):
+            first.sum().backward()
+
+
 # ---- what it costs -----------------------------------------------------------------------------
 
 

@@ -87,6 +87,7 @@ VALUES = [
     "L.ones(1).view_as(L.tensor(3.0))", "L.tensor(3.0).view_as(x[:1])",
     # What hooks give back.
     "(w.register_post_accumulate_grad_hook(lambda p: p + 1), w.sum().backward())",
+    "(w.register_post_accumulate_grad_hook(lambda p: (p,)), w.sum().backward())",
     "(w.register_post_accumulate_grad_hook(lambda p: p), w.sum().backward())[1:]",
     "(w.register_post_accumulate_grad_hook(lambda p: None), w.sum().backward(), w.grad)[1:]",
     # NumPy's names, and arguments that are mostly given by their places.

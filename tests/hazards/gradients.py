@@ -96,6 +96,30 @@ def gradient_of_a_gradient_past_state_written_inside(torch, compile):
 
 
 @hazard
+def second_derivatives_past_constants(torch, compile):
+    """What autograd saw as constants, by ``detach`` or ``no_grad``, is constant a second time."""
+
+    def function(x):
+        with torch.no_grad():
+            spread = x.std()
+        y = x * x
+        y[0] = x.detach()[1] * x[0]
+        return (x - spread) * y * x.exp().detach()
+
+    run, seen = compile(function), []
+    for i in range(4):
+        x = (numbers(torch, 3) + i).requires_grad_()
+        (first,) = torch.autograd.grad(run(x).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        seen += [first.detach(), second]
+    linear = compile(lambda x: x * x.detach())
+    for _ in range(3):
+        x = numbers(torch, 3).requires_grad_()
+        seen += torch.autograd.grad(linear(x).sum(), x, create_graph=True)
+    return seen
+
+
+@hazard
 def gradient_of_what_needs_none(torch, compile):
     frozen, plain = numbers(torch, 3), numbers(torch, 3)
     run = compile(lambda x: x + sum(t.grad for t in (frozen, plain) if t.grad is not None))

@@ -175,6 +175,13 @@ KINDS[Body] = lambda describe, body: describe.of(
 )
 
 
+def recorded(call: Prefix) -> Prefix:
+    """A call as its segment has it, of which ``vmap`` may have kept another record."""
+    while call.parent is None and call.first is not call:
+        call = call.first
+    return call
+
+
 def place_of(segment: Segment, value: Value) -> int:
     """The slot of a result in a body's segment, or ~n for its n-th external input."""
     if value.segment is not segment:

@@ -41,6 +41,10 @@ class Composite:
             made_of=("composite", calls, self.outs, self.noted, self.floats, self.ints, donates),
         )  # fmt: skip
 
+    def seen_by_autograd(self, stops: dict):
+        """The op's function, to be differentiated as autograd would (see ``evaluate_calls``)."""
+        return _function(self, self.op.made_of[1], self.node.externals, stops)
+
     def same_numbers(self, segment: Segment) -> bool:
         """Whether the numbers that are part of this one are the segment's."""
         node = self.node
@@ -55,8 +59,8 @@ class Composite:
         )
 
 
-def _function(composite: Composite, calls: list[Prefix], externals: int):
-    """The op's function of arrays: the calls in order."""
+def _function(composite: Composite, calls: list[Prefix], externals: int, stops=None):
+    """The op's function of arrays: the calls in order, with constants (see ``evaluate_calls``)."""
     outs, noted = composite.outs, composite.noted
     sources: list[int] = []  # of each range check, the number of its call
     constants = (
@@ -70,7 +74,7 @@ def _function(composite: Composite, calls: list[Prefix], externals: int):
         for (kind, place), x in zip(noted, numbers, strict=True):
             (floats if kind is float else ints)[place] = x.array if x.__class__ is Scalar else x
         sources.clear()
-        values = evaluate_calls(calls, given, floats, ints, sources)
+        values = evaluate_calls(calls, given, floats, ints, sources, stops=stops)
         return tuple([values[o] for o in outs])
 
     composite_call.sources = sources

@@ -297,15 +297,19 @@ def replaced_inputs(calls: list[Prefix]) -> dict[int, int]:
 
 
 def evaluate_calls(
-    calls: list[Prefix], externals, floats, ints, sources: list | None = None, known=()
-):
+    calls: list[Prefix], externals, floats, ints, sources: list | None = None, known=(), stops=None
+):  # fmt: skip
     """The results of calls in order, by slot, while they are traced; ``sources`` is filled with the
-    number of the call that each range check is of, ``known`` results are there already."""
+    number of the call that each range check is of, ``known`` results are there already. ``stops``
+    tells, by a call's first slot, which of its operands are constants to autograd."""
     values: dict = dict(known)
     reports = bad_indices()
     for n, call in enumerate(calls):
         before = 0 if reports is None else len(reports)
         arrays = operands_of(call, externals, values, floats, ints)
+        for i, stop in enumerate(stops.get(call.slots - call.outs, ()) if stops else ()):
+            if stop and arrays[i] is not None:
+                arrays[i] = jax.lax.stop_gradient(arrays[i])
         statics = call.statics if tracing.scope is None else as_jax_takes(call.statics)
         results = evaluate(call.op, wrap(call.op, arrays, call.in_avals), statics)
         values.update(enumerate(results, call.slots - call.outs))

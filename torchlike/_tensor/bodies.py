@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import NotTraceable
-from torchlike._engine.bodies import Body, place_of, tracing
+from torchlike._engine.bodies import Body, place_of, recorded, tracing
 from torchlike._tensor import dispatch, tape, views
 from torchlike._tensor.function import FunctionNode
 from torchlike._tensor.levels import Crossing
@@ -87,13 +87,8 @@ def _history(outs, segment, start):
         if isinstance(node, Crossing):
             places = [_external(segment, node.source)]
         else:
-            call = node.call
-            while call.parent is None and call.first is not call:
-                call = call.first
-            stops[call] = tuple(
-                not n and hasattr(a, "dtype") and a.dtype.category >= dt.FLOATING
-                for n, a in zip(node.plan.need, node.call.in_avals, strict=True)
-            )
+            call = recorded(node.call)
+            stops[call] = node.plan.constants
             places = [~r if r.__class__ is int and r < 0 else None for r in call.refs]
         for place, edge in zip(places, node.edges, strict=True):
             if edge.__class__ is tuple and edge[0].number > start:

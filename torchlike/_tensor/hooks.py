@@ -121,7 +121,7 @@ def run_after_hooks(leaf, grad, tensors) -> None:
     """Call what waits for a leaf's gradient to have been added."""
     own, nodes = _in_order(leaf._after_hooks)
     for hook in own:
-        given = hook(leaf)
+        given = checked(hook, leaf, hook(leaf), tensors)
         if given is not None and given is not leaf:
             raise RuntimeError("Tensor post accumulate grad hooks should return None.")
     for hook in nodes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torchlike._core.dtypes import FLOATING
 from torchlike._ops.derivatives import Spec, derivative
 
 
@@ -47,6 +48,14 @@ class Plan:
         derives = op.made_of is not None and op.made_of[0] == "backward"
         self.moved_by = _moved_by(op.made_of[1], call.statics[0], need) if derives else None
         self.backwards = op.name == "linear" and self.need[-1]
+
+    @property
+    def constants(self) -> tuple:
+        """Per operand, whether it is a constant to autograd that could have a gradient."""
+        return tuple([
+            not n and hasattr(a, "dtype") and a.dtype.category >= FLOATING
+            for n, a in zip(self.need, self.call.in_avals, strict=True)
+        ])  # fmt: skip
 
 
 _KEEPS_NUMBERS = ("mul", "true_divide")  # PyTorch saves the number that is one operand

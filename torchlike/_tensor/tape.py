@@ -189,14 +189,14 @@ class Refused(Node):
     op = call = segment = None
     outs = 1
 
-    def __init__(self, name: str, reason: str):
+    def __init__(self, name: str, reason: str, targets=()):
         self.number, self.label, self.reason = _next_number(), name, reason
-        self.targets = []
+        self.targets = list(targets)
 
     @property
     def edges(self) -> list:
-        """Nowhere."""
-        return []
+        """Where a gradient would go."""
+        return self.targets
 
     def name(self) -> str:
         return self.label or "Invalid"

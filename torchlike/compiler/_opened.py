@@ -8,12 +8,14 @@ from math import inf
 import jax
 import numpy as np
 
+from torchlike._engine.bodies import recorded
 from torchlike._engine.prefix import Prefix, record
 from torchlike._engine.programs import evaluate_calls, needed_calls
 from torchlike._engine.values import Value, overwritten_at
 from torchlike._ops.table import Arrays, Op
 from torchlike._tensor import tape
 from torchlike._tensor.function import FunctionNode
+from torchlike._tensor.levels import Crossing
 from torchlike.compiler._guards import Guards
 from torchlike.compiler._heap import Heap
 
@@ -29,17 +31,18 @@ class Backward:
     sources  per input of that segment, what it is: ("grad", n), or a saved value's (...)
     guards   what the user's own derivatives have read besides, or None
     mixed    whether a Function's backward sees None where a result of the forward has no gradient
+    stops    by the first slot of each call, which of its operands are constants to autograd
     """
 
     __slots__ = (
         "_homes", "_leads", "_ways", "guards", "mixed", "name", "node", "numbers", "places",
-        "sources", "tuned",
+        "sources", "stops", "tuned",
     )  # fmt: skip
 
     def __init__(self, name: str, segment, places, sources, shapes, derived, tuned: bool):
         self.tuned = tuned
         self.guards, self.name, self.places, self.sources = None, name, places, sources
-        self.node = segment.node
+        self.node, self.stops = segment.node, derived.stops
         floats = [np.float64(x) for x in segment.floats[: self.node.floats]]
         ints = [np.int64(x) for x in segment.ints[: self.node.ints]]
         self.numbers = floats, ints
@@ -68,6 +71,7 @@ class Backward:
         wanted = [n for n, place in enumerate(self.places) if place not in none]
         places = [self.places[n] for n in wanted]
         calls, needed, zeros = [], set(places), {}
+        moving = set(places)  # of these, what autograd did not see as constants
         for call in reversed(needed_calls(self.node, [p for p in places if p >= 0])):
             slots = range(call.slots - call.outs, call.slots)
             refs = [r for r in call.refs if r.__class__ is int]
@@ -75,7 +79,12 @@ class Backward:
                 call.op.checks and none.isdisjoint(refs)
             ):
                 calls.append(_told(call, none))
-                needed.update(r for r in calls[-1].refs if r.__class__ is int)
+                refs = calls[-1].refs
+                needed.update(r for r in refs if r.__class__ is int)
+                if not moving.isdisjoint(slots):
+                    stops = self.stops.get(slots.start) or (False,) * len(refs)
+                    pairs = zip(refs, stops, strict=True)
+                    moving.update(r for r, stop in pairs if r.__class__ is int and not stop)
         calls.reverse()
         for slot in sorted(none & needed):
             zeros[slot] = avals[slot].shape, avals[slot].dtype
@@ -90,6 +99,8 @@ class Backward:
         results = [(avals[p].shape, avals[p].dtype) for p in places]
         homes = [avals[p].device for p in places]
         floats, ints = self.numbers
+        stops = {call.slots - call.outs: self.stops.get(call.slots - call.outs) for call in calls}
+        stops = {slot: found for slot, found in stops.items() if found}
 
         def backward_call(operands: Arrays):
             given = [operands[r] for r in roles]
@@ -99,15 +110,18 @@ class Backward:
             for slot, array in nothing.items():
                 if slot < 0:
                     given[~slot] = array
-            values = evaluate_calls(calls, given, floats, ints, known=nothing)
+            values = evaluate_calls(calls, given, floats, ints, known=nothing, stops=stops)
             return tuple([values[p] if p >= 0 else given[~p] for p in places])
 
         op = Op(
             self.name, backward_call, promotes="raw", differentiable=False, tuned=self.tuned,
             shapes=lambda statics, in_avals: results, places=lambda statics: homes,
-            made_of=("opened", calls, roles, places, floats, ints, tuple(zeros.items())),
+            made_of=(
+                "opened", calls, roles, places, floats, ints, tuple(zeros.items()),
+                tuple(stops.items()),
+            ),
         )  # fmt: skip
-        return Way(op, wanted, any(x < 0 and self.sources[~x][0] != "grad" for x in needed))
+        return Way(op, wanted, any(x < 0 and self.sources[~x][0] != "grad" for x in moving))
 
 
 def _told(call: Prefix, none: set) -> Prefix:
@@ -140,17 +154,16 @@ class Derivations:
     functions  (first slot, slot behind the last, the gradients) of the user's Functions
     moved      slot -> the gradients that it is a gradient of, where not of all
     mixed      gradients of Functions that tell which of them there are
+    stops      by the first slot of a node's derivative, which operands are constants to autograd
     """
 
     def __init__(self, nodes, body, holes):
         self.functions: list = []
         self.moved: dict[int, list] = {}
         self.mixed: list = []
+        self.stops: dict[int, tuple] = {}
         self.body, self.holes = body, {id(hole): n for n, hole in enumerate(holes)}
-        self.nodes = [
-            n for n in nodes
-            if isinstance(n, FunctionNode) or (n.plan is not None and n.plan.moved_by is not None)
-        ]  # fmt: skip
+        self.nodes = [n for n in nodes if isinstance(n, FunctionNode) or n.plan is not None]
 
     def __enter__(self):
         for node in self.nodes:
@@ -170,7 +183,13 @@ class Derivations:
             self.functions.append((first, body.node.slots, there))
             if len(there) > 1 and not node.attributes.get("materialize_grads", True):
                 self.mixed.append(there)
-        else:
+            return out
+        constants = node.plan.constants
+        if any(constants) and body.node.slots > first:
+            call = body.node  # the last one: what hooks give back comes before
+            rest = len(call.refs) - len(constants)
+            self.stops[call.slots - call.outs] = (*constants, *(False,) * rest)
+        if node.plan.moved_by is not None:
             for g, by in zip(out, node.plan.moved_by, strict=True):
                 if g is not None and by is not None and g.segment is body:
                     self.moved[g.slot] = [grads[i] for i in by if grads[i] is not None]
@@ -266,13 +285,25 @@ class CompiledNode(tape.Node):
         way = self.backward.way(present)
         found: list = [None] * len(self.backward.places)
         if way.wanted:
-            if graph is not None:
-                out = self._derive_graph(given, graph, present, way.reads)
-            else:
+            if graph is None:
                 out = record(way.op, (), [*self.saved, *given])[0]
+            elif self.given[0].stops is None:
+                values = [graph.to_value(g) for g in given]
+                out = record(way.op, (), [*self.saved, *values])[0]
+                out = [graph.history(x, (self._refused(), 0)) for x in out]
+            else:
+                out = self._derive_graph(given, graph, present, way.reads)
             for n, g in zip(way.wanted, out, strict=True):
                 found[n] = g
         return found
+
+    def _refused(self) -> tape.Refused:
+        """The history of a gradient of which the calls alone do not tell the derivative."""
+        why = (
+            "torch.compile does not currently support double backward through an "
+            "autograd.Function or saved tensors' hooks; compile with backend='eager'"
+        )
+        return tape.Refused(f"{self.name()}Backward", f"{self.name()}: {why}", self.targets)
 
     def _derive_graph(self, grads, graph, present, reads):
         again, operands, numbers, targets = self.given
@@ -288,6 +319,23 @@ class CompiledNode(tape.Node):
     def release(self):
         super().release()
         self.given = None
+
+
+def seen_by(nodes) -> dict | None:
+    """By the first slot of each call on the tape, which of its operands are constants to autograd;
+    None if more than the calls tells what is differentiated: Functions, hooks on what is saved."""
+    stops: dict = {}
+    for node in nodes:
+        if node.__class__ is tape.Node or isinstance(node, tape.Barrier):
+            found = node.plan.constants
+            if isinstance(node, tape.Barrier):
+                found = (True,) * len(found)
+            if any(found):
+                call = recorded(node.call)
+                stops[call.slots - call.outs] = found
+        elif not isinstance(node, Crossing):
+            return None
+    return stops
 
 
 def reads_of(nodes, watch) -> Guards | None:
@@ -329,12 +377,16 @@ class Spent(tape.Node):
 
 
 class Again:
-    """The derivative as an op of what the call was given, so that it has a derivative itself."""
+    """The derivative as an op of what the call was given, so that it has a derivative itself.
 
-    __slots__ = ("_ops", "backward", "composite", "references")
+    stops tells what is constant to autograd in the forward (see ``seen_by``).
+    """
 
-    def __init__(self, composite, backward: Backward, references):
+    __slots__ = ("_ops", "backward", "composite", "references", "stops")
+
+    def __init__(self, composite, backward: Backward, references, stops: dict | None):
         self.composite, self.backward, self.references = composite, backward, references
+        self.stops = stops
         self._ops: dict = {}
 
     def op(self, present: tuple) -> Op:
@@ -346,9 +398,10 @@ class Again:
     def _made(self, derivative: Op) -> Op:
         composite, references = self.composite, self.references
         given = composite.node.externals + len(composite.noted)
+        forward = composite.seen_by_autograd(self.stops)
 
         def again_call(operands: Arrays):
-            results = composite.op.fn(operands[:given])
+            results = forward(operands[:given])
             saved = [
                 results[x] if kind == "result" else operands[x] if kind == "operand" else x.array
                 for kind, x in references
@@ -357,7 +410,8 @@ class Again:
 
         made_of = None
         if all(kind != "held" for kind, _ in references):
-            made_of = ("again", composite.op, derivative, given, references)
+            stops = tuple(self.stops.items())
+            made_of = ("again", composite.op, derivative, given, references, stops)
         # Its operands are what the call was given, which the call itself may have overwritten.
         return Op(
             f"{composite.op.name}_backward", again_call, promotes="raw", shapes=derivative.shapes,
@@ -376,7 +430,7 @@ class Opened:
         self.backward, self.outputs, self.edges, self.shapes = backward, outputs, edges, shapes
         self.references: list = []
         self.targets: list = []
-        self.node = self.again = self.saved = None
+        self.node = self.again = self.saved = self.stops = None
 
     def operands(self, values, numbers) -> None:
         """Give the node of the recorded call what it was given."""

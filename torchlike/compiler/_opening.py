@@ -22,6 +22,7 @@ from torchlike.compiler._opened import (
     Opened,
     below,
     reads_of,
+    seen_by,
 )
 from torchlike.compiler._values import Unreplayable
 
@@ -140,6 +141,7 @@ class Opening:
             backward.guards = reads_of(nodes, self.compiled.watch)
         opened = Opened(backward, outputs, [edges[i] for i in kept], shapes)
         opened.saved = [s[2] for s in sources if s[0] != "grad"]
+        opened.stops = seen_by(nodes)
         opened.node = CompiledNode(backward, opened.edges, opened.saved, shapes)
         for i, t in enumerate(outputs):
             hang(t, opened.node, i)
@@ -186,7 +188,7 @@ class Opening:
                         shown[id(value)] = place
             else:
                 shown[id(edge._value)] = place
-        opened.again = Again(composite, opened.backward, opened.references)
+        opened.again = Again(composite, opened.backward, opened.references, opened.stops)
         opened.targets = [shown.get(id(operand)) for operand in operands]
 
     def _part_from_base(self, t: Tensor, found: list) -> bool:
