@@ -236,7 +236,9 @@ _EACH = 2.5e-4  # seconds of work for each call
 def compiler_options(node: Prefix) -> dict | None:
     """XLA's options for the program of the calls that end here."""
     options = effort(node)
-    return options if options is not None and known_options() else None
+    if options is None:
+        return None
+    return {name: x for name, x in options.items() if name in known_options()} or None
 
 
 def effort(node: Prefix) -> dict | None:
@@ -272,15 +274,19 @@ def _compares_results(call: Prefix) -> bool:
 
 
 @functools.cache
-def known_options() -> bool:
-    """Whether this XLA has the options: they are of its own, and may go."""
-    try:
-        place = SingleDeviceSharding(devices.jax_device(devices.CPU))
-        options = _UNFUSED | _ROUNDED
-        jax.jit(lambda: 0, compiler_options=options, out_shardings=place).lower().compile()
-    except (jax.errors.JaxRuntimeError, RuntimeError, ValueError, KeyError):
-        return False
-    return True
+def known_options() -> frozenset:
+    """Which of the options this XLA has: they are of its own, and go (the older emitter of loops
+    went with jax 0.11)."""
+    options = _QUICK | _UNFUSED | _ROUNDED
+    place = SingleDeviceSharding(devices.jax_device(devices.CPU))
+    while options:
+        try:
+            jax.jit(lambda: 0, compiler_options=options, out_shardings=place).lower().compile()
+            break
+        except (jax.errors.JaxRuntimeError, RuntimeError, ValueError, KeyError) as error:
+            unknown = {name for name in options if name in str(error)} or set(options)
+            options = {name: x for name, x in options.items() if name not in unknown}
+    return frozenset(options)
 
 
 def replaced_inputs(calls: list[Prefix]) -> dict[int, int]:
