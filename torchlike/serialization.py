@@ -8,6 +8,7 @@ import pickle
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from types import FunctionType
 from typing import Any, BinaryIO
@@ -39,6 +40,7 @@ from torchlike._tensor import layouts, views
 from torchlike._tensor.creation import from_host
 from torchlike._tensor.dispatch import value_of
 from torchlike._tensor.forms import FUNCTIONS
+from torchlike._tensor.noted import Noted
 from torchlike._tensor.sparse.parts import SparseTensor, components
 from torchlike._tensor.storages import TypedStorage, UntypedStorage
 from torchlike._tensor.tensor import Tensor
@@ -182,10 +184,12 @@ def _weights_only(asked: bool | None, pickle_module: Any) -> bool:
 def _describe(obj: object):
     """The record of what PyTorch writes in a way of its own; None for all else."""
     kind = type(obj)
-    if kind is Tensor or kind is Parameter or kind is Buffer:
+    if kind is Tensor or kind is Parameter:
         return _tensor_record(obj)
     if kind is SparseTensor:
         return _sparse_record(obj)
+    if isinstance(obj, Tensor) and kind.__reduce_ex__ in _USUAL:  # of a user's own class
+        return _tensor_record(obj)
     if kind is Size:
         return fmt.size_record(obj)
     if isinstance(obj, dt.dtype):
@@ -214,40 +218,44 @@ def _storage_source(t: Tensor, dtype):
     return fmt.StorageSource(key, dtype.name, numel, read, str(cell.value.aval.device))
 
 
+_USUAL = Tensor.__reduce_ex__, Parameter.__reduce_ex__
+
+
 def _tensor_record(t: Tensor):
+    kind, parameter = type(t), isinstance(t, Parameter)
+    written: Any = kind if kind not in (Tensor, Buffer) else fmt.GlobalName("torch", "Tensor")
+    if kind.__getstate__ is object.__getstate__:
+        state = _own_attributes(t)
+    else:
+        state = t.__getstate__()
+        if type(state) is tuple:  # its __dict__ is no dict here
+            state = tuple([dict(x) if isinstance(x, Noted) else x for x in state])
     if t.device is devices.META:
-        return _meta_record(t)
+        return _meta_record(t, written, state)
     storage, offset, stride = _storage_window(t)
     size, dtype = tuple(t.shape), t.dtype.name
-    record = fmt.TensorRecord(
-        storage, offset, size, stride, t.requires_grad, type(t) is Parameter, dtype
-    )
-    state = _own_attributes(t)
-    if not state:
-        return record
-    hooks: OrderedDict = OrderedDict()
-    if type(t) is Parameter:
+    record = fmt.TensorRecord(storage, offset, size, stride, t.requires_grad, parameter, dtype)
+    if parameter and state:
         data = fmt.TensorRecord(storage, offset, size, stride, dtype_name=dtype)
         rebuild = fmt.GlobalName("torch._utils", "_rebuild_parameter_with_state")
-        return fmt.Call(rebuild, (data, t.requires_grad, hooks, state))
-    args = (storage, offset, size, stride, t.requires_grad, hooks)
-    rebuild = fmt.GlobalName("torch._utils", "_rebuild_tensor_v2")
-    kind = fmt.GlobalName("torch", "Tensor")
-    return fmt.Call(
-        fmt.GlobalName("torch._tensor", "_rebuild_from_type_v2"), (rebuild, kind, args, state)
-    )
+        return fmt.Call(rebuild, (data, t.requires_grad, OrderedDict(), state))
+    if parameter or (kind is Tensor and not state):
+        return record
+    return replace(record, kind=written, state=state)
 
 
-def _meta_record(t: Tensor):
+def _meta_record(t: Tensor, kind, state):
     """PyTorch's description of a tensor without data, which shares it with no other."""
-    size, stride = tuple(t.shape), tuple(t.stride())
-    grad = t.requires_grad and type(t) is not Parameter
+    size, stride, parameter = tuple(t.shape), tuple(t.stride()), isinstance(t, Parameter)
     rebuild = fmt.GlobalName("torch._utils", "_rebuild_meta_tensor_no_storage")
-    data = fmt.Call(rebuild, (fmt.dtype_record(t.dtype.name), size, stride, grad))
-    if type(t) is not Parameter:
-        return data
-    rebuild = fmt.GlobalName("torch._utils", "_rebuild_parameter")
-    return fmt.Call(rebuild, (data, t.requires_grad, OrderedDict()))
+    args = (fmt.dtype_record(t.dtype.name), size, stride, t.requires_grad and not parameter)
+    if parameter:
+        data = fmt.Call(rebuild, args)
+        rebuild = fmt.GlobalName("torch._utils", "_rebuild_parameter")
+        return fmt.Call(rebuild, (data, t.requires_grad, OrderedDict()))
+    if type(t) is Tensor and not state:
+        return fmt.Call(rebuild, args)
+    return fmt.Call(fmt.FROM_TYPE, (rebuild, kind, args, state))
 
 
 def _sparse_record(t):
@@ -281,12 +289,8 @@ def _storage_window(t: Tensor) -> tuple:
 
 def _own_attributes(t: Tensor) -> dict[str, Any]:
     """What the user has set on a tensor beside its data."""
-    class_ = type(t)
-    return {
-        name: value
-        for name, value in t.__dict__.items()
-        if not hasattr(class_, name) and name not in ("_value", "persistent")
-    }
+    usual = Parameter if isinstance(t, Parameter) else Tensor
+    return {name: value for name, value in t.__dict__.items() if not hasattr(usual, name)}
 
 
 # ---- reading -----------------------------------------------------------------------------------
@@ -365,7 +369,9 @@ def _strided(handle: Tensor, array: np.ndarray, size, stride, offset) -> Tensor:
     base = views.detach(handle)
     if handle.device is devices.CPU:
         steps = [n * array.itemsize for n in stride]
-        window = np.lib.stride_tricks.as_strided(array[offset:], size, steps, writeable=False)
+        # Not as_strided, which knows no float8_e5m2.
+        window = np.ndarray(size, array.dtype, array.view(np.uint8), offset * array.itemsize, steps)
+        window.flags.writeable = False
         value = Value(from_host(window, devices.CPU)._value.aval, window)
         out = object.__new__(Tensor)
         out._value = value

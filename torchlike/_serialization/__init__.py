@@ -3,6 +3,7 @@
 from .files import read, unsafe_names, write_legacy, write_zip
 from .records import (
     DTYPE_NAMES,
+    FROM_TYPE,
     Call,
     GlobalName,
     Makers,
@@ -18,6 +19,7 @@ from .records import (
 
 __all__ = [
     "DTYPE_NAMES",
+    "FROM_TYPE",
     "Call",
     "GlobalName",
     "Makers",

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from .records import (
+    FROM_TYPE,
     Call,
     GlobalName,
     StorageSource,
@@ -291,11 +292,13 @@ class Pickler:
             )
         args: tuple = (_Window(record.storage, dtype_name), offset, size, stride)
         args += (bool(record.requires_grad), hooks)
-        if storage_class(dtype_name) is not None:
-            yield from self._write_call(GlobalName("torch._utils", "_rebuild_tensor_v2"), args)
-            return
-        args += (GlobalName("torch", dtype_name),)
-        yield from self._write_call(GlobalName("torch._utils", "_rebuild_tensor_v3"), args)
+        rebuild = GlobalName("torch._utils", "_rebuild_tensor_v2")
+        if storage_class(dtype_name) is None:
+            rebuild = GlobalName("torch._utils", "_rebuild_tensor_v3")
+            args += (GlobalName("torch", dtype_name),)
+        if record.kind is not None:
+            rebuild, args = FROM_TYPE, (rebuild, record.kind, args, record.state)
+        yield from self._write_call(rebuild, args)
 
     # ---- everything else, by Python's own protocol --------------------------
 

@@ -338,12 +338,25 @@ class Rebuilder:
 
     def _from_type(self, function: Any, cls: Any, args: Any, state: Any) -> Any:
         """A tensor with attributes of its own."""
-        known = cls is self._tensor_class or cls in self._makers.classes.values()
-        if not known or not self.has(function):
+        plain = cls is self._tensor_class or cls in self._makers.classes.values()
+        base = self._makers.classes.get("torch.Tensor")
+        # A class of a user's own gets here only if the file may name it.
+        own = not plain and base and isinstance(cls, type) and issubclass(cls, base)
+        if not (plain or own) or not self.has(function):
             raise pickle.UnpicklingError("the file has a subclass of Tensor, which is unknown here")
         if type(args) is not tuple:
             raise pickle.UnpicklingError("the description of a tensor is corrupt")
-        return _with_attributes(self.call(function, args), state)
+        made = self.call(function, args)
+        if plain:
+            return _with_attributes(made, state)
+        made = made.as_subclass(cls)
+        if cls.__setstate__ is not base.__setstate__:
+            made.__setstate__(state)
+            return made
+        for part in state if type(state) is tuple else (state,):
+            for name, value in (part or {}).items():
+                setattr(made, name, value)
+        return made
 
     def has(self, function: Any) -> bool:
         """Whether this is one of `functions`."""

@@ -112,6 +112,12 @@ class TensorRecord:
     is_parameter: bool = False
     # The tensor's own type where it is not its storage's (`x.view(torch.int32)`).
     dtype_name: str | None = None
+    # The class of a tensor that is more than its data, and what it gets for its state.
+    kind: Any = None
+    state: Any = None
+
+
+FROM_TYPE = GlobalName("torch._tensor", "_rebuild_from_type_v2")
 
 
 def dtype_record(name: str) -> GlobalName:

@@ -513,10 +513,14 @@ class Tensor(_Instance):
         return out
 
     def __reduce_ex__(self, proto):
-        state = {k: v for k, v in _holds(self).items() if k not in FIELDS}
+        kind = type(self)
+        if kind.__getstate__ is object.__getstate__:
+            state = {k: v for k, v in _holds(self).items() if k not in FIELDS}
+        else:
+            state = self.__getstate__()
         a = self._value.aval
         data = (a.shape, a.dtype) if a.device is devices.META else np.array(self._host())
-        return _rebuild, (type(self), data, self.requires_grad, state)
+        return _rebuild, (kind, data, self.requires_grad, state)
 
     @property
     def __cuda_array_interface__(self):
@@ -534,7 +538,10 @@ def _rebuild(kind, data, requires_grad, state):
     else:
         out._value = from_array(data)
     out._requires_grad = requires_grad
-    _holds(out).update(state)
+    if kind.__setstate__ is Tensor.__setstate__:
+        _holds(out).update(state)
+    else:
+        out.__setstate__(state)
     return out
 
 
