@@ -4,6 +4,7 @@ import collections
 import copy
 import dataclasses
 import io
+import math
 import os
 import subprocess
 import sys
@@ -232,7 +233,8 @@ def test_a_size_that_the_code_fixes_is_never_fixed_silently():
         with pytest.raises(kind, match=text):
             tx.export(m, (x,), dynamic_shapes=(dims,))
     for m, sizes, good, bad in [
-        (equal, {}, 4, 5), (above, {"s0": (4, None)}, 9, 3), (number, {}, 4, 5), (loop, {}, 4, 5),
+        (equal, {}, 4, 5), (above, {"s0": (4, math.inf)}, 9, 3), (number, {}, 4, 5),
+        (loop, {}, 4, 5),
     ]:  # fmt: skip
         program = tx.export(m, (x,), dynamic_shapes=({0: Dim.AUTO},))
         found = {k: (v.lower, v.upper) for k, v in program.range_constraints.items()}
@@ -258,6 +260,17 @@ def test_sizes_that_have_to_be_equal_become_one():
         assert call(torchlike.ones(6, 3), torchlike.ones(6, 3)).shape == (6, 3)
         with pytest.raises(AssertionError, match=r"y.size\(\)\[0\] == x.size\(\)\[0\]"):
             call(torchlike.ones(6, 3), torchlike.ones(5, 3))
+    least = Dim("b", min=4)
+    for dims in (
+        (Dim.DYNAMIC(max=6), Dim.AUTO(min=4)), (Dim.AUTO(max=6), least), (least, Dim("c", max=6)),
+    ):  # fmt: skip
+        for asked in (dims, dims[::-1]):
+            shapes = [{0: d} for d in asked]
+            call = tx.export(code(lambda x, y: x + y), (x, y), dynamic_shapes=shapes).module()
+            assert call(*[torchlike.ones(6, 3)] * 2).shape == (6, 3)
+            for size, text in ((7, "<= 6"), (3, ">= 4")):
+                with pytest.raises(AssertionError, match=text):
+                    call(*[torchlike.ones(size, 3)] * 2)
 
 
 def test_requests_that_do_not_fit_the_inputs():
@@ -285,6 +298,12 @@ def test_requests_that_do_not_fit_the_inputs():
         Dim("b", min=3, max=2)
     with pytest.raises(AssertionError, match="inconsistent"):
         Dim("b", min=2, max=2)
+    with pytest.raises(AssertionError, match="min must be <= max"):
+        Dim.AUTO(min=3, max=2)
+    with pytest.raises(TypeError, match="too many positional"):
+        tx.export(add, (x, x, x))
+    with torchlike.autocast("cpu"):  # it is of the call, not of the program
+        assert tx.export(code(lambda x: x @ x.T), (x,)).module()(x).dtype is torchlike.float32
     assert repr((Dim("b"), Dim("b", min=2), 2 * Dim("b") + 1, Dim.AUTO)) == (
         "(Dim('b', min=0), Dim('b'), 2*b + 1, DimHint(AUTO))"
     )
@@ -388,14 +407,44 @@ def test_state_is_shared_and_written_as_pytorch_says():
     assert (
         call(torchlike.tensor(y), scale=3.0)["y"].tolist() == [[2.0, 2.0]] * 4
     )  # by the new state
-    with pytest.raises(ValueError, match=r"self\.cache"):
 
-        class Assigns(torchlike.nn.Module):
-            def forward(self, x):
-                self.cache = x * 2
-                return x
 
-        tx.export(Assigns(), (torchlike.ones(2),))
+def test_what_is_neither_state_nor_input_is_left_alone():
+    outside = torchlike.zeros(2)
+
+    class Assigns(torchlike.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.own, self.held = torchlike.ones(2), [torchlike.ones(2)]
+            self.turns, self.notes = 1, {"turns": 1}
+
+        def forward(self, x, how):
+            if how == "assigned":
+                self.cache, self.own = x * 2, self.own + 1
+                self.held[0] = x
+            elif how == "plain":
+                self.turns += 1
+                self.notes["turns"] += 1
+            elif how == "outside":
+                outside.add_(x)
+            elif how == "held":
+                self.held[0][0] = x[1]
+            elif how == "made here":
+                made = torchlike.tensor([1.0, 2.0])
+                return made.add_(x)
+            return x + self.own * self.turns
+
+    x, m = torchlike.ones(2), Assigns()
+    with pytest.warns(UserWarning, match=r"attributes self\.cache, self\.held, self\.own were"):
+        call = tx.export(m, (x, "assigned")).module()
+    assert call(x, "assigned").tolist() == call(x, "assigned").tolist() == [3, 3]
+    assert tx.export(m, (x, "plain")).module()(x, "plain").tolist() == [3, 3]
+    assert tx.export(m, (x, "made here")).module()(x, "made here").tolist() == [2, 3]
+    for how in ("outside", "held"):
+        with pytest.raises(torchlike.NotSupported, match="neither an input nor"):
+            tx.export(m, (x, how))
+    assert outside.tolist() == [0, 0] and m.held[0].tolist() == m.own.tolist() == [1, 1]
+    assert (m.turns, m.notes) == (1, {"turns": 1}) and not hasattr(m, "cache")
 
 
 def test_random_numbers_are_those_of_eager():

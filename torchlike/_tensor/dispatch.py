@@ -16,7 +16,7 @@ from torchlike._core.errors import (
     user_line,
     warn,
 )
-from torchlike._core.symbolic import SymFloat, SymInt
+from torchlike._core.symbolic import SymFloat, SymInt, tracing
 from torchlike._engine.bodies import is_inside
 from torchlike._engine.prefix import record
 from torchlike._engine.values import Batched, Value, epoch_of
@@ -337,6 +337,8 @@ def rebind(target, result, fills=False):
         result = _sparse_fit(target, result)
     if modes.sealed and not is_inside(target._value):
         raise NotTraceable("changing a captured tensor in place")
+    if tracing.scope is not None:
+        tracing.scope.note_write(target)
     line = user_line()
     if result._value.array.__class__ is Batched:
         result._value = _check_rebind(target, result)

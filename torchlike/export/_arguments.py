@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import inspect
 
-from torchlike._core.errors import UserError
 from torchlike.func import trees
 
 
 def arguments_of(module, args, kwargs) -> dict:
-    """{name of the parameter: what was given}, as ``forward`` binds the call."""
+    """{name of the parameter: what was given}, as ``forward`` binds the call; raises ``TypeError``
+    for inputs that do not fit it."""
     signature = inspect.signature(module.forward)
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise UserError(f"the inputs do not fit forward(): {error}") from error
+    bound = signature.bind(*args, **kwargs)
     return dict(bound.arguments), signature
 
 

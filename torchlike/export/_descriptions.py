@@ -15,12 +15,24 @@ class CallSpec:
     out_spec: trees.Spec
 
 
-@dataclasses.dataclass(frozen=True)
-class ValueRanges:
-    """The bounds of an open size; upper is None if there is none."""
-
-    lower: int
-    upper: int | None
+class _Unbounded(float):
+    """Infinity as PyTorch shows it where a size has no upper bound."""
 
     def __repr__(self):
-        return f"VR[{self.lower}, {'int_oo' if self.upper is None else self.upper}]"
+        return "int_oo"
+
+    __str__ = __repr__
+
+
+int_oo = _Unbounded("inf")
+
+
+@dataclasses.dataclass(frozen=True)
+class ValueRanges:
+    """The bounds of an open size; upper is ``int_oo`` if there is none."""
+
+    lower: int
+    upper: int | float
+
+    def __repr__(self):
+        return f"VR[{self.lower}, {self.upper}]"

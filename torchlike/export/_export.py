@@ -8,6 +8,7 @@ from typing import Any
 
 from torchlike._core.errors import NotSupported, UserError
 from torchlike._engine.prefix import local
+from torchlike._tensor.autocast import state as autocast
 from torchlike._tensor.tensor import Tensor
 from torchlike.export import _file
 from torchlike.export._arguments import input_paths
@@ -16,6 +17,7 @@ from torchlike.export._sizes import Sizes
 from torchlike.export._state import State
 from torchlike.export._trace import _PLAIN, Tracer
 from torchlike.export.exported_program import ExportedProgram
+from torchlike.export.graph_signature import InputKind
 from torchlike.func import trees
 from torchlike.nn.modules.module import Module
 
@@ -131,7 +133,10 @@ def traced(mod, args, kwargs, dynamic_shapes=None, everything=None, lenient=Fals
             raise NotSupported("exporting with sparse inputs", "use x.to_dense()")
     state = State(mod)
     sizes = Sizes(mod, args, kwargs, dynamic_shapes, everything, lenient)
-    program = Tracer(mod, state.tensors, leaves, spec, sizes).trace()
+    constants = frozenset(state.names(InputKind.CONSTANT_TENSOR))
+    settings = {}, *autocast.settings()[1:]
+    with autocast.restored(settings):  # a program has only what the module itself asks for
+        program = Tracer(mod, state.tensors, leaves, spec, sizes, constants).trace()
     shapes = iter(program.shapes)
     described = []
     for x, path in zip(leaves, input_paths(mod, args, kwargs), strict=True):

@@ -142,6 +142,7 @@ class Sizes:
         self.dims: dict[str, Dim] = {}
         self.lenient = lenient
         self.assumed: list[Condition] = []
+        self.bounds: dict[str, list] = {}  # (least, most) of sizes that became this one
         for x, path, asked in zip(leaves, paths, requests, strict=True):
             if not isinstance(x, Tensor):
                 continue
@@ -210,17 +211,17 @@ class Sizes:
             for s in row:
                 if closed or s.name is None or s.name in found:
                     continue
+                low, high = self._range_of(s)
                 if isinstance(s.asked, Dim):
-                    root, factor, offset = s.asked._linear()
-                    high = None if root.max == math.inf else root.max
+                    _, factor, offset = s.asked._linear()
                     example = (s.example - offset) // factor
                     place = s.place if factor == 1 and not offset else s.name
                     kind = "auto" if self.lenient else "named"
-                    found[s.name] = Open(s.name, kind, example, root.min, high, place)
+                    found[s.name] = Open(s.name, kind, example, low, high, place)
                 else:
                     auto = self.lenient or s.asked.type is _DimHintType.AUTO
                     kind = "auto" if auto else "dynamic"
-                    found[s.name] = Open(s.name, kind, s.example, s.asked.min, s.asked.max, s.place)
+                    found[s.name] = Open(s.name, kind, s.example, low, high, s.place)
         assumed = [c for c in (*self.assumed, *further) if c.names <= set(found)]
         symbols = Symbols(list(found.values()), assumed)
         shapes = []
@@ -238,6 +239,12 @@ class Sizes:
             shapes.append(tuple(shape))
         return symbols, shapes
 
+    def _range_of(self, s: _Size) -> tuple:
+        """The bounds of an open size and of all that became one with it; None for none."""
+        ranges = [_asked_range(s), *self.bounds.get(s.name, ())]
+        lows, highs = ([b for b in bounds if b is not None] for bounds in zip(*ranges, strict=True))
+        return max(lows, default=None), min(highs, default=None)
+
     def refine(self, refine: Refine) -> None:
         """Leave less open, as a trace has found out."""
         if refine.condition is not None:
@@ -248,6 +255,12 @@ class Sizes:
             keep, drop = refine.same
             if drop in self.dims and keep not in self.dims:
                 keep, drop = drop, keep
+            named = [s for row in self.rows for s in row if s.name in (keep, drop)]
+            self.bounds[keep] = [
+                *map(_asked_range, named),
+                *self.bounds.get(keep, ()),
+                *self.bounds.pop(drop, ()),
+            ]
             for row in self.rows:
                 for s in row:
                     if s.name == drop:
@@ -307,6 +320,12 @@ def _bound(c: Condition, o: Open) -> str | None:
     if high < o.example + 4095:
         return f"max={high}" if low <= 2 else f"min={low}, max={high}"
     return f"min={low}" if low > 1 else None
+
+
+def _asked_range(s: _Size) -> tuple:
+    """(least, most) of the open size behind a request, None for none."""
+    asked = s.asked._linear()[0] if isinstance(s.asked, Dim) else s.asked
+    return asked.min, None if asked.max == math.inf else asked.max
 
 
 def _check_range(s: _Size, low, high) -> None:

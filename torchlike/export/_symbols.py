@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import re
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from torchlike._core.symbolic import SymFloat, SymInt, symint, tracing
 from torchlike._engine.prefix import local
 from torchlike._engine.values import from_array
 from torchlike._tensor import dispatch
+from torchlike._tensor.modes import no_grad
 from torchlike.export._expressions import evaluate, names
 
 _Inconclusive = jax.errors.InconclusiveDimensionOperation
@@ -126,6 +129,7 @@ class Symbols:
         self.inputs, self.draws = [], []
         self.checks: list = []
         self.flags: list = []
+        self.overwritten: dict = {}
         self.last = None
 
     def struct(self, shape, dtype):
@@ -156,6 +160,46 @@ class Symbols:
     def as_float(self, expr):
         """An expression as a 0-d float64."""
         return jnp.asarray(expr, np.int64).astype(np.float64)
+
+    def begin_call(self) -> None:
+        """Begin to note which tensors from outside are written to."""
+        self.overwritten = {}
+
+    def note_write(self, tensor) -> None:
+        """Keep what a tensor holds that is no part of the trace so far: an array of this trace
+        would be of no use after it."""
+        base = tensor if tensor._base is None else tensor._base
+        value = dispatch.value_of(base)
+        if not value.is_traced() and id(base) not in self.overwritten:
+            history = base._node, base._index, base._requires_grad
+            self.overwritten[id(base)] = weakref.ref(base), value, history
+
+    def put_back(self, beside=()) -> list:
+        """Give tensors that outlive the call what they held; they, without those in ``beside``."""
+        alive = [(ref(), value, history) for ref, value, history in self.overwritten.values()]
+        alive = [x for x in alive if x[0] is not None and not any(x[0] is y for y in beside)]
+        self.overwritten = {}
+        with no_grad():
+            for base, value, history in alive:
+                dispatch.rebind(base, dispatch.wrap(value))
+                base._node, base._index, base._requires_grad = history
+        return [base for base, _, _ in alive]
+
+    def check_put_back(self, own) -> None:
+        """Raise if the call has written to tensors that are neither known to it nor among what it
+        leaves, ``own``."""
+        if not self.overwritten:
+            return
+        own = [x for x in own if isinstance(x, dispatch._Tensor)]
+        own += [x._base for x in own if x._base is not None]
+        if any(ref() is not None for ref, _, _ in self.overwritten.values()):
+            gc.collect()  # what the call made itself may be part of a circle
+        if self.put_back(own):
+            raise errors.NotSupported(
+                "an exported program that writes to a tensor which is neither an input nor the "
+                "module's",
+                "register it as a buffer",
+            )
 
     def note_checks(self, op, reports) -> None:
         """Keep the flags of indices that may be out of range."""

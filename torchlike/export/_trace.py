@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import warnings
 
 import jax
 import numpy as np
@@ -103,7 +104,7 @@ class Program:
 
 @contextlib.contextmanager
 def _attributes_kept(module: Module):
-    """Undo what the call assigns to plain attributes; raise if tensors are among it."""
+    """Undo what the call assigns to plain attributes; a list that gets the names of tensors."""
     parts = list(module.named_modules())
     before = [dict(vars(part)) for _, part in parts]
     held = [
@@ -112,10 +113,10 @@ def _attributes_kept(module: Module):
         if value.__class__ in (list, dict, set) and not key.startswith("_")
     ]  # fmt: skip
     hidden = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training")
+    found: list[str] = []
     try:
-        yield
+        yield found
     finally:
-        found = []
         for (name, part), old in zip(parts, before, strict=True):
             now = vars(part)
             for key in [*now]:
@@ -134,15 +135,26 @@ def _attributes_kept(module: Module):
             same = value == old if value.__class__ is set else _same_items(value, old)
             if same:
                 continue
-            found.append(path)
+            if any(isinstance(x, Tensor) for x in trees.flatten(value)[0]):
+                found.append(path)
+            else:
+                log.warning("the exported program does not change %s", path)
             value.clear()
             (value.extend if value.__class__ is list else value.update)(old)
+
+
+def _warn_of_assigned(found: list[str]) -> None:
+    """Warn as PyTorch does of tensors that the program will not assign."""
     if found:
-        raise ValueError(
-            f"The tensor attributes {', '.join(found)} were assigned during export. Such "
-            "attributes must be registered as buffers using the `register_buffer` API "
+        several = len(found) > 1
+        warnings.warn(
+            f"The tensor attribute{'s' if several else ''} {', '.join(found)} "
+            f"{'were' if several else 'was'} assigned during export. Such attributes must be "
+            "registered as buffers using the `register_buffer` API "
             "(https://pytorch.org/docs/stable/generated/torch.nn.Module.html"
-            "#torch.nn.Module.register_buffer)."
+            "#torch.nn.Module.register_buffer).",
+            UserWarning,
+            stacklevel=2,
         )
 
 
@@ -171,10 +183,14 @@ def _is_float(t) -> bool:
 
 
 class Tracer:
-    """The traces of one call: ``state`` is {name: tensor}, ``leaves`` and ``spec`` the inputs."""
+    """The traces of one call: ``state`` is {name: tensor}, ``leaves`` and ``spec`` the inputs.
 
-    def __init__(self, module, state: dict, leaves: list, spec, symbols_of):
+    A tensor of ``constants``, that is a plain attribute, can be written to but not replaced.
+    """
+
+    def __init__(self, module, state: dict, leaves: list, spec, symbols_of, constants=()):
         self.module, self.state, self.leaves, self.spec = module, state, leaves, spec
+        self.constants = constants  # names of tensors that are plain attributes
         self.symbols_of = symbols_of
         self.tensors = [x for x in leaves if isinstance(x, Tensor)]
 
@@ -269,13 +285,27 @@ class Tracer:
         leaves = [next(places) if isinstance(x, Tensor) else x for x in self.leaves]
         args, kwargs = trees.unflatten(leaves, self.spec)
         wrappers = dict(state)
-        with _attributes_kept(self.module), replaced(self.module, state, True, False):
-            result = self.module(*args, **kwargs)
+        symbols.begin_call()
+        try:
+            with (
+                _attributes_kept(self.module) as assigned,
+                replaced(self.module, state, True, False),
+            ):
+                result = self.module(*args, **kwargs)
+        except BaseException:
+            symbols.put_back()
+            raise
+        symbols.check_put_back([*trees.flatten(result)[0], *state.values()])
         changed = []
         for name, t in state.items():
-            if dispatch.value_of(t) is not before[name]:
-                self._check_changed(name, t)
-                changed.append((("state", name), t))
+            if dispatch.value_of(t) is before[name]:
+                continue
+            if name in self.constants and t is not wrappers[name]:
+                assigned.append(f"self.{name}")
+                continue
+            self._check_changed(name, t)
+            changed.append((("state", name), t))
+        _warn_of_assigned(assigned)
         for n, t in enumerate(inputs):
             if dispatch.value_of(t) is not given[n]:
                 changed.append((("input", n), t))

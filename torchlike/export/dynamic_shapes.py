@@ -7,6 +7,7 @@ from enum import Enum
 
 from torchlike._tensor.tensor import Tensor
 from torchlike.export._arguments import arguments_of
+from torchlike.export._descriptions import int_oo
 from torchlike.func import trees
 
 __all__ = [
@@ -32,10 +33,12 @@ class _DimHint:
         self.type, self.min, self.max = type, min, max
 
     def __call__(self, min: int | None = None, max: int | None = None):
-        if self.type is _DimHintType.STATIC:
-            raise TypeError("'DimHint' object is not callable with a range for Dim.STATIC")
         if min is not None and min < 0:
             raise AssertionError(f"min must be non-negative, got {min}")
+        if max is not None and max < 0:
+            raise AssertionError(f"max must be non-negative, got {max}")
+        if min is not None and max is not None and min > max:
+            raise AssertionError(f"min must be <= max, got min={min}, max={max}")
         return _DimHint(self.type, min, max)
 
     def __eq__(self, other):
@@ -62,7 +65,7 @@ class Dim:
 
     def __init__(self, name: str, *, min: int | None = None, max: int | None = None):
         low = 0 if min is None else min
-        high = math.inf if max is None else max
+        high = int_oo if max is None else max
         if high <= low:
             raise AssertionError(f"Cannot create Dim with inconsistent min={min}, max={max}")
         if not (isinstance(name, str) and name.isidentifier()):

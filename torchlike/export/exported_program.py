@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from torchlike._core.errors import NotSupported
-from torchlike.export._descriptions import CallSpec, ValueRanges
+from torchlike.export._descriptions import CallSpec, ValueRanges, int_oo
 from torchlike.export._module import Graph, GraphModule
 from torchlike.export._signature import signature_of
 from torchlike.export._state import State
@@ -130,7 +130,7 @@ class ExportedProgram:
             low, high = max(o.low or 1, 1), o.high
             for c in self._runner.program.conditions:
                 low, high = _narrowed(c, o.name, low, high)
-            out[o.name] = ValueRanges(low, high)
+            out[o.name] = ValueRanges(low, int_oo if high is None else high)
         return out
 
     @property
