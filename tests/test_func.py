@@ -261,7 +261,13 @@ def test_writes_in_place():
             fresh[1:] = row[1:] * 2
             return fresh
 
-        return m.vmap(f, in_dims=1)(x), x
+        y, z = data(m, 3, 4), data(m, 2, 3, 4)
+        turned = m.vmap(lambda x: x.t_().add_(1))(z), z, z.shape
+        parts = [m.vmap(form, in_dims=(None, 0))(y, data(m, 2, 3)) for form in (
+            lambda y, v: y.select_scatter(v, 1, 2), lambda y, v: y.diagonal_scatter(v),
+            lambda y, v: y.slice_scatter(v[:, None], 1, 0, 1),
+        )]  # fmt: skip
+        return m.vmap(f, in_dims=1)(x), x, m.vmap(lambda x: x.unsqueeze_(0))(y), y, turned, parts
 
     same(program)
 
@@ -423,6 +429,7 @@ ERRORS = {
     "item": lambda m: m.vmap(lambda x: x.item())(m.ones(3)),
     "branch": lambda m: m.vmap(lambda x: x if x > 0 else -x)(m.ones(3)),
     "random": lambda m: m.vmap(lambda x: x + m.rand(2))(m.ones(3)),
+    "random out": lambda m: m.vmap(lambda x: m.rand(2, out=x), randomness="same")(m.ones(3, 2)),
     "no tensor": lambda m: m.vmap(lambda x: 2.0)(m.ones(3)),
     "in dim": lambda m: m.vmap(lambda x: x, in_dims=2)(m.ones(3)),
     "running statistics": lambda m: m.vmap(m.nn.BatchNorm1d(3))(m.ones(2, 4, 3)),

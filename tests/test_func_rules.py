@@ -111,6 +111,8 @@ DRAWS = {
     "binomial": lambda m, x: m.binomial(x * 4, x / 4),
     "normal_": lambda m, x: x.clone().normal_() if x.sum() is not None else x,
     "random_": lambda m, x: x.clone().random_(2, 9),
+    "bernoulli": lambda m, x: m.bernoulli(x / 4),
+    "normal": lambda m, x: m.normal(x, 1.0),
 }
 
 

@@ -227,16 +227,39 @@ def _is_batch(tensor, level) -> bool:
     return batch.__class__ is Batched and batch.level is level and batch.mapped
 
 
+def _check_not_same(level) -> None:
+    if level.randomness == "same":
+        raise RuntimeError(
+            "Vmap does not currently support same randomness with a batched tensor input. Please "
+            "file an issue with functorch"
+        )
+
+
+def tensors_of_draw(*arguments) -> list:
+    """The tensors that a draw depends on; raises for a batch whose samples shall draw the same."""
+    tensors = [x for x in arguments if isinstance(x, dispatch._Tensor)]
+    if modes.levels and any(_is_batch(t, modes.levels[-1]) for t in tensors):
+        _check_not_same(_random_level())
+    return tensors
+
+
+def copy_drawn(out, result):
+    """What was drawn, written to ``out``; raises inside ``vmap``, as PyTorch does."""
+    if modes.levels:
+        raise RuntimeError(
+            "vmap: We do not support calling out variants of random operations inside of vmap. "
+            "Please use non-out variants as a workaround"
+        )
+    return dispatch.copy_out(out, result)
+
+
 def drawn_of(draw, *tensors):
     """``draw(*tensors)`` inside ``vmap``, whose numbers follow the tensors' values: the samples
     of a batch lie along the first axis of what it gets then, and of what it gives."""
     level, before = _random_level(), modes.levels
     mapped = any(_is_batch(t, level) for t in tensors)
-    if mapped and level.randomness == "same":
-        raise RuntimeError(
-            "Vmap does not currently support same randomness with a batched tensor input. Please "
-            "file an issue with functorch"
-        )
+    if mapped:
+        _check_not_same(level)
     modes.levels = before[:-1]
     try:
         if level.randomness == "different":

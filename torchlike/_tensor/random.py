@@ -158,7 +158,7 @@ def _float_dtype(name, dtype):
 
 def _finish(out, result, requires_grad, layout=None, name="rand"):
     refuse_unknown(name, {"layout": layout})
-    return as_leaf(result, requires_grad) if out is None else dispatch.copy_out(out, result)
+    return as_leaf(result, requires_grad) if out is None else levels.copy_drawn(out, result)
 
 
 @function()
@@ -264,7 +264,7 @@ randint_like = _like("randint_like", randint)
 def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, device=None,
            requires_grad=False, layout=None, pin_memory=False):  # fmt: skip
     """Normal numbers; mean and std are numbers (with ``size``) or tensors."""
-    tensors = [x for x in (mean, std) if isinstance(x, dispatch._Tensor)]
+    tensors = levels.tensors_of_draw(mean, std)
     if not tensors:
         if size is None:
             raise TypeError(
@@ -322,7 +322,7 @@ def bernoulli(input, p=None, *, generator=None, out=None):
 
 
 def _bernoulli(input, p, generator, d):
-    a = input._value.aval
+    a = levels.tensors_of_draw(input, p)[0]._value.aval
     if p is not None and not isinstance(p, dispatch._Tensor):
         return bernoulli_mask(a.shape, p, d, a.device, generator)
     chances = input if p is None else p

@@ -8,7 +8,7 @@ from math import prod
 from torchlike._core.errors import NotSupported, user_line
 from torchlike._engine.values import epoch_of
 from torchlike._ops.table import TABLE
-from torchlike._tensor import dispatch, views
+from torchlike._tensor import dispatch, levels, views
 from torchlike._tensor.forms import FUNCTIONS, function, method
 from torchlike._tensor.modes import modes
 from torchlike._tensor.parts import (
@@ -136,6 +136,22 @@ def _reshow(self, out, shared):
     return self
 
 
+def become(tensor, result):
+    """Let a tensor that shares its storage with none be another one, of any shape."""
+    dispatch.check_inplace(tensor)
+    storage, old = tensor._storage, tensor._value
+    if tensor._base is not None or (storage is not None and _shares(tensor)):
+        raise NotSupported(
+            "changing the shape, inside vmap, of a tensor that shares its storage", "clone() it"
+        )
+    version = tensor._version_count if storage is None else storage.version
+    tensor._value = result.clone()._value
+    if modes.grad:
+        tensor._node, tensor._index = result._node, result._index
+    epoch_of(old).line = user_line()
+    tensor._storage, tensor._geometry, tensor._version_count = None, None, version + 1
+
+
 def _in_place(name, form):
     def reshaped(self, *args, **kwargs):
         dispatch.check_inplace(self)
@@ -165,7 +181,7 @@ for _name, _form in {
 
 def _replaced(input, src, name, part):
     """A copy of ``input`` whose view ``part(copy)`` shows ``src``."""
-    out = input.clone()
+    out = levels.alike(input.clone(), src) if modes.levels else input.clone()
     target = part(out)
     if shape_of(target) != shape_of(src):
         raise RuntimeError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from torchlike._core.errors import NotSupported
 from torchlike._engine.batched import levels_of
 from torchlike._engine.values import Batched
 from torchlike._tensor import function
@@ -11,6 +12,7 @@ from torchlike._tensor.dispatch import value_of, wrap
 from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.generators import get_rng_state, set_rng_state
 from torchlike._tensor.levels import enter, leave, open_level
+from torchlike._tensor.restriding import become
 from torchlike._tensor.tensor import Tensor
 from torchlike._tensor.views import version_of
 from torchlike.func import rules, trees
@@ -94,8 +96,22 @@ def _run(func, flat, dims, spec, size, out_dims, randomness, kwargs):
         outs = [_out(func, x, d, level) for x, d in zip(outs, places, strict=True)]
         for x, d, sample in zip(flat, dims, inner, strict=True):
             if d is not None and version_of(sample):  # written in place: so is the argument
-                x.copy_(leave(sample, level).movedim(0, d))
+                _write_back(x, leave(sample, level), d)
     return outs, spec_out, places
+
+
+def _write_back(x, batch, dim: int) -> None:
+    """Let an argument be what its samples, the first dimension of ``batch``, have become."""
+    moved = batch.movedim(0, dim) if dim < batch.ndim else batch
+    if moved.shape == x.shape:
+        x.copy_(moved)
+    elif dim:
+        raise NotSupported(
+            "changing the shape in place, inside vmap, of samples that are not the first dimension",
+            "movedim() the dimension to the front",
+        )
+    else:
+        become(x, batch)
 
 
 # ---- arguments ---------------------------------------------------------------------------------
