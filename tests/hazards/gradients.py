@@ -120,6 +120,24 @@ def second_derivatives_past_constants(torch, compile):
 
 
 @hazard
+def backward_again_through_what_saves_nothing(torch, compile):
+    def function(x):
+        y = torch.stack([x[0], x[1]])
+        (y * y).sum().backward()
+        return y - 1
+
+    run, sums, seen = compile(function), compile(lambda x: x.sum(0) + 1), []
+    for i in range(4):
+        x = (numbers(torch, 2, 2) + i).requires_grad_()
+        run(x).sum().backward()
+        out = sums(x).sum()
+        out.backward()
+        out.backward()
+        seen.append(x.grad)
+    return seen
+
+
+@hazard
 def gradient_of_what_needs_none(torch, compile):
     frozen, plain = numbers(torch, 3), numbers(torch, 3)
     run = compile(lambda x: x + sum(t.grad for t in (frozen, plain) if t.grad is not None))

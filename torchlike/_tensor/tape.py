@@ -138,6 +138,11 @@ class Node:
         self.segment = None
         self.used = True
 
+    @property
+    def freed(self) -> bool:
+        """Whether a backward has freed what another one would need."""
+        return self.used and (self.plan is None or self.plan.saves)
+
     def derive(self, grads, graph=None):
         """Gradients for ``targets``, in order; on the tape if ``graph`` is given (see run)."""
         if self.saved is None:
@@ -177,6 +182,8 @@ class Node:
 
 class Barrier(Node):
     """A call through which no gradient passes: its operands get None, not zeros."""
+
+    freed = False
 
     def derive(self, grads, graph=None):
         """None for every target."""

@@ -257,7 +257,7 @@ class CompiledNode(tape.Node):
         return self.label or "CompiledFunctionBackward"
 
     def derive(self, grads, graph=None):
-        if self.used:
+        if self.freed:
             raise RuntimeError(tape.BACKWARD_TWICE)
         guards = self.backward.guards
         if guards is not None and not guards.hold():
@@ -316,9 +316,17 @@ class CompiledNode(tape.Node):
         out = graph.apply(op, [*tensors, *numbers, *grads])
         return out if isinstance(out, tuple) else (out,)
 
+    @property
+    def freed(self) -> bool:
+        return self.saved is None
+
     def release(self):
+        saved = self.saved
         super().release()
-        self.given = None
+        if saved:
+            self.given = None
+        else:  # nothing that another backward would miss
+            self.saved = saved
 
 
 def seen_by(nodes) -> dict | None:
@@ -471,7 +479,7 @@ def is_spent(node, start: int) -> bool:
     stack, seen = [node], set()
     while stack:
         node = stack.pop()
-        if node.used and not isinstance(node, tape.Barrier):
+        if node.freed:
             return True
         seen.add(id(node))
         for edge in node.targets:

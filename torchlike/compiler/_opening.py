@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import sys
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 from torchlike._core.errors import NotTraceable, Unsupported
 from torchlike._engine.bodies import place_of as body_place
@@ -44,6 +46,20 @@ def _can_wait(view: Tensor, base) -> bool:
     )  # fmt: skip
 
 
+def _holders(view) -> tuple:
+    storage, base = view._storage, view._base
+    return base._storage is storage, sys.getrefcount(storage), sys.getrefcount(base)
+
+
+def _example() -> SimpleNamespace:
+    memory = object()
+    base = SimpleNamespace(_storage=memory)
+    return SimpleNamespace(_storage=memory, _base=base)
+
+
+_ALONE = _holders(_example())  # where nothing but a view leads to what it is a view of
+
+
 def _is_kept(body: Segment) -> bool:
     """Whether the user's code has put something away that is only computed in a body."""
     made = body.refs[: body.node.slots]
@@ -71,6 +87,8 @@ class Opening:
         late = [t for t in outputs if t._chain and not self._part_from_base(t, found)]
         bases = [views.base_of(t) for t in late]
         if not all(map(_can_wait, late, bases)) or any(t is c for t in late for c in changed):
+            if self.known is None:  # the next call will see more
+                return None
             self._give_up("it returns a view that requires grad, and whose base it cannot find")
             return None
         if late:
@@ -152,7 +170,7 @@ class Opening:
         made: dict = {}
         for t in tensors:
             node = t._node
-            if node is not None and node.number >= self.start and not node.used:
+            if node is not None and node.number >= self.start and not node.freed:
                 made[id(t)] = t
         return list(made.values())
 
@@ -202,6 +220,8 @@ class Opening:
         if self.known:
             others += [other for _, other in self.known.values()]
         if any(o is not t and o._storage is storage for o in others):
+            return False
+        if (self.known is None or self.heap.opaque) and (t._base is None or _holders(t) != _ALONE):
             return False
         t._refresh()
         t._geometry = views.geometry(t)

@@ -420,7 +420,7 @@ class Recording(Opening):
             for (what, new), (_, old) in zip(_handle(t), handle, strict=True):
                 if new != old and not (what == REGISTERS and t._node is not node):
                     raise Unreplayable(f"it {what}")
-            if t._node is not node and not (t._node is not None and t._node.used):
+            if t._node is not node and not (t._node is not None and t._node.freed):
                 place = namer.opened.get(id(t))
                 if place is None or reference.__class__ is not Argument:
                     raise Unreplayable("it changes a tensor in place that is on the tape")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torchlike._engine.values import Packed, Value
-from torchlike._tensor import tape
 from torchlike._tensor.tensor import FIELDS, Tensor, _holds
 from torchlike._tensor.views import Storage, storage_of
 
@@ -374,7 +373,7 @@ class Namer:
         if node is not None:
             if id(t) in self.opened:
                 new.node, new.index = OPEN, self.opened[id(t)]
-            elif node.used and not isinstance(node, tape.Barrier):
+            elif node.freed:
                 new.node = node
             else:
                 raise Unreplayable("it keeps a tensor whose history cannot be replayed")
