@@ -282,6 +282,18 @@ FORWARD = {
         x.m.resize_as_sparse_(x.m.sparse_coo_tensor(size=(2, 2)), x.s),
         x.s.new().resize_as_(x.s), x.s.clone().resize_as_(x.s),
     ],
+    "what is coalesced": lambda x: [
+        t.is_coalesced() for t in (
+            x.cc.to_sparse(), x.b.to_sparse(), x.c.to_sparse(), x.m.cat([x.s, x.s]), x.s[1],
+            x.m.stack([x.s, x.s]), x.s.unsqueeze(0), x.s.unsqueeze(2), x.c[1],
+            x.s.index_select(0, x.m.tensor([0, 1])), x.s.narrow_copy(0, 0, 2),
+            x.s.sum(0, keepdim=True), x.s * x.u, x.u * x.u, x.s * x.s,
+        )
+    ],
+    "all dimensions kept": lambda x: [
+        x.s.sum((0, 1), keepdim=True), x.c.sum((0, 1), keepdim=True),
+        x.m.ones(2, 3, 2).to_sparse_csr(dense_dim=1).select(2, 1), x.u * x.s, x.u * x.u,
+    ],
     "copies": lambda x: [
         x.s.clone(), x.c.clone(), x.s.detach(), x.s.data, copy.deepcopy(x.s),
         pickle.loads(pickle.dumps(x.s)), pickle.loads(pickle.dumps(x.cc)),
@@ -289,7 +301,7 @@ FORWARD = {
 }  # fmt: skip
 # PyTorch keeps its rows' columns in no order there.
 UNORDERED = {
-    "sparse and sparse", "sparse products", "coalesce", "to coordinates", "csr of csc products",
+    "sparse and sparse", "sparse products", "coalesce", "csr of csc products",
 }  # fmt: skip
 
 
@@ -411,6 +423,13 @@ SAME_TEXT = {
     "duplicate diagonals": lambda x: x.m.sparse.spdiags(x.m.ones(2, 3), x.m.tensor([0, 0]), (3, 3)),
     "resize with elements": lambda x: x.s.sparse_resize_((2, 2), 2, 0),
     "copy_ of dense": lambda x: x.s.clone().copy_(x.d),
+    "copy_ of dense to csr": lambda x: x.c.clone().copy_(x.d),
+    "copy_ of another layout": lambda x: x.s.clone().copy_(x.c),
+    "copy_ of coordinates": lambda x: x.c.clone().copy_(x.s),
+    "copy_ of columns": lambda x: x.c.clone().copy_(x.cc),
+    "copy_ of another count": lambda x: x.c.clone().copy_(x.d.to_sparse_csr()),
+    "copy_ of a smaller one": lambda x: x.s.clone().copy_(x.m.ones(2, 2).to_sparse()),
+    "set an element": lambda x: x.s.clone().__setitem__((0, 0), 1),
     "sparse weight decay": lambda x: step(x.m, x.m.optim.Adagrad, weight_decay=0.1),
     "dense gradients for SparseAdam": lambda x: step(x.m, x.m.optim.SparseAdam, sparse=False),
     "sparse gradients for Adam": lambda x: step(x.m, x.m.optim.Adam),
@@ -459,7 +478,6 @@ REFUSED |= {
     "index by tensor": lambda x: x.s[x.m.tensor([0])],
     "einsum": lambda x: x.m.einsum("ij,jk->ik", x.s, x.e.t().t()) and None,
     "fill_": lambda x: x.s.clone().fill_(1),
-    "set an element": lambda x: x.s.clone().__setitem__((0, 0), 1),
     "uniform_": lambda x: x.s.clone().uniform_(),
     "rand_like": lambda x: x.m.rand_like(x.s),
     "ones_like": lambda x: x.m.ones_like(x.s),

@@ -58,7 +58,7 @@ class LBFGS(Optimizer):
         parts = []
         for p in self.param_groups[0]["params"]:
             grad = p.new_zeros(p.shape) if p.grad is None else p.grad
-            parts.append(_real(grad).reshape(-1))
+            parts.append(_real(grad.to_dense() if grad._sparse else grad).reshape(-1))
         return cat(parts, 0)
 
     def _move(self, t, direction: Tensor) -> None:

@@ -300,14 +300,53 @@ def to(self, *args, device=None, dtype=None, non_blocking=False, copy=False, mem
     return derived("ToCopyBackward0", run, lambda grad, needs: grad.to(here), self)
 
 
-@_method("copy_")
-def copy_(self, src, non_blocking=False):
-    """Overwrite with another sparse tensor."""
+def _check_copied_coo(x, src):
     if not src._sparse:
         raise RuntimeError(
             "copy_() between dense and sparse Tensors is not implemented! Found self type = "
-            f"{self.type()} and src type = {src.type()}"
+            f"{x.type()} and src type = {src.type()}"
         )
+    if not is_coo(src):
+        raise RuntimeError(
+            "copy_sparse_compressed_ expected sparse compressed tensor layout but got Sparse"
+        )
+    if x.shape != src.shape:  # it may grow, as with sparse_resize_
+        pattern = parts_of(src)
+        sparse_resize_(wrap(parts_of(x)), src.shape, pattern.sparse_dim, len(pattern.dense))
+
+
+def _check_copied_compressed(x, src):
+    if x.layout is not src.layout:
+        raise RuntimeError(
+            "torch.copy_: copy of sparse compressed tensors having different layouts is not "
+            f"supported. self layout is {LAYOUT_NAMES[x.layout]} and src layout is "
+            f"{LAYOUT_NAMES[src.layout]}"
+        )
+    p, q = parts_of(x), parts_of(src)
+    if p.nnz != q.nnz:
+        raise RuntimeError(
+            "torch.copy_: only sparse compressed tensors with the same number of specified "
+            "elements are supported."
+        )
+    if x.shape != src.shape:
+        raise RuntimeError(
+            "torch.copy_: expected shapes of self and src to match, but they are "
+            f"{list(x.shape)} and {list(src.shape)}"
+        )
+    if p.block != q.block:
+        raise RuntimeError(
+            "torch.copy_: copy of sparse compressed tensors having different block sizes is not "
+            f"supported. self and src block sizes are {list(p.block)} and {list(q.block)}"
+        )
+
+
+@_method("copy_")
+def copy_(self, src, non_blocking=False):
+    """Overwrite with another sparse tensor of the same layout."""
+    if is_coo(self):
+        _check_copied_coo(self, src)
+    else:
+        _check_copied_compressed(self, src)
     dispatch.check_inplace(self)
     return dispatch.rebind(self, src.to(dtype=self.dtype, device=self.device).clone())
 
@@ -423,8 +462,8 @@ for _name in ("expand", "expand_as"):
 
 @_method("__setitem__")
 def setitem(self, index, value):
-    """Raise ``NotImplementedError``: elements of a sparse tensor cannot be assigned."""
-    raise parts.refuse("index_put_", (self,))
+    """Raise ``TypeError``: elements of a sparse tensor cannot be assigned."""
+    raise TypeError("Cannot assign to a sparse tensor")
 
 
 @_method("dim_order")

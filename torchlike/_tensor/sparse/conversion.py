@@ -20,6 +20,7 @@ from torchlike._tensor.sparse.parts import (
     Coo,
     build,
     coalesced,
+    coo,
     derived,
     flat_values,
     keys_of,
@@ -189,6 +190,13 @@ def converted(x, layout, block=None, dense_dim=None, sparse_dim=None):
             found = _specified(x, dims)
         elif pattern.__class__ is Coo:
             return x
+        elif x.layout is not layouts.sparse_csr:  # in the order in which they are stored
+            return derived(
+                "ToSparseBackward0",
+                lambda x: coo(pattern.coordinates(), flat_values(x), x.shape, False),
+                _back_to(x),
+                x,
+            )
         else:
             found = pattern.coordinates()
         target = pattern_of(found, x.shape, layout, (), x.device)
@@ -234,22 +242,22 @@ def converted(x, layout, block=None, dense_dim=None, sparse_dim=None):
     return named(_hold(x, target), label)
 
 
+def _back_to(x):
+    """The derivative of a conversion: the gradient in the layout of what was converted."""
+    pattern, layout = parts_of(x), x.layout
+    if pattern.__class__ is Coo:
+        k = pattern.sparse_dim
+        return lambda grad, needs: converted(grad, layout, sparse_dim=k)
+    block, dense = pattern.block or None, len(pattern.dense)
+    return lambda grad, needs: converted(grad, layout, block, dense)
+
+
 def _hold(x, target):
     """The elements of a tensor at the positions of a pattern that has no values yet."""
     if x._sparse:
         pattern = parts_of(x)
         target.values = pattern.values  # says the device
-        layout, *split = x.layout, getattr(pattern, "block", None) or None, None, None
-        if pattern.__class__ is Coo:
-            split[2] = pattern.sparse_dim
-        else:
-            split[1] = len(pattern.dense)
-        return derived(
-            None,
-            lambda x: build(target, read(x, target)),
-            lambda grad, needs: converted(grad, layout, *split),
-            x,
-        )
+        return derived(None, lambda x: build(target, read(x, target)), _back_to(x), x)
     target.values = x
     if not x.requires_grad:
         return build(target, read(x, target))

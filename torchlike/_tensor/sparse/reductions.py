@@ -52,16 +52,19 @@ def total(x, dim=None, keepdim=False, dtype=None):
         return summed_along(x, [], dtype=dtype)  # as PyTorch: of dense tensors it is all of them
     dims = range(n) if dim is None or dim == () else (dim,) if isinstance(dim, int) else dim
     dims = unique([wrapped(d, n) for d in dims])
-    if len(dims) == n:
+    if len(dims) == n and (is_coo(x) or not keepdim):
         out = named(_Total.apply(x, dtype), "SumBackward0" if dim is None else "SumBackward1")
-        return out.reshape((1,) * n) if keepdim and is_coo(x) else out
+        return out.reshape((1,) * n) if keepdim else out
     if not is_coo(x):
         if not keepdim:
             raise RuntimeError(
                 "reduction operations on CSR tensors with keepdim=False is unsupported"
             )
         return converted(total(converted(x, layouts.sparse_coo), dim, True, dtype), x.layout)
-    return named(summed_along(x, dims, keepdim, dtype), "SumBackward1")
+    out = summed_along(x, dims, dtype)
+    for d in dims if keepdim else ():
+        out = out.unsqueeze(d)
+    return named(out, "SumBackward1")
 
 
 def unique(dims):
@@ -72,7 +75,7 @@ def unique(dims):
     return sorted(dims)
 
 
-def summed_along(x, dims, keepdim=False, dtype=None, widens=True):
+def summed_along(x, dims, dtype=None, widens=True):
     """The sum of a COO tensor along some dimensions: a dense tensor if no sparse one is left.
 
     widens: whether sums of integers are int64.
@@ -85,19 +88,15 @@ def summed_along(x, dims, keepdim=False, dtype=None, widens=True):
     k = pattern.sparse_dim
     inner = [d - k + 1 for d in dims if d >= k]
     if inner:
-        values = values.sum(tuple(inner), keepdim=keepdim)
+        values = values.sum(tuple(inner))
     kept = [d for d in range(k) if d not in dims]
-    size = [1 if d in dims else n for d, n in enumerate(pattern.size) if keepdim or d not in dims]
-    if not kept and not keepdim:
+    size = [n for d, n in enumerate(pattern.size) if d not in dims]
+    if not kept:
         return values.sum(0)
     found = pattern.coordinates()
     if len(kept) == k:
         return coo(found, values, size, pattern.coalesced)
-    if keepdim:
-        found = np.where(np.isin(np.arange(k), dims)[:, None], 0, found)
-    else:
-        found = found[kept]
-    return coalesced(coo(found, values, size, False))
+    return coalesced(coo(found[kept], values, size, False))
 
 
 @rule("norm")

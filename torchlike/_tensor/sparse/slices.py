@@ -148,10 +148,25 @@ def select(x, dim: int, index: int):
         return build(
             Compressed(pattern.layout, *parts, values.detach(), size, pattern.block), values
         )
+    if pattern.__class__ is Compressed and dim >= len(pattern.batch) + 2:
+        return _cut("SelectBackward0", lambda x: _inner(x, dim, index), x, dim, index)
     ordered = not is_coo(x)
     if ordered:
         x = converted(x, layouts.sparse_coo)
     return _cut("SelectBackward0", lambda x: _selected(x, dim, index, ordered), x, dim, index)
+
+
+def _inner(x, dim, index):
+    """One slice along a dense dimension of a compressed tensor, which stays what it is."""
+    pattern, size = parts_of(x), (*x.shape[:dim], *x.shape[dim + 1 :])
+    values = values_of(x).select(dim - x.ndim, index)
+    return build(
+        Compressed(
+            pattern.layout, pattern.compressed, pattern.plain, values.detach(), size,
+            pattern.block, pattern.cache,
+        ),
+        values,
+    )  # fmt: skip
 
 
 def _selected(x, dim, index, ordered):
