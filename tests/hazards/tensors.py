@@ -201,10 +201,10 @@ def output_is_a_view_of_state_on_the_tape(torch, compile):
     w, seen = numbers(torch, 2, 2).clone().requires_grad_(), []
     run = compile(lambda x: (w[0], x * w))
     for i in range(4):
-        row, _ = run(numbers(torch, 2))
+        row, product = run(numbers(torch, 2))
         with torch.no_grad():
             row.add_(i + 1)
-        seen += [row.detach().clone(), w.detach().clone()]
+        seen += [row.detach().clone(), w.detach().clone(), product.detach()]
         (row * 2).sum().backward()
         seen.append(w.grad.clone())
     return seen
