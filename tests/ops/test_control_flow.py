@@ -104,7 +104,16 @@ def prefixes_of_a_tree(b):
 def each(b):
     x, w = b.t(A, True), b.t(W, True)
     y = b.hop.map(lambda x, w: (x * w).cumsum(0) + x[0], x, w)
-    return y, list(b.lib.autograd.grad(y.sin().sum(), [x, w]))
+    pairs = b.hop.map(lambda x: {"y": x * 2, "none": None}, x.detach())
+    nothing = b.hop.map(lambda x: None, x.detach())
+    return y, list(b.lib.autograd.grad(y.sin().sum(), [x, w])), pairs["y"], pairs["none"] is nothing
+
+
+def of_another_structure(b):
+    """A list for the pair, and a tuple for what began as a list."""
+    step = lambda c, x: [(c[0] + x, c[1] * x), c[0] - c[1]]  # noqa: E731
+    last, ys = b.hop.scan(step, [b.t(A[0]), b.t(A[1])], b.t(A))
+    return type(last).__name__ == "tuple", last, ys
 
 
 def counted(b):
@@ -128,7 +137,8 @@ def as_the_body_returns_it(b):
 @pytest.mark.parametrize(
     "program",
     [branches(True), branches(False), branches(3), carry, backwards, trees_of_sequences, prefixes,
-     prefixes_of_a_tree, each, counted, counted_by_an_int, not_at_all, as_the_body_returns_it],
+     prefixes_of_a_tree, each, of_another_structure, counted,
+     counted_by_an_int, not_at_all, as_the_body_returns_it],
 )  # fmt: skip
 def test_numbers_and_gradients(program):
     same(program)

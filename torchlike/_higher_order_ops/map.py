@@ -18,7 +18,8 @@ def map(f: Callable[[Any, tuple[Any, ...]], Any], xs: Any | Tensor, *args):
     """``f(x, *args)`` for each slice ``x`` of the first dimension of ``xs``, stacked: one
     ``lax.scan`` (https://docs.jax.dev/en/latest/_autosummary/jax.lax.map.html).
 
-    Raises ``RuntimeError`` if the tensors of ``xs`` differ in length, or have none.
+    ``f`` returns a tree of tensors and of None, which stays None. Raises ``RuntimeError`` if the
+    tensors of ``xs`` differ in length, or have none.
     """
     return _map(f, xs, args)
 
@@ -52,7 +53,8 @@ def _map(function, xs, args):
     except NotTraceable as error:
         f.eager(error, [*given, *shared])
     found = [trees.flatten(flat(*[x[i] for x in given], *shared)) for i in range(len(given[0]))]
-    stacked = [FUNCTIONS["stack"](parts) for parts in zip(*[x for x, _ in found], strict=True)]
+    columns = zip(*[x for x, _ in found], strict=True)
+    stacked = [None if parts[0] is None else FUNCTIONS["stack"](parts) for parts in columns]
     return trees.unflatten(stacked, found[0][1])
 
 
@@ -60,8 +62,10 @@ def _loop(flat, given, shared):
     # What all slices share is not carried: the body captures it.
     row_avals = f.avals_of([x[0] for x in given])
     recorded = f.record_loop(lambda *rows: flat(*rows, *shared), row_avals, [*given, *shared])
-    if len(recorded.at) != len(recorded.leaves):
+    if any(x is not None for i, x in enumerate(recorded.leaves) if i not in recorded.at):
         raise RuntimeError("Expected all leaves to be of torch.Tensor type.")
+    if not recorded.at:
+        return recorded.restore([])
     statics = (recorded.body, 0, len(given), False)
     out = f.call("scan_body", [*given, *recorded.extra], statics)
     return recorded.restore(out)

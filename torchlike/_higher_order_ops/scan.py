@@ -59,35 +59,31 @@ def scan(
     def flat(*tensors):
         carry = trees.unflatten(tensors[: len(carries)], carry_spec)
         found = combine_fn(carry, trees.unflatten(tensors[len(carries) :], spec))
-        if not isinstance(found, tuple) or len(found) != 2:
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
             raise RuntimeError(
                 "Expected init and carry to have same number of outputs: combine_fn must return "
                 f"a tuple (carry, y), but it returned {type(found)}"
             )
-        return found
+        return tuple(found)
 
     try:
-        carry, ys = _loop(flat, carries, carry_spec, given, reverse)
+        carry, ys = _loop(flat, carries, given, reverse)
     except NotTraceable as error:
         f.eager(error, [*carries, *given])
         carry, ys = _in_python(flat, carries, given, reverse)
     return carry, trees.map_tree(lambda y: y.movedim(0, dim), ys) if dim else ys
 
 
-def _loop(flat, carries, carry_spec, given, reverse):
+def _loop(flat, carries, given, reverse):
     rows = f.avals_of([x[0] for x in given])
     avals = f.avals_of(carries)
     recorded = f.record_loop(flat, [*avals, *rows], [*carries, *given])
     spec, count = recorded.spec, len(carries)
-    if spec.parts[0] != carry_spec:
-        raise RuntimeError(
-            "Expected init and carry to have the same structure but found "
-            f"{carry_spec} and {spec.parts[0]}"
-        )
     if len(recorded.at) != len(recorded.leaves):
         other = next(x for i, x in enumerate(recorded.leaves) if i not in recorded.at)
         raise RuntimeError(f"combine_fn must return tensors only, but it returned {other!r}")
-    f.same_metadata(avals, recorded.leaves[:count], ("init", "carry"))
+    carry = recorded.leaves[: spec.parts[0].num_leaves]  # of any structure, as in PyTorch
+    f.same_metadata(avals, carry, ("init", "carry"))
     operands = [*carries, *given, *recorded.extra]
     statics = (recorded.body, count, len(given), bool(reverse))
     out = f.call("scan_body", operands, statics)
