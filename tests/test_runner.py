@@ -58,6 +58,10 @@ print(torch.__version__, nn is torch.nn, hasattr(torch, "no_such_name"), sys.arg
 print(isinstance(3, FullyShardedDataParallel), torch.Tensor.__module__ in sys.modules)
 print(torch.__version__ >= (2, 9) and torch.__version__ > "2.9", torch.version.__version__[:4])
 print([x.is_available() for x in (torch.distributed, distributed.rpc, distributed.autograd)])
+print(distributed.is_gloo_available(), distributed.is_backend_available("nccl"))
+import torch._dynamo as dynamo
+dynamo.register_backend(lambda graph, inputs: graph.forward, name="plain")
+print(dynamo.is_dynamo_supported(), dynamo.optimize("plain")(torch.add)(torch.ones(1), 1).item())
 for use in (lambda: export(nn.Identity()), Mine, lambda: torch.no_such_name):
     try:
         use()
@@ -77,6 +81,8 @@ def test_names_that_are_missing_fail_when_used():
         "False True",
         "True 2.13",
         "[False, False, False]",
+        "False False",
+        "True 2.0",
         "NotSupported torchlike does not support torch.onnx.export",
         "NotSupported torchlike does not support torch.onnx.ONNXProgram",
         "AttributeError module 'torch' has no attribute 'no_such_name'",

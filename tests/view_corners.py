@@ -27,6 +27,14 @@ CORNERS = {
         "with L.no_grad(): h[1].t_()",
         "h[1].sum().backward()",
     ],
+    "a tensor with history and views, transposed in place without grad": [
+        LEAF,
+        "h.append(h[0] * 3)",
+        "h.append(h[1].detach().view(-1))",
+        "with L.no_grad(): h[1].t_()",
+        "with L.no_grad(): h[1].add_(1)",
+        "h[2].mul_(2)",
+    ],
     "numpy sees what is transposed in place": [
         PLAIN,
         "a = h[0].numpy()",

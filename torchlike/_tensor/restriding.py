@@ -158,7 +158,7 @@ def _in_place(name, form):
         if self._sparse:
             return dispatch.rebind(self, form(self, *args, **kwargs))
         shared = _shares(self)
-        if shared and self.requires_grad and not self._detached:
+        if shared and modes.grad and self.requires_grad and not self._detached:
             raise NotSupported(
                 f"{name} on a tensor with history that shares its storage with others",
                 f"assign the result of {form.__name__}",
