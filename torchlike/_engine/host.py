@@ -332,12 +332,15 @@ class _Builder:
 
 def _function_of(eqn):
     name = eqn.primitive.name
-    if name in _CONTROL:
-        return _CONTROL[name](eqn.params)
     build = BUILDERS.get(name)
-    if build is None:
-        raise Unsupported(name)
-    return build(eqn.params, [v.aval for v in eqn.invars], [v.aval for v in eqn.outvars])
+    try:
+        if name in _CONTROL:
+            return _CONTROL[name](eqn.params)
+        if build is not None:
+            return build(eqn.params, [v.aval for v in eqn.invars], [v.aval for v in eqn.outvars])
+    except (KeyError, AttributeError) as error:  # a parameter that this version of jax has not
+        raise Unsupported(f"{name}: {error!r}") from None
+    raise Unsupported(name)
 
 
 def plan(closed, free=None):
@@ -415,7 +418,10 @@ def _cond(params):
 
 def _scan(params):
     body, length = plan(params["jaxpr"]), params["length"]
-    a, b = params["num_consts"], params["num_carry"]
+    if "num_consts" in params:
+        a, b = params["num_consts"], params["num_carry"]
+    else:  # since jax 0.11
+        a, b = [len(list(x)) for x in params["ft_in"].unpack()[:2]]
     order = range(length - 1, -1, -1) if params["reverse"] else range(length)
     made = [v.aval for v in params["jaxpr"].jaxpr.outvars[b:]]
 
