@@ -128,6 +128,11 @@ def test_recurrent_layers_take_what_a_layer_under_autocast_gave(name, state):
 def test_float16_on_the_cpu():
     array = np.ones((2, 2), np.float32)
     assert call(T, "x @ x", array, T.float16).dtype is T.float16
+    for library in (T, torch):
+        assert str(call(library, "t.cat([x, x.half()])", array).dtype).endswith("float32")
+        for joined in ("t.cat([x.half(), x])", "t.stack([x.half()])"):
+            with pytest.raises(RuntimeError, match="Unexpected floating ScalarType"):
+                call(library, joined, array)
 
 
 @pytest.mark.parametrize(

@@ -584,7 +584,10 @@ def test_transformer_stacks(norm, train, mask):
         with lib.set_grad_enabled(train), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's nested tensors are a prototype
             memory = encoder(x, **given)
-            results.append((memory, decoder(x, memory, tgt_mask=causal)))
+            results.append([memory, decoder(x, memory, tgt_mask=causal)])
+            lib.backends.mha.set_fastpath_enabled(False)
+            results[-1].append(encoder(x, **given))
+            lib.backends.mha.set_fastpath_enabled(True)
     for a, b in zip(*results, strict=True):
         close(a, b, 2e-4, mask)
 

@@ -786,7 +786,17 @@ def attention_backends(lib):
         lambda: under([]), lambda: under(b.EFFICIENT_ATTENTION), lambda: under(3),
         lambda: under((b.MATH,)), lambda: under(b.ERROR),
     )  # fmt: skip
-    return names, repr(b.MATH), str(b.MATH), found, failed, under([b.MATH])
+    switches = lib.backends.cuda
+    for chosen in (b.MATH, [b.FLASH_ATTENTION, b.MATH]):
+        with a.sdpa_kernel(chosen):
+            found.append((switches.flash_sdp_enabled(), switches.math_sdp_enabled()))
+    found.append(switches.flash_sdp_enabled())
+    attend = lib.nn.functional.scaled_dot_product_attention
+    with a.sdpa_kernel(b.FLASH_ATTENTION), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch says there why not
+        failed += errors(lambda: attend(q[0], q[0], q[0]), lambda: attend(q, q, q, None, 0.5))
+        found.append(attend(q, q, q))
+    return names, repr(b.MATH), str(b.MATH), found, failed
 
 
 @scenario

@@ -235,7 +235,12 @@ def _attention_vjp(c, g):
 
 def _node(c):
     # What PyTorch chooses on the CPU.
-    flash = c.query.ndim == 4 and c.dropped is None
+    q, k, v = c.query.shape, c.key.shape, c.value.shape
+    if len(q) == len(v) == 2:
+        return "MmBackward0"
+    alike = len(q) == len(k) == len(v) == 4 and (q[0], q[3]) == (k[0], k[3]) == (v[0], v[3])
+    heads = c.enable_gqa or q[1] == k[1] == v[1]
+    flash = c.dropped is None and alike and heads
     return "ScaledDotProductFlashAttentionForCpuBackward0" if flash else "UnsafeViewBackward0"
 
 

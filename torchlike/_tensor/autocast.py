@@ -222,8 +222,7 @@ def cast(op, operands, statics):
         if policy == LOWER:
             target = dtype
         elif policy == WIDEST:
-            wide = any(f and x.dtype is dt.float32 for x, f in zip(operands, found, strict=True))
-            target = dt.float32 if wide else dtype
+            target = _widest([x.dtype for x, f in zip(operands, found, strict=True) if f], dtype)
         elif policy == BY_STATE:  # which is zeros like the input where none is given
             own = operands[0] if operands[3] is None else operands[3]
             target = dtype if own.dtype is dtype else dt.float32
@@ -233,6 +232,18 @@ def cast(op, operands, statics):
             _cast(x, target, dtype) if f else x for x, f in zip(operands, found, strict=True)
         ]
     return operands, statics
+
+
+def _widest(dtypes, lower):
+    """Float32 if it is among the dtypes, else the lower one; raises for another 16-bit one that
+    PyTorch meets before it knows."""
+    found = lower
+    for d in dtypes:
+        if dt.float32 in (d, found):
+            found = dt.float32
+        elif d is not lower:
+            raise RuntimeError("Unexpected floating ScalarType in at::autocast::prioritize")
+    return found
 
 
 def _eligible(x, kind: str) -> bool:

@@ -10,6 +10,7 @@ import logging as _logging
 from contextlib import contextmanager as _contextmanager
 
 from torchlike._core.errors import NotSupported as _NotSupported
+from torchlike.backends.cuda import _sdp as _switches
 from torchlike.nn.attention import bias as bias
 from torchlike.nn.functional import attention as _functional
 from torchlike.nn.functional.attention import SDPBackend as SDPBackend
@@ -25,6 +26,11 @@ __all__ = [
     "sdpa_kernel",
 ]
 
+_BACKENDS = {
+    "flash": SDPBackend.FLASH_ATTENTION, "mem_efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH, "cudnn": SDPBackend.CUDNN_ATTENTION,
+}  # fmt: skip
+
 # PyTorch says with it why a fused kernel was not taken; here there is nothing to say.
 WARN_FOR_UNFUSED_KERNELS = False
 
@@ -39,12 +45,15 @@ def sdpa_kernel(backends: list[SDPBackend] | SDPBackend, set_priority: bool = Fa
             f"{type(backends).__name__}"
         )
     chosen = [backends] if isinstance(backends, SDPBackend) else backends
-    before = _functional.allowed
+    before, switches = _functional.allowed, dict(_switches)
     _functional.allowed = frozenset(chosen)
+    for name, backend in _BACKENDS.items():
+        _switches[name] = backend in chosen
     try:
         yield {}
     finally:
         _functional.allowed = before
+        _switches.update(switches)
 
 
 # ---- other implementations of flash attention --------------------------------------------------

@@ -51,6 +51,13 @@ def _check_backends(device) -> None:
         )
 
 
+def _check_fused(operands, attn_mask, dropout_p) -> None:
+    """Raise where only fused kernels are allowed, and PyTorch's for the CPU do not fit."""
+    masked = attn_mask is not None and attn_mask.requires_grad
+    if masked or dropout_p or not _both_masks(*operands):
+        raise RuntimeError("No available kernel.  Aborting execution.")
+
+
 def _both_masks(query, key, value, enable_gqa) -> bool:
     """Whether PyTorch takes its kernel that applies a mask and ``is_causal`` together."""
     q, k, v = (x._value.aval.shape for x in (query, key, value))
@@ -69,6 +76,8 @@ def scaled_dot_product_attention(
     """softmax(Q K^T * scale + mask) V (https://pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html)."""
     if allowed is not None:
         _check_backends(query.device)
+        if SDPBackend.MATH not in allowed and query.device.type == "cpu":
+            _check_fused((query, key, value, enable_gqa), attn_mask, dropout_p)
     if not 0.0 <= dropout_p <= 1.0:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
     if is_causal and hasattr(attn_mask, "variant"):

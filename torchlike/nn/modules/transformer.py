@@ -6,6 +6,7 @@ import copy
 import warnings
 
 from torchlike._tensor.modes import modes
+from torchlike.backends.mha import get_fastpath_enabled
 from torchlike.nn import functional as F
 from torchlike.nn import init
 from torchlike.nn.modules._masks import additive_mask, causal_mask, is_causal_mask
@@ -167,6 +168,8 @@ class TransformerEncoder(Module):
         """Whether PyTorch would run without the padded positions, and return zeros for them."""
         first = self.layers[0]
         if not self.use_nested_tensor or first.training or src.dim() != 3:
+            return False
+        if not get_fastpath_enabled():
             return False
         if modes.grad and (src.requires_grad or any(p.requires_grad for p in first.parameters())):
             return False
