@@ -409,6 +409,17 @@ def test_state_is_shared_and_written_as_pytorch_says():
     )  # by the new state
 
 
+def test_inputs_that_share_memory_with_what_is_changed_are_refused():
+    x, rows = torchlike.ones(2, 3), torchlike.ones(4, 2, 3)
+    writes = code(lambda x, y: x.add_(1) * y)
+    call = tx.export(writes, (x, x.clone())).module()
+    assert call(rows[0], rows[1]).sum() == 12 and rows[0].sum() == 12
+    for pair in ((x, x), (x, x.view(2, 3)), (rows[0], rows.view(8, 3)[1:3])):
+        with pytest.raises(torchlike.NotSupported, match="shares memory"):
+            call(*pair)
+    assert x.sum() == 6
+
+
 def test_what_is_neither_state_nor_input_is_left_alone():
     outside = torchlike.zeros(2)
 
@@ -525,6 +536,19 @@ def test_other_ways_to_ask():
     more.add((torchlike.ones(5, 3), torchlike.ones(5, 3)))
     program = tx.export(add, (x, x + 1), dynamic_shapes=more)
     more.verify(program)
+    for far, kind, text in [
+        ((torchlike.ones(1, 3), torchlike.ones(1, 3)), RuntimeError, "additional input"),
+        ((torchlike.ones(6, 3), torchlike.ones(7, 3)), RuntimeError, "additional input"),
+        ((torchlike.ones(5, 3), 2.0), ValueError, "structure|differing types"),
+    ]:
+        more.add(far)
+        with pytest.raises(kind, match=text):
+            tx.export(code(lambda x, y: (x + y)[:2]), (x, x + 1), dynamic_shapes=more)
+        more._examples.pop()
+    numbers = tx.AdditionalInputs()
+    numbers.add((x, 3.0))
+    with pytest.raises(ValueError, match="differing values"):
+        numbers.dynamic_shapes(add, (x, 2.0))
     assert program.module()(torchlike.ones(9, 3), torchlike.ones(9, 3)).shape == (9, 3)
     equal = code(lambda x: x if x.shape[0] == 4 else -x)
     with pytest.warns(UserWarning, match="less open"):

@@ -507,6 +507,11 @@ def in_common(a, b) -> str:
     return "partly" if start < high and low < end else ""
 
 
+def may_share(a, b) -> bool:
+    """Whether two tensors of one storage have elements in common, or have gaps and so may have."""
+    return a is b or bool(in_common(a, b)) or not (_dense(a) and _dense(b))
+
+
 def _dense(tensor) -> bool:
     """Whether the elements of a tensor, in some order, lie one behind the other."""
     shape, strides = tensor._value.aval.shape, geometry(tensor)[0]

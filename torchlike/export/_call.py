@@ -15,6 +15,7 @@ from torchlike._ops.table import TABLE, Arrays, Op
 from torchlike._tensor import dispatch
 from torchlike._tensor.modes import modes, no_grad
 from torchlike._tensor.tensor import Tensor
+from torchlike._tensor.views import may_share
 from torchlike.export._expressions import evaluate
 from torchlike.func import trees
 
@@ -143,9 +144,11 @@ class Runner:
         if modes.grad:
             self._check_gradients(operands, sizes)
         changed = self._changed(state, tensors)
-        wanted = set(program.wanted)
+        if changed:
+            _check_apart(changed, operands)
+        wanted, overwritten = set(program.wanted), {id(c) for c in changed}
         for n, t in enumerate(operands):
-            if any(t is c for c in changed):  # it is overwritten below: keep what it was
+            if id(t) in overwritten:  # below: keep what it was
                 operands[n] = dispatch.apply(TABLE["clone"], (t,))
             elif n not in wanted and (t._node is not None or t._requires_grad):
                 operands[n] = dispatch.wrap(dispatch.value_of(t))
@@ -247,6 +250,21 @@ def _same_constant(a, b) -> bool:
     if isinstance(b, float) and b != b:
         return isinstance(a, float) and a != a
     return type(a) is type(b) and a == b
+
+
+def _check_apart(changed, operands) -> None:
+    """Raise if what a program changes shares memory with something else that it reads: there the
+    program would not see the change."""
+    places: dict[int, list] = {}
+    for t in operands:
+        places.setdefault(id(t if t._storage is None else t._storage), []).append(t)
+    for c in changed:
+        others = places[id(c if c._storage is None else c._storage)]
+        if len(others) > 1 and sum(may_share(c, t) for t in others) > 1:
+            raise NotSupported(
+                "an exported program that changes an input which shares memory with another",
+                "clone() one of them",
+            )
 
 
 def _solve(sizes: dict, text: str, n: int, place: str) -> None:

@@ -16,6 +16,7 @@ from torchlike.export._call import Leaf, Runner
 from torchlike.export._sizes import Sizes
 from torchlike.export._state import State
 from torchlike.export._trace import _PLAIN, Tracer
+from torchlike.export.dynamic_shapes import AdditionalInputs
 from torchlike.export.exported_program import ExportedProgram
 from torchlike.export.graph_signature import InputKind
 from torchlike.func import trees
@@ -45,7 +46,10 @@ def export(
         )
     kwargs = dict(kwargs or {})
     runner, state = traced(mod, args, kwargs, dynamic_shapes)
-    return ExportedProgram._of(runner, state, (args, kwargs), training=mod.training)
+    program = ExportedProgram._of(runner, state, (args, kwargs), training=mod.training)
+    if isinstance(dynamic_shapes, AdditionalInputs):
+        dynamic_shapes.verify(program)
+    return program
 
 
 def draft_export(

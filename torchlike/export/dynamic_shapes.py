@@ -222,19 +222,41 @@ class AdditionalInputs:
             raise ValueError("Additional inputs have another structure than the inputs")
         found = []
         for values in zip(*[leaves for leaves, _ in flat], strict=True):
-            if isinstance(values[0], Tensor):
+            if all(isinstance(v, Tensor) for v in values):
                 sizes = zip(*[v.shape for v in values], strict=True)
                 found.append(tuple(Dim.DYNAMIC if len(set(s)) > 1 else None for s in sizes))
             else:
-                found.append(None)
+                found.append(_request_for(values))
         leaves = iter(found)
         return {k: _map(lambda _: next(leaves), v) for k, v in named[0].items()}
 
     def verify(self, ep):
-        """Run an exported program on every example; raises where it refuses one."""
-        module = ep.module()
+        """Raise ``RuntimeError`` for an example that an exported program refuses."""
+        runner = ep._runner
         for args, kwargs in self._examples:
-            module(*args, **kwargs)
+            try:
+                runner.check(runner.flatten(args, kwargs))
+            except AssertionError as error:
+                raise RuntimeError(f"An additional input does not fit the program. {error}") from (
+                    error
+                )
+
+
+def _request_for(values) -> _DimHint | None:
+    """What the numbers and texts at one place of the examples ask for."""
+    if len({type(v) for v in values}) > 1:
+        raise ValueError(
+            "The following inputs were found to have differing types, so they cannot be marked as "
+            f"dynamic: {values}."
+        )
+    if all(v == values[0] for v in values):
+        return None
+    if type(values[0]) is not int:
+        raise ValueError(
+            "The following inputs were found to have differing values, but they cannot be marked "
+            f"as dynamic: {values}."
+        )
+    return Dim.DYNAMIC
 
 
 def refine_dynamic_shapes_from_suggested_fixes(msg: str, dynamic_shapes):
