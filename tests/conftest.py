@@ -21,6 +21,34 @@ def pytest_report_header():
 def pytest_configure():
     share_contexts()
     leave_seeds_alone()
+    fail_as_without_cuda()
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("cpu_oracle") and oracle_has_cuda():
+        pytest.skip("PyTorch's build for CUDA says something else here")
+
+
+def oracle_has_cuda() -> bool:
+    """Whether the oracle is PyTorch's build for CUDA, which pip chooses on some machines."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.version.cuda is not None
+
+
+def fail_as_without_cuda():
+    """Without a GPU, it fails in other words than the build for the CPU, which the tests know."""
+    if oracle_has_cuda():
+        import torch
+
+        if not torch.cuda.is_available():
+            torch.cuda._lazy_init = _refuse_cuda
+
+
+def _refuse_cuda():
+    raise AssertionError("Torch not compiled with CUDA enabled")
 
 
 def leave_seeds_alone():

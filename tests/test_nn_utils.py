@@ -867,7 +867,11 @@ def data_parallel_without_accelerator(lib):
 TOLERANCE = {"grouped_products": 1e-4, "orthogonal_maps": 1e-4}
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
+CPU_ORACLE = {data_parallel_without_accelerator: pytest.mark.cpu_oracle}
+NAMED = [pytest.param(s, marks=CPU_ORACLE.get(s, ()), id=s.__name__) for s in SCENARIOS]
+
+
+@pytest.mark.parametrize("scenario", NAMED)
 def test_as_pytorch(scenario):
     mine, warned = outcome(scenario, torchlike)
     theirs, expected = outcome(scenario, torch)

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 
 SCRIPTS = Path(__file__).parent / "scripts"
 PROGRAMS = sorted(p.stem for p in SCRIPTS.glob("*.py") if p.stem != "public_names")
+CPU_ORACLE = {"main": pytest.mark.cpu_oracle}  # it asks for a GPU
 NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
 
 
@@ -36,7 +37,7 @@ def libraries():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=CPU_ORACLE.get(n, ())) for n in PROGRAMS])
 def test_prints_what_pytorch_prints(name, libraries):
     theirs, ours = [library.run(f"{name}.py") for library in libraries]
     assert NUMBER.sub("#", ours) == NUMBER.sub("#", theirs)
@@ -139,6 +140,7 @@ def test_it_comes_too_late_after_torch():
     assert "imported already" in run("-c", code, check=False).stderr
 
 
+@pytest.mark.cpu_oracle
 def test_the_table_of_names_is_pytorchs():
     fresh = run("public_names.py").stdout
     kept = SCRIPTS.parent.parent / "torchlike" / "_runner" / "names.txt"

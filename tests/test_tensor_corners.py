@@ -205,7 +205,9 @@ CASES = [
     "L.zeros(2, dtype=L.int64, out=one)", "L.full((2,), 3, dtype=L.int64, out=one)",
     "L.LongTensor(2).new(one)", "L.Tensor(i(1, 2))", "L.Tensor('a')", "L.Tensor(None)",
     "L.FloatTensor(2, device='cuda')", "L.Tensor([1], device='cuda')", "one.new(2, device='cuda')",
-    "L.cuda.FloatTensor(2)", "L.set_default_tensor_type(L.cuda.FloatTensor)",
+    *(pytest.param(code, marks=pytest.mark.cpu_oracle) for code in (
+        "L.cuda.FloatTensor(2)", "L.set_default_tensor_type(L.cuda.FloatTensor)",
+    )),
     "type('T', (L.FloatTensor,), {})", "L.asarray([1], copy=False)",
     "L.asarray(N.ones(2), dtype=L.int32, copy=False)", "L.asarray(bytearray(4), dtype=L.float32)",
     "L.empty_strided((2, 3), (1,))", "L.scalar_tensor([1])", "L.tensor(N.array(['a']))",
