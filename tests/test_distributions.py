@@ -211,6 +211,15 @@ def test_samples(row):
         assert_same(expected, got, what, 1e-3 if "gradient" in what else 2e-5)
 
 
+def test_an_infinite_variance_has_no_gradient():
+    found = []
+    for m in (torch, torchlike):
+        df = m.tensor([0.5, 1.0, 2.0, 5.0], requires_grad=True)
+        m.distributions.StudentT(df, 1.0, 2.0).variance.sum().backward()
+        found.append(df.grad.tolist())
+    assert found[1] == pytest.approx(found[0])
+
+
 def test_wishart_samples_have_a_gradient():
     row = ROWS[-1]
     d, tensors = row.build(torchlike, "float64", grad=True)

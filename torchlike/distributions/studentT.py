@@ -44,8 +44,10 @@ class StudentT(Distribution):
 
     @property
     def variance(self):
-        finite = self.scale.pow(2) * self.df / (self.df - 2)
-        known = torch.where(self.df > 2, finite, torch.full_like(finite, math.inf))
+        is_finite = self.df > 2
+        df = torch.where(is_finite, self.df, 3.0)  # elsewhere nothing is divided by zero
+        finite = self.scale.pow(2) * df / (df - 2)
+        known = torch.where(is_finite, finite, torch.full_like(finite, math.inf))
         return _nan_where(self.df <= 1, known)
 
     def rsample(self, sample_shape=NO_SHAPE):
