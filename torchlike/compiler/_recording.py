@@ -293,7 +293,7 @@ class Recording(Opening):
 
     def _retire(self, found: list) -> None:
         """Let go of histories that no backward can go through any more: parts of them are freed."""
-        for t in found:
+        for t in [*found, *(t._base for t in found if t._base is not None)]:
             node, storage = t._node, t._storage
             if node is not None and node.number >= self.start and is_spent(node, self.start):
                 t._node = Spent(node)
