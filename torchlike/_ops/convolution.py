@@ -39,9 +39,10 @@ def _check(input, weight, bias, groups, name, transposed):
     if 0 in shape[2:]:
         raise RuntimeError(f"kernel size should be greater than zero, but got {shape[2:]}")
     if shape[0] < groups or shape[0] % groups:
+        want, size = ("at least", shape) if shape[0] < groups else ("divisible by", [shape])
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
-            f"but got weight of size {shape} instead"
+            f"Given groups={groups}, expected weight to be {want} {groups} at dimension 0, but "
+            f"got weight of size {size} instead"
         )
     if input.shape[1] != channels:
         raise RuntimeError(

@@ -35,6 +35,7 @@ _property("is_cuda", "Whether it lies on a GPU.", lambda self: self.device.type 
 _property("is_meta", "Whether it has no data.", lambda self: self.device.type == "meta")
 for _name in ("mps", "xpu", "xla", "ipu", "maia", "mtia", "vulkan"):
     _property(f"is_{_name}", "Always False: there are no such devices.", lambda self: False)
+_property("_cdata", "A number that tells tensors apart.", lambda self: id(self))
 _property("name", "Always None: names are nn.Module's.", lambda self: None)
 for _name in ("is_sparse", "is_sparse_csr", "is_quantized", "is_nested", "is_mkldnn"):
     _property(_name, "Always False, but for sparse tensors.", lambda self: False)
