@@ -290,6 +290,12 @@ FORWARD = {
             x.s.sum(0, keepdim=True), x.s * x.u, x.u * x.u, x.s * x.s,
         )
     ],
+    "batches exchanged": lambda x: [
+        t.transpose(i, j) for i, j in ((0, 1), (2, 3), (-1, -2)) for t in (
+            x.m.arange(24.0).reshape(2, 3, 2, 2).add(1).to_sparse_csr(),
+            x.m.arange(24.0).reshape(2, 3, 2, 2).add(1).to_sparse_bsc((2, 1)),
+        )
+    ],
     "all dimensions kept": lambda x: [
         x.s.sum((0, 1), keepdim=True), x.c.sum((0, 1), keepdim=True),
         x.m.ones(2, 3, 2).to_sparse_csr(dense_dim=1).select(2, 1), x.u * x.s, x.u * x.u,
@@ -423,6 +429,7 @@ SAME_TEXT = {
     "duplicate diagonals": lambda x: x.m.sparse.spdiags(x.m.ones(2, 3), x.m.tensor([0, 0]), (3, 3)),
     "resize with elements": lambda x: x.s.sparse_resize_((2, 2), 2, 0),
     "copy_ of dense": lambda x: x.s.clone().copy_(x.d),
+    "a batch and rows exchanged": lambda x: x.m.ones(2, 2, 2).to_sparse_csr().transpose(0, 1),
     "copy_ of dense to csr": lambda x: x.c.clone().copy_(x.d),
     "copy_ of another layout": lambda x: x.s.clone().copy_(x.c),
     "copy_ of coordinates": lambda x: x.c.clone().copy_(x.s),

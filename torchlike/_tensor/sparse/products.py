@@ -293,4 +293,4 @@ def addmv(input, matrix, vector, beta=None, alpha=None):
     if found is None:
         return None
     found = found if alpha is None else found * alpha
-    return found + (input if beta is None else input * beta)
+    return named(found + (input if beta is None else input * beta), "AddmvBackward0")

@@ -56,23 +56,7 @@ def _permuted(x, dims):
     if dims == tuple(range(n)):
         return build(pattern, values_of(x))
     if pattern.__class__ is Compressed:
-        lead = len(pattern.batch)
-        turned = (*range(lead), lead + 1, lead, *range(lead + 2, n))
-        if dims != turned:
-            raise RuntimeError(
-                "transpose(): can only transpose the rows and columns of a compressed sparse tensor"
-            )
-        layout = {
-            "sparse_csr": layouts.sparse_csc, "sparse_csc": layouts.sparse_csr,
-            "sparse_bsr": layouts.sparse_bsc, "sparse_bsc": layouts.sparse_bsr,
-        }[pattern.layout._name]  # fmt: skip
-        values = values_of(x)
-        if pattern.block:
-            values = values.transpose(lead + 1, lead + 2)
-        new = Compressed(
-            layout, pattern.compressed, pattern.plain, values.detach(), size, pattern.block[::-1]
-        )
-        return build(new, values)
+        return _permuted_compressed(x, pattern, dims)
     k = pattern.sparse_dim
     if sorted(dims[:k]) != list(range(k)):
         if n == 2:
@@ -87,6 +71,37 @@ def _permuted(x, dims):
     if dims[k:] != tuple(range(k, n)):
         values = values.permute((0, *(d - k + 1 for d in dims[k:])))
     return coo(pattern.coordinates()[list(dims[:k])], values, size, False)
+
+
+_TURNED = {
+    "sparse_csr": layouts.sparse_csc, "sparse_csc": layouts.sparse_csr,
+    "sparse_bsr": layouts.sparse_bsc, "sparse_bsc": layouts.sparse_bsr,
+}  # fmt: skip
+
+
+def _permuted_compressed(x, pattern, dims):
+    """Batches in another order, rows and columns exchanged."""
+    n, lead = x.ndim, len(pattern.batch)
+    front, rest = dims[:lead], dims[lead:]
+    turned = rest == (lead + 1, lead, *range(lead + 2, n))
+    if sorted(front) != list(range(lead)) or not (turned or rest == tuple(range(lead, n))):
+        moved = [d for i, d in enumerate(dims) if i != d]
+        kinds = ["Batch"] * lead + ["Sparse"] * 2 + ["Dense"] * (n - lead - 2)
+        raise RuntimeError(
+            "transpose(): can only transpose dimensions of the same type (Batch, Sparse, Dense), "
+            "got " + " and ".join(f"{d}({kinds[d]})" for d in sorted(moved))
+        )
+    compressed, plain, values = pattern.compressed, pattern.plain, values_of(x)
+    if front != tuple(range(lead)):
+        compressed, plain = compressed.permute((*front, lead)), plain.permute((*front, lead))
+        values = values.permute((*front, *range(lead, values.ndim)))
+    layout, block = pattern.layout, pattern.block
+    if turned:
+        layout = _TURNED[layout._name]
+        if block:
+            block, values = block[::-1], values.transpose(lead + 1, lead + 2)
+    size = tuple(pattern.size[d] for d in dims)
+    return build(Compressed(layout, compressed, plain, values.detach(), size, block), values)
 
 
 # ---- slices: the gradient of one is put back where it was cut out ------------------------------
