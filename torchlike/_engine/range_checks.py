@@ -40,13 +40,15 @@ def bad_value_error(call: Prefix, index: int, size: int) -> Exception:
     """PyTorch's error for an index out of range, a divisor of zero, a condition that does not hold;
     with the user's line."""
     at = f" (recorded at {call.line})" if call.line else ""
-    name = call.op.name.removesuffix("_batched")
+    name, statics = call.op.name.removesuffix("_batched"), call.statics
+    if name != call.op.name:
+        statics = statics[0]  # beside which operands are batches
     if name == errors.REQUIREMENT:
-        kind, text = call.statics
+        kind, text = statics
         return getattr(builtins, kind)(text + at)
     if name == errors.FAILURE:
         matrix, code = divmod(index - 1, errors.MOST_CODES)
-        error = errors.failure(*call.statics, matrix if call.in_avals[0].ndim else None, code)
+        error = errors.failure(*statics, matrix if call.in_avals[0].ndim else None, code)
         error.args = (str(error) + at,)
         return error
     if name in errors.NOT_FINITE:

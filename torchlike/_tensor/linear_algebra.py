@@ -10,8 +10,9 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import FAILURE, failure
 from torchlike._engine.prefix import local
+from torchlike._engine.values import Batched
 from torchlike._ops.table import TABLE
-from torchlike._tensor.dispatch import apply, into, value_of
+from torchlike._tensor.dispatch import apply, into, value_of, wrap
 from torchlike._tensor.forms import FUNCTIONS, input_named, numpy_named, structseq
 from torchlike._tensor.modes import modes
 from torchlike._tensor.parts import diagonal as _diagonal
@@ -74,6 +75,13 @@ def _failure(info):
 
 def _check(info, kind: str, name: str) -> None:
     """Raise for the first matrix that failed; in a recorded call, when the next value is read."""
+    if modes.levels:
+        if modes.bodies:
+            return  # no number can be read there, and a recorded call would not know the sample
+        value = value_of(info)
+        while value.array.__class__ is Batched:
+            value = value.array.value
+        info = wrap(value)  # all samples are a batch
     capture = local.capture
     if capture is not None and capture.broken is None and not capture.is_tried():
         apply(TABLE[FAILURE], (info,), (kind, name))
