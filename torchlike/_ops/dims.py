@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 
 
@@ -17,7 +18,7 @@ def surely(test) -> bool:
     """Whether a test of sizes holds, whatever the open ones among them are."""
     try:
         return bool(test())
-    except jax.errors.InconclusiveDimensionOperation:
+    except jax.extend.core.InconclusiveDimensionOperation:
         return False
 
 

@@ -9,6 +9,7 @@ import re
 import weakref
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
@@ -23,7 +24,7 @@ from torchlike._tensor import dispatch
 from torchlike._tensor.modes import no_grad
 from torchlike.export._expressions import evaluate, names
 
-_Inconclusive = jax.errors.InconclusiveDimensionOperation
+_Inconclusive = jax.extend.core.InconclusiveDimensionOperation
 
 
 class Refine(BaseException):
