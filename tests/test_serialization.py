@@ -2,6 +2,7 @@
 
 import collections
 import datetime
+import importlib
 import io
 import os
 import pickle
@@ -603,6 +604,30 @@ def settings(m):
 
 def test_settings():
     assert settings(torchlike) == settings(torch)
+
+
+def configured(m, path):
+    config = importlib.import_module(f"{m.__name__}.utils.serialization.config")
+    found = [dict(config.get_config_copy())]
+    found[0].pop("_TYPE_CHECKING", None)
+    with config.patch({"save.storage_alignment": 4096, "load.mmap": True}):
+        m.save([m.ones(3), m.zeros(2)], path)
+        found += [config.load.mmap, [t.tolist() for t in m.load(path)]]
+        with pytest.raises(ValueError, match="must be a file path"):
+            m.load(io.BytesIO(path.read_bytes()))
+    found += [config.load.mmap, config.save.storage_alignment]
+    found.append(path.read_bytes().index(b"\0\0\x80?") % 4096)
+    m.serialization.set_crc32_options(False)
+    found.append(config.save.compute_crc32)
+    config.save.compute_crc32 = True
+    for change in (lambda: setattr(config.load, "foo", 1), lambda: setattr(config, "foo", 1)):
+        with pytest.raises(AttributeError, match="does not exist"):
+            change()
+    return [*found, m.serialization.get_crc32_options()]
+
+
+def test_config(tmp_path):
+    assert configured(torchlike, tmp_path / "ours") == configured(torch, tmp_path / "theirs")
 
 
 def test_what_pickle_takes():

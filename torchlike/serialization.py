@@ -136,7 +136,7 @@ def load(
         weights_only=weights_only,
         extra_globals=allowed if weights_only else _Globals(allowed),
         map_location_hook=location_hook(map_location),
-        mmap=bool(mmap),
+        mmap=bool(options.current.maps if mmap is None else mmap),
         encoding=encoding,
     )
     return maker.with_storages(result)

@@ -41,8 +41,9 @@ def corrupt(what: str) -> RuntimeError:
 class ZipWriter:
     """Writes entries one after the other; the stream need not be able to seek."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, alignment: int = ALIGNMENT) -> None:
         self._stream = stream
+        self._alignment = alignment
         self._position = 0
         self._directory: list[bytes] = []
 
@@ -53,7 +54,7 @@ class ZipWriter:
         sizes64 = struct.pack("<HHQQ", 1, 16, size, size) if size >= _LIMIT32 else b""
         short = _LIMIT32 if sizes64 else size
         head = start + _LOCAL.size + len(encoded) + len(sizes64) + 4
-        padding = -head % ALIGNMENT
+        padding = -head % self._alignment
         extra = sizes64 + struct.pack("<2sH", b"FB", padding) + b"Z" * padding
         version = 45 if sizes64 else 20
         common = (_UTF8, 0, 0, _DATE, crc, short, short, len(encoded))

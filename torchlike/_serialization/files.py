@@ -43,7 +43,7 @@ def write_zip(file: File, obj: object, *, describe: Describe) -> None:
     storages = StorageTable()
     body = Pickler(describe, storages).dumps(obj)
     with _open_to_write(file) as stream:
-        archive = ZipWriter(stream)
+        archive = ZipWriter(stream, options.current.alignment)
         digest = hashlib.sha256(body)
         archive.add("archive/data.pkl", body)
         archive.add("archive/byteorder", sys.byteorder.encode())

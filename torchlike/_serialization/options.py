@@ -21,6 +21,9 @@ class _Options:
     crc32 = True
     mmap = mmap.MAP_PRIVATE
     skip = False  # whether storages are written as zeros
+    maps = False  # whether load() maps files where its caller does not say
+    alignment = 64  # where the storages of a file begin: at multiples of so many bytes
+    offsets = pinned = False  # ways to be faster that are PyTorch's alone
 
 
 current = _Options()

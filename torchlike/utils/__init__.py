@@ -7,7 +7,7 @@ __getattr__, __dir__ = _later(
     "torchlike.utils",
     (
         "benchmark", "checkpoint", "data", "dlpack", "flop_counter", "hooks", "model_zoo",
-        "module_tracker", "safetensors", "tensorboard",
+        "module_tracker", "safetensors", "serialization", "tensorboard",
     ),
 )  # fmt: skip
 

@@ -1,0 +1,3 @@
+"""torch.utils.serialization: the settings of ``save`` and ``load`` in one place."""
+
+from torchlike.utils.serialization import config as config
