@@ -112,6 +112,7 @@ DRAWS = {
     "normal_": lambda m, x: x.clone().normal_() if x.sum() is not None else x,
     "random_": lambda m, x: x.clone().random_(2, 9),
     "bernoulli": lambda m, x: m.bernoulli(x / 4),
+    "negative deviation": lambda m, x: m.normal(0.0, x - m.arange(4)),
     "normal": lambda m, x: m.normal(x, 1.0),
 }
 
@@ -128,6 +129,13 @@ def test_draws_that_follow_data(name, randomness):
     assert outcome(program, torchlike) == outcome(program, torch)
     if name not in ("normal_", "random_"):  # PyTorch writes nothing to a shared tensor
         assert outcome(shared, torchlike) == outcome(shared, torch)
+
+
+def test_no_sample_may_have_an_impossible_chance():
+    draw = torchlike.vmap(torchlike.bernoulli, randomness="different")
+    assert draw(torchlike.tensor([[0.0, 1.0], [1.0, 0.0]])).tolist() == [[0, 1], [1, 0]]
+    with pytest.raises(RuntimeError, match="p_in >= 0"):
+        draw(torchlike.tensor([[0.5, 0.5], [0.5, 1.5]]))
 
 
 def test_gamma_draws_differ_from_sample_to_sample():

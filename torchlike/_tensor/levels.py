@@ -10,6 +10,7 @@ from torchlike._core.errors import NotSupported
 from torchlike._engine.batched import enter as enter_value
 from torchlike._engine.batched import leave as leave_value
 from torchlike._engine.batched import levels_of
+from torchlike._engine.prefix import local
 from torchlike._engine.values import Batched, Level, Value
 from torchlike._tensor import dispatch, tape
 from torchlike._tensor.modes import modes
@@ -238,9 +239,36 @@ def _check_not_same(level) -> None:
 def tensors_of_draw(*arguments) -> list:
     """The tensors that a draw depends on; raises for a batch whose samples shall draw the same."""
     tensors = [x for x in arguments if isinstance(x, dispatch._Tensor)]
-    if modes.levels and any(_is_batch(t, modes.levels[-1]) for t in tensors):
-        _check_not_same(_random_level())
+    if modes.levels and tensors:
+        level = _random_level()
+        if any(_is_batch(t, level) for t in tensors):
+            _check_not_same(level)
     return tensors
+
+
+def all_samples(tensor):
+    """What a tensor inside ``vmap`` holds: all samples of the batch, or the one that there is."""
+    value = dispatch.value_of(tensor)
+    while value.array.__class__ is Batched:
+        value = value.array.value
+    return dispatch.wrap(value)
+
+
+def numbers_of(tensor):
+    """The numbers of all samples, on the host; None inside ``vmap`` where none can be read."""
+    if not modes.levels:
+        return tensor._host()
+    whole = all_samples(tensor)
+    if modes.bodies or local.capture is not None or dispatch.value_of(whole).is_traced():
+        return None
+    return whole._host()
+
+
+def check_std(std) -> None:
+    """Raise for a negative standard deviation of one of the samples."""
+    host = numbers_of(std) if modes.levels else None
+    if host is not None and (host < 0).any():
+        raise RuntimeError("normal expects all elements of std >= 0.0")
 
 
 def copy_drawn(out, result):

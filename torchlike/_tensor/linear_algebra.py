@@ -10,10 +10,10 @@ from torchlike._core import devices
 from torchlike._core import dtypes as dt
 from torchlike._core.errors import FAILURE, failure
 from torchlike._engine.prefix import local
-from torchlike._engine.values import Batched
 from torchlike._ops.table import TABLE
-from torchlike._tensor.dispatch import apply, into, value_of, wrap
+from torchlike._tensor.dispatch import apply, into, value_of
 from torchlike._tensor.forms import FUNCTIONS, input_named, numpy_named, structseq
+from torchlike._tensor.levels import all_samples
 from torchlike._tensor.modes import modes
 from torchlike._tensor.parts import diagonal as _diagonal
 from torchlike._tensor.products import (
@@ -78,10 +78,7 @@ def _check(info, kind: str, name: str) -> None:
     if modes.levels:
         if modes.bodies:
             return  # no number can be read there, and a recorded call would not know the sample
-        value = value_of(info)
-        while value.array.__class__ is Batched:
-            value = value.array.value
-        info = wrap(value)  # all samples are a batch
+        info = all_samples(info)
     capture = local.capture
     if capture is not None and capture.broken is None and not capture.is_tried():
         apply(TABLE[FAILURE], (info,), (kind, name))

@@ -283,6 +283,7 @@ def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, de
     if isinstance(std, dispatch._Tensor):
         if std.dtype.is_complex:
             raise RuntimeError("normal expects standard deviation to be non-complex")
+        levels.check_std(std)
     else:
         _check_std(std)
     if first.device is devices.CPU and not modes.levels:
@@ -332,10 +333,10 @@ def _bernoulli(input, p, generator, d):
         kind = dt.float64 if chances.dtype is dt.float64 else dt.float32
         u = draw(a.shape, kind, a.device, generator, lambda s: s.rand(a.shape, kind.numpy), None)
         return (u < chances).to(d)
+    host = levels.numbers_of(chances) if a.device is devices.CPU else None
+    if host is not None and not (np.all(host >= 0) and np.all(host <= 1)):
+        raise RuntimeError(_NO_CHANCE)
     if a.device is devices.CPU and not modes.levels:
-        host = chances._host()
-        if host.size and not (np.all(host >= 0) and np.all(host <= 1)):
-            raise RuntimeError(_NO_CHANCE)
         g = generator_of(a.device, generator)
         if p is not None and host.shape != a.shape:
             host = np.broadcast_to(host, a.shape)
