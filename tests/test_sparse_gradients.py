@@ -187,6 +187,11 @@ def test_gradcheck_of_sparse_functions():
     assert check(lambda x: x @ torchlike.tensor([[1.0, 2], [3, 4]]).double(), (a,))
     with pytest.raises(RuntimeError, match="acobian"):
         check(lambda x: Wrong.apply(x.to_dense()), (a,), masked=True)
+    plain = torchlike.autograd.gradcheck
+    with pytest.raises(NotImplementedError, match="as_sparse_gradcheck"):
+        plain(lambda x: x.to_dense(), (a,))
+    d = a.detach().to_dense().requires_grad_()
+    assert plain(lambda d: (a.detach() @ d), (d,), masked=True)
 
 
 class Wrong(torchlike.autograd.Function):

@@ -75,9 +75,11 @@ def gradcheck(
         raise AssertionError(
             "Setting check_batched_forward_grad=True requires check_forward_ad to be True"
         )
-    if masked:
-        raise NotSupported("gradcheck(masked=True)", "sparse gradients do not exist here")
     inputs = _tuple(inputs)
+    if any(isinstance(x, Tensor) and x._sparse and x.requires_grad for x in inputs):
+        raise NotSupported(
+            "gradcheck of sparse tensors", "use torch.sparse.as_sparse_gradcheck(gradcheck)"
+        )
     _check_inputs(inputs)
     try:
         # A function that comes back often enough is compiled, and may differ from what NumPy said
