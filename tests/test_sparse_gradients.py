@@ -191,7 +191,7 @@ def test_gradcheck_of_sparse_functions():
     with pytest.raises(NotImplementedError, match="as_sparse_gradcheck"):
         plain(lambda x: x.to_dense(), (a,))
     d = a.detach().to_dense().requires_grad_()
-    assert plain(lambda d: (a.detach() @ d), (d,), masked=True)
+    assert plain(lambda d: a.detach() @ d, (d,), masked=True)
 
 
 class Wrong(torchlike.autograd.Function):
