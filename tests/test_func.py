@@ -262,6 +262,7 @@ def test_writes_in_place():
             return fresh
 
         y, z = data(m, 3, 4), data(m, 2, 3, 4)
+        m.vmap(lambda a, b: (a.add_(1), b.mul_(2), a.sum())[2])(y, y)
         turned = m.vmap(lambda x: x.t_().add_(1))(z), z, z.shape
         parts = [m.vmap(form, in_dims=(None, 0))(y, data(m, 2, 3)) for form in (
             lambda y, v: y.select_scatter(v, 1, 2), lambda y, v: y.diagonal_scatter(v),
@@ -270,6 +271,14 @@ def test_writes_in_place():
         return m.vmap(f, in_dims=1)(x), x, m.vmap(lambda x: x.unsqueeze_(0))(y), y, turned, parts
 
     same(program)
+
+
+def test_a_write_that_another_argument_would_not_see_is_refused():
+    x = torchlike.ones(3, 3)
+    for other, dims in ((x, (0, 1)), (x, (0, None)), (x.t(), (0, 0))):
+        with pytest.raises(torchlike.NotSupported, match="shares memory"):
+            torchlike.vmap(lambda a, b: (a.add_(1), b.sum())[1], in_dims=dims)(x, other)
+    assert x.sum() == 9
 
 
 def test_random_numbers():

@@ -14,7 +14,7 @@ from torchlike._tensor.generators import get_rng_state, set_rng_state
 from torchlike._tensor.levels import enter, leave, open_level
 from torchlike._tensor.restriding import become
 from torchlike._tensor.tensor import Tensor
-from torchlike._tensor.views import version_of
+from torchlike._tensor.views import may_share, version_of
 from torchlike.func import rules, trees
 
 function.rules[:] = rules.for_call, rules.for_forward  # before anything opens a level
@@ -86,18 +86,46 @@ def _vmap(func, in_dims, out_dims, randomness, chunk_size, args, kwargs):
 def _run(func, flat, dims, spec, size, out_dims, randomness, kwargs):
     """The flat results of one run over a batch, their structure, and where the batch is in each."""
     with open_level(size, randomness) as level:
-        inner = [
-            x if d is None else enter(x.movedim(d, 0) if d else x, level, True)
-            for x, d in zip(flat, dims, strict=True)
-        ]
+        inner = _samples(flat, dims, level)
         result = func(*trees.unflatten(inner, spec), **kwargs)
         outs, spec_out = trees.flatten(result)
         places = _places(func, result, out_dims, spec_out)
         outs = [_out(func, x, d, level) for x, d in zip(outs, places, strict=True)]
-        for x, d, sample in zip(flat, dims, inner, strict=True):
-            if d is not None and version_of(sample):  # written in place: so is the argument
-                _write_back(x, leave(sample, level), d)
+        # What was written in place is so outside, too.
+        written = {
+            id(sample): (n, x, d, sample)
+            for n, (x, d, sample) in enumerate(zip(flat, dims, inner, strict=True))
+            if d is not None and version_of(sample)
+        }
+        for n, x, _, sample in written.values():
+            _check_apart(n, x, sample, flat, inner)
+        for _, x, d, sample in written.values():
+            _write_back(x, leave(sample, level), d)
     return outs, spec_out, places
+
+
+def _samples(flat, dims, level) -> list:
+    """What the function gets for its arguments; the same for the same argument."""
+    made: dict = {}
+    out = []
+    for x, d in zip(flat, dims, strict=True):
+        if d is not None and (id(x), d) not in made:
+            made[id(x), d] = enter(x.movedim(d, 0) if d else x, level, True)
+        out.append(x if d is None else made[id(x), d])
+    return out
+
+
+def _check_apart(n, x, sample, flat, inner) -> None:
+    """Raise if an argument that was written to shares memory with another one, which the function
+    has then seen as it was."""
+    for other, (y, its) in enumerate(zip(flat, inner, strict=True)):
+        if other == n or its is sample or not isinstance(y, Tensor):
+            continue
+        if y is x or (x._storage is not None and x._storage is y._storage and may_share(x, y)):
+            raise NotSupported(
+                "writing, inside vmap, to an argument that shares memory with another",
+                "clone() one of them",
+            )
 
 
 def _write_back(x, batch, dim: int) -> None:
