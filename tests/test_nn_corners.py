@@ -576,6 +576,21 @@ def case_largest_norm_of_windows(lib):
     return out, lib.nn.LPPool1d(math.inf, 2)(ramp(lib, 1, 4)), lib.nn.LPPool3d(math.inf, 1)(x)
 
 
+def case_convolutions_of_no_channels(lib):
+    out = []
+    for x, w, options in (
+        (lib.ones(2, 0, 5, 5), lib.ones(3, 0, 3, 3), {"padding": 1, "stride": 2}),
+        (lib.ones(0, 0, 5, 5), lib.ones(6, 0, 3, 3), {"groups": 3}),
+        (lib.ones(0, 4), lib.ones(2, 0, 2), {}),
+    ):
+        b = lib.ones(len(w), requires_grad=True)
+        conv = lib.nn.functional.conv2d if w.ndim == 4 else lib.nn.functional.conv1d
+        y = conv(x.requires_grad_(), w.requires_grad_(), b, **options)
+        y.sum().backward()
+        out += [y.shape, x.grad.shape, w.grad.shape, b.grad]
+    return out
+
+
 def case_convolutions_that_are_wrong(lib):
     """Where PyTorch speaks of a kernel's height and width, only the error's type is its."""
     f, x, w = lib.nn.functional, lib.ones(1, 2, 4, 4), lib.ones(2, 3, 2, 2)

@@ -180,6 +180,8 @@ def _rule(transposed: bool):
     """The derivative of a convolution or of a transposed one, which knows its own derivative."""
 
     def first(c, g):
+        if _hollow(c.shapes[0].shape, c.statics["rank"], transposed):
+            return _zeros(c, 3)
         maps = _maps(c.shapes[0].shape, c.shapes[1].shape, c.statics, transposed)
         x, w = (v if v is None else v.conj() for v in c.operands[:2])
         dx = maps.back(g, w) if c.need[0] else None
@@ -190,6 +192,8 @@ def _rule(transposed: bool):
     def second(c, *given):
         spec, given = c.statics["spec"], iter(given)
         statics = {p.name: v for p, v in zip(c.op.forward.statics, spec.statics, strict=True)}
+        if _hollow(spec.avals[0].shape, statics["rank"], transposed):
+            return _zeros(c, 4)
         maps = _maps(spec.avals[0].shape, spec.avals[1].shape, statics, transposed)
         x, w, _, g = c.operands
         ddx, ddw, ddb = (next(given) if wanted else None for wanted in spec.need)
@@ -209,6 +213,17 @@ def _rule(transposed: bool):
 
     first.vjp = second
     return first
+
+
+def _hollow(input: tuple, rank: int, transposed: bool) -> bool:
+    return not transposed and not input[-rank - 1]
+
+
+def _zeros(c, count: int) -> tuple:
+    """The derivatives of a convolution of no channels."""
+    kinds = zip(c.need, c.shapes, strict=True)
+    found = [jnp.zeros(a.shape, a.dtype.numpy) if need else None for need, a in kinds]
+    return tuple(found[:count])
 
 
 def _but_channels(g, rank: int) -> tuple:
@@ -261,7 +276,10 @@ def convolution(
             f"{list(input.shape)}"
         )
     out = tuple((n - r) // s + 1 for n, r, s in zip(padded, reach, stride))
-    result = forward(input, weight, Plan(stride, low, high, dilation, out, groups))
+    if not input.shape[1]:  # what has no channels stays so, in PyTorch
+        result, bias = jnp.zeros((input.shape[0], 0, *out), input.dtype), None
+    else:
+        result = forward(input, weight, Plan(stride, low, high, dilation, out, groups))
     if bias is not None:
         result = result + bias.reshape(-1, *[1] * rank)
     return result[0] if lone else result
