@@ -45,6 +45,7 @@ def fail_as_without_cuda():
 
         if not torch.cuda.is_available():
             torch.cuda._lazy_init = _refuse_cuda
+            torch.accelerator.current_accelerator = lambda check_available=False: None
 
 
 def _refuse_cuda():

@@ -49,6 +49,7 @@ SAME = [
 
 
 @on_cpu_only
+@pytest.mark.cpu_oracle
 @pytest.mark.parametrize("call", SAME)
 def test_answers_as_pytorch_without_a_gpu(call):
     found = []
