@@ -70,6 +70,14 @@ def shapes(lib, p, x):
     return y.flatten().sum() * z + lib.arange(n, 0, -1).float().sum(), n
 
 
+def filled_up(lib, p, x):
+    """Open sizes that add up to a number."""
+    rest = 20 - x.shape[0]
+    y = lib.nn.functional.pad(x, (1, 0, 0, rest), value=2.0)
+    z = lib.cat([x[:1].expand(rest, 3), x])
+    return y[:, 1:] * z, lib.nn.functional.pad(x, (0, 0, x.shape[0], 1))
+
+
 B, T = Dim("b"), Dim("t", max=64)
 CASES = {
     "cnn": (
@@ -94,6 +102,7 @@ CASES = {
         lambda b: (numbers(b, b + 2, 8),), ({0: B, 1: T},),
     ),
     "shapes": (module(shapes), lambda b: (numbers(b, 3),), ({0: B},)),
+    "filled up": (module(filled_up), lambda b: (numbers(b, 3),), ({0: Dim("b", max=19)},)),
     "lstm": (
         module(lambda lib, p, x: p[0](x)[1][0], lambda lib: lib.nn.LSTM(3, 4, batch_first=True)),
         lambda b: (numbers(b, b + 1, 3),), ({0: B, 1: T},),

@@ -49,7 +49,11 @@ def cat(tensors: Arrays, dim: Dim):
                     f"Sizes of tensors must match except in dimension {dim}. Expected size {n} but "
                     f"got size {m} for tensor number {i} in the list."
                 )
-    return lax.concatenate([x for _, x in parts], dim)
+    out = lax.concatenate([x for _, x in parts], dim)
+    if out.shape[dim].__class__ is int and any(x.shape[dim].__class__ is not int for _, x in parts):
+        # Open sizes that add up to a number: JAX knows it, but does not tell XLA.
+        out = lax.dynamic_slice(out, (0,) * out.ndim, out.shape)
+    return out
 
 
 @op("stack", linear=True)

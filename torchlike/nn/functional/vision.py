@@ -6,8 +6,11 @@ import math
 import warnings
 
 from torchlike._core import dtypes as dt
+from torchlike._core.errors import NotSupported
+from torchlike._core.symbolic import SymInt
 from torchlike._ops.table import TABLE
 from torchlike._tensor.dispatch import apply, aval_of
+from torchlike._tensor.forms import FUNCTIONS
 from torchlike._tensor.modes import modes
 from torchlike.nn.functional.pooling import (
     adaptive_avg_pool1d,
@@ -20,6 +23,8 @@ _CONSTANT, _OWN = TABLE["constant_pad_nd"], TABLE["pad_like_input"]
 
 def pad(input, pad, mode: str = "constant", value: float | None = None):
     """Pad from the last dimension backwards (https://pytorch.org/docs/stable/generated/torch.nn.functional.pad.html)."""
+    if mode == "constant" and any(isinstance(p, SymInt) for p in pad):
+        return _pad_open(input, pad, value)
     pad = tuple([int(p) if hasattr(p, "__index__") else p for p in pad])
     if len(pad) % 2:
         raise RuntimeError("Padding length must be divisible by 2")
@@ -39,6 +44,23 @@ def pad(input, pad, mode: str = "constant", value: float | None = None):
             "  - 4D or 5D input: padding size = 6 (pads last 3 dimensions)"
         )
     return apply(_OWN, (input,), (pad, mode))
+
+
+def _pad_open(input, pad, value):
+    """Padding by sizes that an exported program leaves open: XLA's own takes numbers only."""
+    out = apply(
+        _CONSTANT, (input,), (tuple([0 if isinstance(p, SymInt) else p for p in pad]), value)
+    )
+    for i, p in enumerate(pad):
+        if not isinstance(p, SymInt):
+            continue
+        if p < 0:
+            raise NotSupported("cropping by pad() with an open size", "slice the tensor")
+        dim, shape = -1 - i // 2, list(out.shape)
+        shape[dim] = p
+        more = out.new_full(shape, 0 if value is None else value)
+        out = FUNCTIONS["cat"]([out, more] if i % 2 else [more, out], dim)
+    return out
 
 
 def pixel_shuffle(input, upscale_factor: int):
