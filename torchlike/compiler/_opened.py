@@ -102,26 +102,28 @@ class Backward:
         stops = {call.slots - call.outs: self.stops.get(call.slots - call.outs) for call in calls}
         stops = {slot: found for slot, found in stops.items() if found}
 
-        def backward_call(operands: Arrays):
-            given = [operands[r] for r in roles]
-            nothing = {
-                slot: jax.numpy.zeros(shape, dtype.numpy) for slot, (shape, dtype) in zeros.items()
-            }  # fmt: skip
-            for slot, array in nothing.items():
-                if slot < 0:
-                    given[~slot] = array
-            values = evaluate_calls(calls, given, floats, ints, known=nothing, stops=stops)
-            return tuple([values[p] if p >= 0 else given[~p] for p in places])
+        def computed(stops):
+            def backward_call(operands: Arrays):
+                given = [operands[r] for r in roles]
+                nothing = {
+                    slot: jax.numpy.zeros(shape, dtype.numpy)
+                    for slot, (shape, dtype) in zeros.items()
+                }
+                for slot, array in nothing.items():
+                    if slot < 0:
+                        given[~slot] = array
+                values = evaluate_calls(calls, given, floats, ints, known=nothing, stops=stops)
+                return tuple([values[p] if p >= 0 else given[~p] for p in places])
+
+            return backward_call
 
         op = Op(
-            self.name, backward_call, promotes="raw", differentiable=False, tuned=self.tuned,
+            self.name, computed(None), promotes="raw", differentiable=False, tuned=self.tuned,
             shapes=lambda statics, in_avals: results, places=lambda statics: homes,
-            made_of=(
-                "opened", calls, roles, places, floats, ints, tuple(zeros.items()),
-                tuple(stops.items()),
-            ),
+            made_of=("opened", calls, roles, places, floats, ints, tuple(zeros.items())),
         )  # fmt: skip
-        return Way(op, wanted, any(x < 0 and self.sources[~x][0] != "grad" for x in moving))
+        reads = any(x < 0 and self.sources[~x][0] != "grad" for x in moving)
+        return Way(op, wanted, reads, computed(stops), stops)
 
 
 def _told(call: Prefix, none: set) -> Prefix:
@@ -139,13 +141,13 @@ def _told(call: Prefix, none: set) -> Prefix:
 
 
 class Way:
-    """One way to compute a derivative: an op, which of the gradients wanted it gives, and whether
-    it reads anything but the gradients given."""
+    """One way to compute a derivative: an op, which of the gradients wanted it gives, whether it
+    reads anything but the gradients given, and its function as autograd sees it, with ``stops``."""
 
-    __slots__ = ("op", "reads", "wanted")
+    __slots__ = ("op", "reads", "seen", "stops", "wanted")
 
-    def __init__(self, op: Op, wanted: list[int], reads: bool):
-        self.op, self.wanted, self.reads = op, wanted, reads
+    def __init__(self, op: Op, wanted: list[int], reads: bool, seen, stops: dict):
+        self.op, self.wanted, self.reads, self.seen, self.stops = op, wanted, reads, seen, stops
 
 
 class Derivations:
@@ -400,11 +402,11 @@ class Again:
     def op(self, present: tuple) -> Op:
         """The op where these results of the forward have a gradient."""
         if present not in self._ops:
-            self._ops[present] = self._made(self.backward.way(present).op)
+            self._ops[present] = self._made(self.backward.way(present))
         return self._ops[present]
 
-    def _made(self, derivative: Op) -> Op:
-        composite, references = self.composite, self.references
+    def _made(self, way: Way) -> Op:
+        composite, references, derivative = self.composite, self.references, way.op
         given = composite.node.externals + len(composite.noted)
         forward = composite.seen_by_autograd(self.stops)
 
@@ -414,11 +416,11 @@ class Again:
                 results[x] if kind == "result" else operands[x] if kind == "operand" else x.array
                 for kind, x in references
             ]
-            return derivative.fn([*saved, *operands[given:]])
+            return way.seen([*saved, *operands[given:]])
 
         made_of = None
         if all(kind != "held" for kind, _ in references):
-            stops = tuple(self.stops.items())
+            stops = tuple(self.stops.items()), tuple(way.stops.items())
             made_of = ("again", composite.op, derivative, given, references, stops)
         # Its operands are what the call was given, which the call itself may have overwritten.
         return Op(
