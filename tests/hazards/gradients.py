@@ -112,10 +112,17 @@ def second_derivatives_past_constants(torch, compile):
         (first,) = torch.autograd.grad(run(x).sum(), x, create_graph=True)
         (second,) = torch.autograd.grad(first.square().sum(), x)
         seen += [first.detach(), second]
-    linear = compile(lambda x: x * x.detach())
+    layer = linear(torch, 3, 1)
+    critic = compile(lambda x: layer(x.square()))
+    for _ in range(3):
+        x = numbers(torch, 2, 3).requires_grad_()
+        (first,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        wanted = list(layer.parameters())  # of which the bias has no part in it
+        seen += torch.autograd.grad(first.square().sum(), wanted, allow_unused=True)
+    scaled = compile(lambda x: x * x.detach())
     for _ in range(3):
         x = numbers(torch, 3).requires_grad_()
-        seen += torch.autograd.grad(linear(x).sum(), x, create_graph=True)
+        seen += torch.autograd.grad(scaled(x).sum(), x, create_graph=True)
     return seen
 
 

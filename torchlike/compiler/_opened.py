@@ -122,7 +122,7 @@ class Backward:
             shapes=lambda statics, in_avals: results, places=lambda statics: homes,
             made_of=("opened", calls, roles, places, floats, ints, tuple(zeros.items())),
         )  # fmt: skip
-        reads = any(x < 0 and self.sources[~x][0] != "grad" for x in moving)
+        reads = {roles[~x] for x in moving if x < 0 and self.sources[~x][0] != "grad"}
         return Way(op, wanted, reads, computed(stops), stops)
 
 
@@ -141,12 +141,12 @@ def _told(call: Prefix, none: set) -> Prefix:
 
 
 class Way:
-    """One way to compute a derivative: an op, which of the gradients wanted it gives, whether it
-    reads anything but the gradients given, and its function as autograd sees it, with ``stops``."""
+    """One way to compute a derivative: an op, which of the gradients wanted it gives, which of the
+    saved values it depends on, and its function as autograd sees it, with ``stops``."""
 
     __slots__ = ("op", "reads", "seen", "stops", "wanted")
 
-    def __init__(self, op: Op, wanted: list[int], reads: bool, seen, stops: dict):
+    def __init__(self, op: Op, wanted: list[int], reads: set, seen, stops: dict):
         self.op, self.wanted, self.reads, self.seen, self.stops = op, wanted, reads, seen, stops
 
 
@@ -294,7 +294,7 @@ class CompiledNode(tape.Node):
                 out = record(way.op, (), [*self.saved, *values])[0]
                 out = [graph.history(x, (self._refused(), 0)) for x in out]
             else:
-                out = self._derive_graph(given, graph, present, way.reads)
+                out = self._derive_graph(given, graph, present)
             for n, g in zip(way.wanted, out, strict=True):
                 found[n] = g
         return found
@@ -307,12 +307,12 @@ class CompiledNode(tape.Node):
         )
         return tape.Refused(f"{self.name()}Backward", f"{self.name()}: {why}", self.targets)
 
-    def _derive_graph(self, grads, graph, present, reads):
+    def _derive_graph(self, grads, graph, present):
         again, operands, numbers, targets = self.given
-        op = again.op(present)
+        op, reached = again.op(present)
         tensors = [
-            graph.history(x, self.targets[place] if reads and place is not None else None)
-            for x, place in zip(operands, targets, strict=True)
+            graph.history(x, self.targets[place] if n in reached and place is not None else None)
+            for n, (x, place) in enumerate(zip(operands, targets, strict=True))
         ]
         grads = [graph.wrap(g) if g.__class__ is Value else g for g in grads]
         out = graph.apply(op, [*tensors, *numbers, *grads])
@@ -399,11 +399,29 @@ class Again:
         self.stops = stops
         self._ops: dict = {}
 
-    def op(self, present: tuple) -> Op:
-        """The op where these results of the forward have a gradient."""
+    def op(self, present: tuple) -> tuple[Op, set]:
+        """The op where these results of the forward have a gradient, and the operands that the
+        gradients depend on."""
         if present not in self._ops:
-            self._ops[present] = self._made(self.backward.way(present))
+            way = self.backward.way(present)
+            self._ops[present] = self._made(way), self._reached(way)
         return self._ops[present]
+
+    def _reached(self, way: Way) -> set:
+        composite, reached = self.composite, set()
+        moving = set()
+        for kind, x in [self.references[n] for n in way.reads]:
+            if kind == "result":
+                moving.add(composite.outs[x])
+            elif kind == "operand":
+                reached.add(x)
+        for call in reversed(composite.node.path()):
+            slots = range(call.slots - call.outs, call.slots)
+            if not moving.isdisjoint(slots):
+                stops = self.stops.get(slots.start) or (False,) * len(call.refs)
+                pairs = zip(call.refs, stops, strict=True)
+                moving.update(r for r, stop in pairs if r.__class__ is int and not stop)
+        return reached | {~x for x in moving if x < 0}
 
     def _made(self, way: Way) -> Op:
         composite, references, derivative = self.composite, self.references, way.op
