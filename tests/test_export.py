@@ -102,6 +102,12 @@ CASES = {
         lambda b: (numbers(b, b + 2, 8),), ({0: B, 1: T},),
     ),
     "shapes": (module(shapes), lambda b: (numbers(b, 3),), ({0: B},)),
+    "the largest": (
+        module(
+            lambda lib, p, x: x.topk(2, 0)[0] * x.kthvalue(2, 0)[0] + x.topk(3, 0, False)[0][1:]
+        ),
+        lambda b: (numbers(b, 3),), ({0: Dim("b", min=3)},),
+    ),
     "filled up": (module(filled_up), lambda b: (numbers(b, 3),), ({0: Dim("b", max=19)},)),
     "lstm": (
         module(lambda lib, p, x: p[0](x)[1][0], lambda lib: lib.nn.LSTM(3, 4, batch_first=True)),

@@ -7,6 +7,7 @@ import numpy as np
 from jax import lax
 
 from torchlike._core import dtypes as dt
+from torchlike._core.symbolic import symint, tracing
 from torchlike._ops import conventions, loops
 from torchlike._ops.dims import along, dropped
 from torchlike._ops.reduce import no_kernel, op
@@ -87,11 +88,12 @@ def topk(input, k: Dim, dim: Dim = -1, largest: bool = True, sorted: bool = True
         raise RuntimeError("topk does not support bool dtypes on CPU")
     x, at = along(input, dim)
     n = x.shape[at]
-    if not 0 <= k <= n:
+    if not 0 <= k <= symint(n, tracing.scope):
         raise RuntimeError("selected index k out of range")
     # XLA's top-k serves float32 on CPU: 0.4 against 2.1 ms for the packed sort at (512, 128) and
     # k = 5. For other dtypes it sorts pairs, and for large k it is the slower one too.
-    if x.dtype.itemsize <= 4 and jnp.issubdtype(x.dtype, jnp.floating) and k <= n // 4:
+    few = n.__class__ is int and k <= n // 4
+    if few and x.dtype.itemsize <= 4 and jnp.issubdtype(x.dtype, jnp.floating):
         y = jnp.moveaxis(x, at, -1).astype(np.float32)
         y = jnp.where(y != y, np.float32("nan"), y)  # a negative nan would be the smallest
         index = lax.top_k(y if largest else -y, k)[1].astype(np.int64)
@@ -140,7 +142,7 @@ def kthvalue(input, k: Dim, dim: Dim = -1, keepdim: bool = False):
     if input.dtype == bool or jnp.iscomplexobj(input):
         raise no_kernel("kthvalue_cpu", input)
     x, at = along(input, dim)
-    if x.shape[at] and not 1 <= k <= x.shape[at]:
+    if x.shape[at] and not 1 <= k <= symint(x.shape[at], tracing.scope):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {at}")
     return _ranked("kthvalue", input, dim, keepdim, _fixed(k - 1))
 
