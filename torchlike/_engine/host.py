@@ -308,6 +308,11 @@ class _Builder:
                 outs = self.add(solve.jaxpr, solve.consts, given)
                 at.update(zip(eqn.outvars, outs, strict=True))
                 continue
+            if name == "call_hi_primitive":
+                closed = _expanded(eqn)
+                outs = self.add(closed.jaxpr, closed.consts, ins)
+                at.update(zip(eqn.outvars, outs, strict=True))
+                continue
             if name in _CALLS:
                 inner = params.get(_CALLS[name]) if _CALLS[name] else None
                 if inner is None:
@@ -328,6 +333,19 @@ class _Builder:
             many = eqn.primitive.multiple_results
             self.steps.append((_function_of(eqn), tuple(ins), tuple(outs) if many else outs[0]))
         return [place(v) for v in jaxpr.outvars]
+
+
+def _expanded(eqn):
+    """What jax, since 0.11, calls a primitive but makes of others: a search in what is sorted."""
+
+    def flat(*args):
+        return jax.tree.leaves(made.expand(*jax.tree.unflatten(made.in_tree, args)))
+
+    try:
+        made = eqn.params["_prim"]
+        return jax.make_jaxpr(flat)(*[v.aval for v in eqn.invars])
+    except (KeyError, AttributeError, NotImplementedError) as error:
+        raise Unsupported(f"{eqn.primitive.name}: {error!r}") from None
 
 
 def _function_of(eqn):
