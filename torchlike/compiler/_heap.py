@@ -48,7 +48,8 @@ _PLAIN_NAMES = frozenset((
     "re.Pattern", "typing.TypeVar", "typing._SpecialForm", "typing._GenericAlias",
     "_collections._tuplegetter", "datetime.date", "datetime.datetime", "datetime.timedelta",
     "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "pathlib.PosixPath",
-    "jaxlib._jax.PjitFunction", "numpy._ArrayFunctionDispatcher",
+    "jaxlib._jax.PjitFunction", "jaxlib.weakref_lru_cache.WeakrefLRUCache",
+    "jaxlib.weakref_lru_cache.StrongLRUCache", "numpy._ArrayFunctionDispatcher",
 ))  # fmt: skip
 # Classes in C of which all is looked at.
 _KEPT_IN_SIGHT = frozenset((collections.OrderedDict, collections.defaultdict, collections.deque))

@@ -134,6 +134,7 @@ for _name, _fn in {
 }.items():  # fmt: skip
     elementwise(_name, _fn, refuse="c")
 elementwise("sign", _sign)
+elementwise("one_minus_square", lambda x: (1 + x) * (1 - x))  # of jax 0.11 and later
 elementwise("div", np.true_divide, half=False, ints=_divide_integers)
 elementwise("rem", np.fmod, ints=_rest_of_integers)
 elementwise("shift_left", _shift_left, half=False)
