@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 
 from torchlike._engine.primitives.registry import (
@@ -134,7 +136,9 @@ for _name, _fn in {
 }.items():  # fmt: skip
     elementwise(_name, _fn, refuse="c")
 elementwise("sign", _sign)
-elementwise("one_minus_square", lambda x: (1 + x) * (1 - x))  # of jax 0.11 and later
+# Of jax 0.11 and later.
+elementwise("one_minus_square", lambda x: (1 + x) * (1 - x))
+elementwise("polynomial", lambda x, *factors: reduce(lambda y, c: y * x + c, reversed(factors)))
 elementwise("div", np.true_divide, half=False, ints=_divide_integers)
 elementwise("rem", np.fmod, ints=_rest_of_integers)
 elementwise("shift_left", _shift_left, half=False)
