@@ -14,6 +14,7 @@ from .samples import op_db
 pytestmark = pytest.mark.filterwarnings("ignore")  # reading PyTorch's deprecated names
 
 
+@pytest.mark.cpu_oracle  # the other build has more names
 def test_page_is_current():
     assert document.PAGE.read_text() == document.page(), "run `python -m tests.parity --write-docs`"
 

@@ -126,7 +126,7 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
         host = settings.host and segment.device is devices.CPU
         small = host and node.work <= _SMALL
         sighting = sighting_of(node, live)
-        if worth_compiling(node, sighting, place, why, small):
+        if worth_compiling(segment, sighting, place, why, small):
             place.reused = False
             place.compiled += 1 + node.calls // (2 * _MANY)
             compile_and_run(segment, live, why, place)
@@ -135,17 +135,29 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
             before = local.kernels
             run_op_by_op(segment, live, host, sighting)
             sighting.kernels = local.kernels - before if host else node.calls * _SINGLE
+            sighting.inputs = segment.owners, segment.floats
     commit(segment)
 
 
 class Sighting:
     """What is known of a key without a program: how often it came, how many of NumPy's functions
-    its last run op by op took beside one for each call, and how NumPy runs it."""
+    its last run op by op took beside one for each call, and how NumPy runs it; the inputs of that
+    run, and how often it had these before."""
 
-    __slots__ = ("count", "kernels", "plan")
+    __slots__ = ("count", "inputs", "kernels", "plan", "repeats")
 
     def __init__(self):
         self.count, self.kernels, self.plan = 0, None, None
+        self.inputs, self.repeats = None, 0
+
+    def is_same(self, segment: Segment) -> bool:
+        """Whether the last run had the very same inputs: this one is to give the same bits, which
+        a program would not. Not for ever: a loop that measures a call has it called often."""
+        if segment.node.exact or self.inputs != (segment.owners, segment.floats):
+            self.repeats = 0
+            return False
+        self.repeats += 1
+        return self.repeats <= _REPEATS
 
 
 def sighting_of(node: Prefix, live: tuple) -> Sighting:
@@ -195,11 +207,16 @@ _ROW = 16
 # would have started: 10 us against 40.
 _FEW, _TINY = 8, 2e-5
 
+# How often the same call of the same inputs stays with NumPy, where that has come first.
+_REPEATS = 16
+
 # Seconds of work in NumPy below which a segment first runs there: a compile takes longer.
 _SMALL = 0.01
 
 
-def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, small: bool) -> bool:
+def worth_compiling(
+    segment: Segment, sighting: Sighting, place: Place, why: str, small: bool
+) -> bool:
     """Whether to compile a new key: if it came back, or where programs are used again.
 
     Where keys keep changing (a growing length), segments run op by op instead. A small segment
@@ -213,6 +230,9 @@ def worth_compiling(node: Prefix, sighting: Sighting, place: Place, why: str, sm
         return False
     if place.always:
         return True
+    if sighting.is_same(segment):
+        return False
+    node = segment.node
     if node.exact and node.calls <= _FEW and node.work <= _TINY and sighting.plan is not False:
         return not small
     varies = small and place.compiled >= _VARIANTS * (2 if why == "module" else 1)
