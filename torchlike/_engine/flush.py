@@ -141,14 +141,14 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
 
 class Sighting:
     """What is known of a key without a program: how often it came, how many of NumPy's functions
-    its last run op by op took beside one for each call, and how NumPy runs it; the inputs of that
-    run, and how often it had these before."""
+    its last run op by op took beside one for each call, and how NumPy runs it; whether a program is
+    due, the inputs of the last run, and how often it came with these since."""
 
-    __slots__ = ("count", "inputs", "kernels", "plan", "repeats")
+    __slots__ = ("count", "due", "inputs", "kernels", "plan", "repeats")
 
     def __init__(self):
         self.count, self.kernels, self.plan = 0, None, None
-        self.inputs, self.repeats = None, 0
+        self.due, self.inputs, self.repeats = False, None, 0
 
     def is_same(self, segment: Segment) -> bool:
         """Whether the last run had the very same inputs: this one is to give the same bits, which
@@ -230,9 +230,12 @@ def worth_compiling(
         return False
     if place.always:
         return True
-    if sighting.is_same(segment):
-        return False
-    node = segment.node
+    sighting.due = sighting.due or _pays(segment.node, sighting, place, why, small)
+    return sighting.due and not sighting.is_same(segment)
+
+
+def _pays(node: Prefix, sighting: Sighting, place: Place, why: str, small: bool) -> bool:
+    """Whether a new key's program is worth its compile, by what is known of it and its place."""
     if node.exact and node.calls <= _FEW and node.work <= _TINY and sighting.plan is not False:
         return not small
     varies = small and place.compiled >= _VARIANTS * (2 if why == "module" else 1)
