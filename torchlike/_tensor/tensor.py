@@ -10,17 +10,18 @@ import numpy as np
 
 from torchlike._core import devices
 from torchlike._core import dtypes as dt
-from torchlike._core.errors import type_name, warn, warn_once
+from torchlike._core.errors import type_name, warn
 from torchlike._core.sizes import Size, of_shape
 from torchlike._engine.flush import host_array, jax_array
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Batched, Value, alias, aval, expose, from_array
 from torchlike._tensor import bridge, dispatch, tape, views
-from torchlike._tensor.dispatch import TENSORS, apply, to_value, value_of
+from torchlike._tensor.dispatch import TENSORS, to_value, value_of
 from torchlike._tensor.handles import Hooks, hold
 from torchlike._tensor.modes import modes
 from torchlike._tensor.noted import Noted
 from torchlike._tensor.peeks import part_at_hand
+from torchlike._tensor.scalars import real_scalar, scalar
 
 _identities = itertools.count(1)
 _backward = None  # set by backward.py, which stands above
@@ -449,15 +450,13 @@ class Tensor(_Instance):
         return bool(self.item())
 
     def __float__(self) -> float:
-        x = _scalar(self)
-        return float(x if x.__class__ is not complex else _real(x, "double"))
+        return float(real_scalar(self, "double"))
 
     def __int__(self) -> int:
-        x = _scalar(self)
-        return int(x if x.__class__ is not complex else _real(x, "int64_t"))
+        return int(real_scalar(self, "int64_t"))
 
     def __complex__(self) -> complex:
-        return complex(_scalar(self))
+        return complex(scalar(self))
 
     def __index__(self) -> int:
         if self.dtype.category > dt.INTEGRAL or self._value.aval.numel != 1:
@@ -545,12 +544,6 @@ def _rebuild(kind, data, requires_grad, state):
     return out
 
 
-def _real(x: complex, kind: str) -> float:
-    if x.imag:
-        raise RuntimeError(f"value cannot be converted to type {kind} without overflow")
-    return x.real
-
-
 def copy_value(value: Value) -> Value:
     """A new Value of the same data."""
     from torchlike._ops.table import TABLE
@@ -559,21 +552,6 @@ def copy_value(value: Value) -> Value:
     if value.array is not None and local.capture is None:
         return alias(value)
     return dispatch.record(TABLE["clone"], (), (value,))[0][0]
-
-
-def _only_element(tensor):
-    if tensor._value.aval.numel != 1:
-        raise ValueError("only one element tensors can be converted to Python scalars")
-    return tensor.item()
-
-
-def _scalar(tensor):
-    if dispatch.modes.grad and tensor.requires_grad:
-        warn_once(
-            "Converting a tensor with requires_grad=True to a scalar may lead to unexpected "
-            "behavior.\nConsider using tensor.detach() first."
-        )
-    return _only_element(tensor)
 
 
 def _legacy_new(cls, *args, **kwargs):
@@ -604,4 +582,3 @@ def register_pytree(kind: type) -> None:
 register_pytree(Tensor)
 TENSORS.add(Tensor)
 dispatch._Tensor = Tensor
-_ = apply, modes
