@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from math import prod
 
+from torchlike._core import references
 from torchlike._core.errors import NotSupported, user_line
 from torchlike._engine.values import epoch_of
 from torchlike._ops.table import TABLE
@@ -107,11 +107,9 @@ def _as_dtype(base, dtype):
 
 def _shares(self) -> bool:
     """Whether another handle reads the storage of a tensor that is no view."""
-    storage = self._storage
-    if storage is None or self._base is not None:
+    if self._storage is None or self._base is not None:
         return False
-    # The references of a storage are its handles, and here the local name and the argument.
-    return storage.__class__ is not views.Storage or sys.getrefcount(storage) > 3
+    return self._storage.__class__ is not views.Storage or references.holders(self, "_storage") > 1
 
 
 def _reshow(self, out, shared):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
 from math import prod
 
+from torchlike._core import references
 from torchlike._core.errors import SparseView
 from torchlike._engine.bodies import is_inside, outside
 from torchlike._engine.values import epoch_of
@@ -164,9 +164,10 @@ def share(tensor, other) -> None:
 
 def share_copies(copied, tensor, memo: dict) -> None:
     """Let the copies share memory that ``copy.deepcopy`` makes of tensors that do."""
+    if tensor._storage is None or references.holders(tensor, "_storage") == 1:  # the handle itself
+        return
     storage = tensor._storage
-    # The references of a storage are its handles, and here the local name and the argument.
-    if storage is None or storage.parted is not None or sys.getrefcount(storage) <= 3:
+    if storage.parted is not None:
         return
     made = memo.get(id(storage))
     if made is None:

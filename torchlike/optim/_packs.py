@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from operator import is_
-from sys import getrefcount
 
 import numpy as np
 
-from torchlike._core import devices
+from torchlike._core import devices, references
 from torchlike._core import dtypes as dt
 from torchlike._engine.prefix import local
 from torchlike._engine.values import Value, aval
@@ -96,7 +95,7 @@ class Pack:
         held = {}
         for base in self.bases:
             views = sum(view._storage is base._storage for _, _, view in self.entries)
-            held[id(base)] = getrefcount(base._storage) > views + 2  # the base, and the argument
+            held[id(base)] = references.holders(base, "_storage") > views + 1  # and the base
         for slot, name, view in self.entries:
             if slot.get(name) is view and view._base is not None and not held[id(view._base)]:
                 value, version = copy_value(dispatch.value_of(view)), view._storage.version
@@ -144,8 +143,7 @@ def _is_alone(step) -> bool:
     """Whether a step count is a tensor that shares its memory with no other."""
     if step.__class__ is not Tensor or step._chain:
         return False
-    storage = step._storage
-    return storage is None or getrefcount(storage) <= 3  # the handle, the local name, the argument
+    return step._storage is None or references.holders(step, "_storage") == 1
 
 
 def _handles(value: Value, holders: int) -> list[Tensor]:
