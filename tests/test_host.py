@@ -340,6 +340,14 @@ def test_bad_indices_are_reported():
         torch.nn.functional.embedding(index, table_of_rows).tolist()
 
 
+@pytest.mark.parametrize("which", [[0, 1, 2, 5, -1], [True, False, True, True, False], 1])
+def test_one_of_several_is_chosen(which):
+    cases = [np.arange(5.0) + 10 * n for n in range(2 if np.asarray(which).dtype == bool else 3)]
+    which = np.asarray(which)
+    chosen = plan(jax.make_jaxpr(jax.lax.select_n)(which, *cases))(which, *cases)[0]
+    np.testing.assert_array_equal(chosen, jax.lax.select_n(which, *cases))
+
+
 def test_integer_edges():
     low = torch.tensor([-(2**31), 7, -7], dtype=torch.int32)
     assert (low - 1).tolist() == [2**31 - 1, 6, -8]

@@ -190,11 +190,18 @@ def _integer_pow(params, ins, outs):
 
 @builder("select_n")
 def _select(params, ins, outs):
-    if len(ins) == 2:
-        return lambda which, x: x
-    if len(ins) != 3 or np.dtype(ins[0].dtype).kind != "b":
-        raise Unsupported("select_n")
-    return lambda which, no, yes: np.where(which, yes, no)
+    if np.dtype(ins[0].dtype).kind == "b":
+        if len(ins) == 2:
+            return lambda which, x: x
+        return lambda which, no, yes: np.where(which, yes, no)
+
+    def choose(which, *cases):
+        out = cases[-1]
+        for n in range(len(cases) - 2, -1, -1):
+            out = np.where(which <= n, cases[n], out)
+        return out
+
+    return choose
 
 
 @builder("convert_element_type")
