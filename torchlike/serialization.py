@@ -45,7 +45,7 @@ from torchlike._tensor.sparse.parts import SparseTensor, components
 from torchlike._tensor.storages import TypedStorage, UntypedStorage
 from torchlike._tensor.tensor import Tensor
 from torchlike.nn.modules._hooks import WrappedHook
-from torchlike.nn.parameter import Buffer, Parameter
+from torchlike.nn.parameter import PICKLED_AS_DATA, Buffer, Parameter
 
 __all__ = [
     "LoadEndianness",
@@ -188,7 +188,7 @@ def _describe(obj: object):
         return _tensor_record(obj)
     if kind is SparseTensor:
         return _sparse_record(obj)
-    if isinstance(obj, Tensor) and kind.__reduce_ex__ in _USUAL:  # of a user's own class
+    if isinstance(obj, Tensor) and kind.__reduce_ex__ in PICKLED_AS_DATA:  # of a user's own class
         return _tensor_record(obj)
     if kind is Size:
         return fmt.size_record(obj)
@@ -216,9 +216,6 @@ def _storage_source(t: Tensor, dtype):
 
     key = ("storage", id(cell))
     return fmt.StorageSource(key, dtype.name, numel, read, str(cell.value.aval.device))
-
-
-_USUAL = Tensor.__reduce_ex__, Parameter.__reduce_ex__
 
 
 def _tensor_record(t: Tensor):

@@ -135,14 +135,15 @@ def run(segment: Segment, why: str, place: Place | None = None) -> None:
             before = local.kernels
             run_op_by_op(segment, live, host, sighting)
             sighting.kernels = local.kernels - before if host else node.calls * _SINGLE
-            sighting.inputs = segment.owners, segment.floats
+            if not node.exact:
+                sighting.inputs = segment.owners, segment.floats, segment.ints
     commit(segment)
 
 
 class Sighting:
     """What is known of a key without a program: how often it came, how many of NumPy's functions
     its last run op by op took beside one for each call, and how NumPy runs it; whether a program is
-    due, the inputs of the last run, and how often it came with these since."""
+    due, the inputs of the last run if it rounded, and how often it came with these since."""
 
     __slots__ = ("count", "due", "inputs", "kernels", "plan", "repeats")
 
@@ -150,10 +151,11 @@ class Sighting:
         self.count, self.kernels, self.plan = 0, None, None
         self.due, self.inputs, self.repeats = False, None, 0
 
-    def is_same(self, segment: Segment) -> bool:
-        """Whether the last run had the very same inputs: this one is to give the same bits, which
-        a program would not. Not for ever: a loop that measures a call has it called often."""
-        if segment.node.exact or self.inputs != (segment.owners, segment.floats):
+    def counts_repeat(self, segment: Segment) -> bool:
+        """Whether the last run had the very same inputs: this one, which is counted, is to give the
+        same bits, which a program would not. Not for ever: a loop that measures a call has it
+        called often."""
+        if self.inputs is None or self.inputs != (segment.owners, segment.floats, segment.ints):
             self.repeats = 0
             return False
         self.repeats += 1
@@ -231,7 +233,7 @@ def worth_compiling(
     if place.always:
         return True
     sighting.due = sighting.due or _pays(segment.node, sighting, place, why, small)
-    return sighting.due and not sighting.is_same(segment)
+    return sighting.due and not sighting.counts_repeat(segment)
 
 
 def _pays(node: Prefix, sighting: Sighting, place: Place, why: str, small: bool) -> bool:

@@ -336,7 +336,7 @@ class _Builder:
 
 
 def _expanded(eqn):
-    """What jax, since 0.11, calls a primitive but makes of others: a search in what is sorted."""
+    """What jax, since 0.12, calls a primitive but makes of others: a search in what is sorted."""
 
     def flat(*args):
         return jax.tree.leaves(made.expand(*jax.tree.unflatten(made.in_tree, args)))

@@ -276,7 +276,7 @@ def _compares_results(call: Prefix) -> bool:
 @functools.cache
 def known_options() -> frozenset:
     """Which of the options this XLA has: they are of its own, and go (the older emitter of loops
-    went with jax 0.11)."""
+    went with jax 0.12)."""
     options = _QUICK | _UNFUSED | _ROUNDED
     place = SingleDeviceSharding(devices.jax_device(devices.CPU))
     while options:

@@ -98,6 +98,9 @@ class Parameter(Tensor, metaclass=_ParameterClass):
 
 shared_memory.SENT.append(Parameter)
 
+# How classes pickle whose tensors are their data and attributes; another one has its own way.
+PICKLED_AS_DATA = Tensor.__reduce_ex__, Parameter.__reduce_ex__
+
 
 def _rebuild_parameter(array, requires_grad, device=devices.CPU, state=None):
     out = Parameter(from_host(array, device), requires_grad)

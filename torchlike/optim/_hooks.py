@@ -13,12 +13,12 @@ def with_hooks(step):
     @functools.wraps(step)
     def hooked(self, *args, **kwargs):
         own = self.__dict__.get  # who stands in for an optimizer may not have called __init__
-        before = self._global_pre_hooks, own("_pre_hooks")
-        after = own("_post_hooks"), self._global_post_hooks
+        before = self._global_pre_hooks, own("_pre_hooks", _NONE)
+        after = own("_post_hooks", _NONE), self._global_post_hooks
         if self._stepping or not (before[0] or before[1] or after[0] or after[1]):
             return step(self, *args, **kwargs)
         args = (self, *args)
-        for hook in [hook for hooks in before for hook in (hooks or _NONE).values()]:
+        for hook in [hook for hooks in before for hook in hooks.values()]:
             changed = hook(self, args, kwargs)
             if changed is not None:
                 if not isinstance(changed, tuple) or len(changed) != 2:
@@ -33,7 +33,7 @@ def with_hooks(step):
         finally:
             self._stepping = False
         for hooks in after:
-            for hook in tuple((hooks or _NONE).values()):
+            for hook in tuple(hooks.values()):
                 hook(self, args, kwargs)
         return out
 

@@ -136,7 +136,7 @@ for _name, _fn in {
 }.items():  # fmt: skip
     elementwise(_name, _fn, refuse="c")
 elementwise("sign", _sign)
-# Of jax 0.11 and later.
+# Of jax 0.12 and later.
 elementwise("one_minus_square", lambda x: (1 + x) * (1 - x))
 elementwise("polynomial", lambda x, *factors: reduce(lambda y, c: y * x + c, reversed(factors)))
 elementwise("div", np.true_divide, half=False, ints=_divide_integers)

@@ -19,7 +19,7 @@ from torchlike._tensor import bridge, shared_memory
 from torchlike._tensor.host_reads import wrap_host
 from torchlike._tensor.shared_memory import Descriptor
 from torchlike._tensor.tensor import Tensor
-from torchlike.nn.parameter import Parameter
+from torchlike.nn.parameter import PICKLED_AS_DATA, Parameter
 
 
 class CannotTravel(pickle.PicklingError):
@@ -28,13 +28,11 @@ class CannotTravel(pickle.PicklingError):
 
 # ---- as a copy ---------------------------------------------------------------------------------
 
-_USUAL = Tensor.__reduce_ex__, Parameter.__reduce_ex__
-
 
 def reduced_tensor(tensor):
     """How to pickle a tensor of the CPU: as its memory, or as its class says; one of another device
     cannot travel."""
-    if tensor.is_meta or type(tensor).__reduce_ex__ not in _USUAL:
+    if tensor.is_meta or type(tensor).__reduce_ex__ not in PICKLED_AS_DATA:
         return NotImplemented
     if tensor._value.aval.device is not devices.CPU:
         raise CannotTravel(f"cannot send a tensor on {tensor.device} to a worker")
